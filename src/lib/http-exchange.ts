@@ -1,0 +1,23 @@
+/** One HTTP request with its answer, independent of the connection that carries it. */
+export interface HttpExchange {
+  method: string
+  /** Lower-case names; repeated headers joined with `, `. */
+  headers: Readonly<Record<string, string>>
+  /** The whole body; bounded by whoever read it. */
+  body: Buffer
+  remoteAddress: string
+  /** Fires when the client went away. */
+  signal: AbortSignal
+  answer: Answer
+}
+
+/** The answering side: `head` once, then any number of writes, then `end`. */
+export interface Answer {
+  head(status: number, headers: Readonly<Record<string, string>>): void
+  /** False when the client is slow: wait for `drained` before the next write. */
+  write(chunk: Uint8Array): boolean
+  drained(): Promise<void>
+  end(chunk?: Uint8Array): void
+  /** Breaks the connection off: the client must not take what it has for a whole answer. */
+  abort(reason: string): void
+}

@@ -1,0 +1,242 @@
+import { isUtf8 } from 'node:buffer'
+import { AppError } from './errors.ts'
+import { OPEN_BRACE, OPEN_BRACKET, QUOTE, scanArray, scanObject, scanValue, skipSpace } from './json-grammar.ts'
+import { ambiguous, notJson, shown, unescape } from './json-grammar.ts'
+import type { Cursor, MemberScan } from './json-grammar.ts'
+
+/** A range of bytes of the scanned message, `end` exclusive, without surrounding white space. */
+export interface Span {
+  readonly start: number
+  readonly end: number
+}
+
+/** One JSON-RPC message. Spans count from the first byte handed to `scanMessage`. */
+export interface ScannedObject {
+  readonly kind: 'object'
+  /** The members present out of jsonrpc, id, method, params, result, error. */
+  readonly members: ReadonlyMap<string, Span>
+  /** Whether the top level has any other member. */
+  readonly other: boolean
+  /** The exact JSON text of `id` (`7`, `"a"`, `1.0`), undefined when absent. */
+  readonly id: string | undefined
+  /** `method` unescaped; undefined when it is absent or not a string (`members` tells which). */
+  readonly method: string | undefined
+  /** Whether `params` is an object; false too when it is absent. */
+  readonly paramsIsObject: boolean
+  /** Every member of an object-valued `params` by its unescaped name, else empty. */
+  readonly paramsMembers: ReadonlyMap<string, Span>
+}
+
+/** A batch. Only its syntax and keys were judged: scan each element's own bytes before using it. */
+export interface ScannedArray {
+  readonly kind: 'array'
+  readonly elements: readonly Span[]
+}
+
+export type ScannedMessage = ScannedObject | ScannedArray
+
+export interface ScanLimits {
+  /** Nested objects and arrays, the outermost counted as 1; at most 512. Default 64. */
+  readonly maxDepth?: number
+  /** Members of one object, or messages of one batch. Default 10 000. */
+  readonly maxKeys?: number
+}
+
+/**
+ * Proves that `bytes` are one unambiguous JSON text (RFC 8259, UTF-8, no byte order mark) and finds the parts a gateway needs, without
+ * building the value. Two readers that disagree about duplicate keys or the case of keys could take such a message for different calls,
+ * so a duplicate key in any object, and a key that differs only in case from one JSON-RPC or MCP gives a meaning, are refused.
+ * Lone surrogate escapes and unknown members pass.
+ *
+ * @throws AppError invalid_argument, details `{rpc, offset}`: rpc -32700 for what is not JSON, -32600 for JSON that is ambiguous, over a
+ * limit, or neither object nor array; `offset` in bytes.
+ */
+export function scanMessage(bytes: Uint8Array, limits: ScanLimits = {}): ScannedMessage {
+  const buffer = asBuffer(bytes)
+  if (!isUtf8(buffer)) throw notJson(findInvalidUtf8(buffer), 'the text is not valid UTF-8')
+  const { maxDepth = 64, maxKeys = 10_000 } = limits
+  const cursor: Cursor = { bytes: buffer, at: 0, depth: 0, maxDepth: Math.min(maxDepth, 512), maxKeys, keys: [], top: 0 }
+  const first = skipSpace(cursor)
+  if (first === OPEN_BRACE) return scanTopObject(cursor)
+  if (first === OPEN_BRACKET) return scanBatch(cursor)
+  if (first === BOM) throw notJson(cursor.at, 'a byte order mark is not allowed')
+  const start = cursor.at
+  scanValue(cursor)
+  scanEnd(cursor)
+  throw ambiguous(start, 'a message is an object, or an array of objects')
+}
+
+/** The source text at a span. */
+export function textAt(bytes: Uint8Array, span: Span): string {
+  return asBuffer(bytes).toString('utf8', span.start, span.end)
+}
+
+/** The unescaped string at a span of a scanned message, or undefined when another kind of value stands there. */
+export function stringAt(bytes: Uint8Array, span: Span): string | undefined {
+  if (bytes[span.start] !== QUOTE) return undefined
+  const buffer = asBuffer(bytes)
+  return unescape(buffer, span.start + 1, span.end - 1, buffer.subarray(span.start, span.end).includes('\\'))
+}
+
+/** Numbers that JavaScript might print otherwise than they were written: fractions, exponents, minus zero, more than 15 digits. */
+const INEXACT_NUMBER = /\d[.eE]|-0|\d{16}/
+
+/**
+ * Parses JSON so that `renderExact` writes every number as it stood (`1.0`, `1e3`, 20 digits): one that JavaScript would print
+ * otherwise becomes a raw JSON object (`JSON.isRawJSON`). A `__proto__` member stays an own property.
+ *
+ * @throws AppError invalid_argument, details `{rpc: -32700}`, for what is not JSON.
+ */
+export function parseExact(text: string): unknown {
+  try {
+    return INEXACT_NUMBER.test(text) ? JSON.parse(text, keepSource) : JSON.parse(text)
+  } catch (cause) {
+    throw new AppError('invalid_argument', 'not valid JSON', { details: { rpc: -32700 }, cause })
+  }
+}
+
+/** The compact JSON text of what `parseExact` returned, whole or in part. */
+export function renderExact(value: unknown): string {
+  const text: string | undefined = JSON.stringify(value)
+  if (text === undefined) throw new AppError('internal', 'this value has no JSON form')
+  return text
+}
+
+/**
+ * The message on one line, as the MCP stdio transport needs it: raw line ends, in valid JSON only white space, become spaces.
+ * The same object when none is there.
+ */
+export function oneLine(bytes: Uint8Array): Uint8Array {
+  if (!bytes.includes(LINE_FEED) && !bytes.includes(CARRIAGE_RETURN)) return bytes
+  return Uint8Array.from(bytes, (byte) => (byte === LINE_FEED || byte === CARRIAGE_RETURN ? 0x20 : byte))
+}
+
+interface Names {
+  /** A known name and its folded form → the known name. */
+  readonly byText: ReadonlyMap<string, string>
+  /** By length in bytes: finds a name without making a string of the key. */
+  readonly byLength: readonly (readonly { readonly name: string; readonly bytes: Buffer }[])[]
+}
+
+interface Kept {
+  readonly names: Names
+  readonly keepAll: boolean
+  readonly spans: Map<string, Span>
+  other: boolean
+}
+
+const BOM = 0xef
+const LINE_FEED = 0x0a
+const CARRIAGE_RETURN = 0x0d
+const MESSAGE_NAMES = listNames(['jsonrpc', 'id', 'method', 'params', 'result', 'error'])
+const PARAMS_NAMES = listNames(
+  ('name uri arguments _meta cursor ref argument requestId progressToken level inputResponses requestState taskId protocolVersion ' +
+    'capabilities clientInfo notifications').split(' '),
+)
+/** Longer keys are not folded: the known names have up to 15 letters, and folding does not shorten a name. */
+const LONGEST_FOLDING_KEY = 64
+
+function scanTopObject(c: Cursor): ScannedObject {
+  const top: Kept = { names: MESSAGE_NAMES, keepAll: false, spans: new Map(), other: false }
+  const params: Kept = { names: PARAMS_NAMES, keepAll: true, spans: new Map(), other: false }
+  let paramsIsObject = false
+  const scanParamsMember: MemberScan = (_, start, end, escaped) => {
+    keepMember(c, params, nameAt(c, PARAMS_NAMES, start, end, escaped), start)
+  }
+  scanObject(c, (_, start, end, escaped) => {
+    const name = nameAt(c, MESSAGE_NAMES, start, end, escaped)
+    const isParamsObject = name === 'params' && c.bytes[c.at] === OPEN_BRACE
+    paramsIsObject ||= isParamsObject
+    keepMember(c, top, name, start, isParamsObject ? scanParamsMember : undefined)
+  })
+  scanEnd(c)
+  const id = top.spans.get('id')
+  const method = top.spans.get('method')
+  return {
+    kind: 'object',
+    members: top.spans,
+    other: top.other,
+    id: id && textAt(c.bytes, id),
+    method: method && stringAt(c.bytes, method),
+    paramsIsObject,
+    paramsMembers: params.spans,
+  }
+}
+
+/** Passes the value of one member whose name may have a meaning, as an object of `inner` members when given. */
+function keepMember(c: Cursor, kept: Kept, name: string, keyStart: number, inner?: MemberScan): void {
+  const known = kept.names.byText.get(name) ?? (name.length <= LONGEST_FOLDING_KEY ? kept.names.byText.get(fold(name)) : undefined)
+  if (known === undefined) kept.other = true
+  else if (known !== name) throw ambiguous(keyStart - 1, `the key ${shown(name)} differs only in case from "${known}"`)
+  const start = c.at
+  if (inner === undefined) scanValue(c)
+  else scanObject(c, inner)
+  if (kept.keepAll || known !== undefined) kept.spans.set(name, { start, end: c.at })
+}
+
+function scanBatch(c: Cursor): ScannedArray {
+  const elements: Span[] = []
+  scanArray(c, () => {
+    const start = c.at
+    if (elements.length >= c.maxKeys) throw ambiguous(start, `a batch has more than ${c.maxKeys} messages`)
+    scanValue(c)
+    elements.push({ start, end: c.at })
+  })
+  scanEnd(c)
+  return { kind: 'array', elements }
+}
+
+function scanEnd(c: Cursor): void {
+  if (skipSpace(c) !== -1) throw notJson(c.at, 'unexpected text after the message')
+}
+
+/** Upper case first, so that letters with two lower-case forms (long s, Kelvin sign, dotless i) meet their plain one. */
+function fold(name: string): string {
+  return name.toUpperCase().toLowerCase()
+}
+
+function listNames(names: readonly string[]): Names {
+  const byLength = Array.from({ length: 16 }, (_, length) =>
+    names.filter((name) => name.length === length).map((name) => ({ name, bytes: Buffer.from(name) })),
+  )
+  return { byText: new Map(names.flatMap((name) => [[fold(name), name] as const, [name, name] as const])), byLength }
+}
+
+function nameAt(c: Cursor, names: Names, start: number, end: number, escaped: boolean): string {
+  const known = escaped ? undefined : names.byLength[end - start]?.find(({ bytes }) => isSameText(bytes, c.bytes, start))
+  return known === undefined ? unescape(c.bytes, start, end, escaped) : known.name
+}
+
+function isSameText(name: Buffer, bytes: Buffer, start: number): boolean {
+  for (let i = 0; i < name.length; i++) if (name[i] !== bytes[start + i]) return false
+  return true
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** Decoding replaces what is invalid, so the first byte that does not survive a round trip is at fault. */
+function findInvalidUtf8(bytes: Buffer): number {
+  const replaced = Buffer.from(bytes.toString('utf8'))
+  let at = 0
+  while (at < bytes.length && bytes[at] === replaced[at]) at++
+  return at
+}
+
+interface ReviverContext {
+  readonly source?: string
+}
+
+declare global {
+  interface JSON {
+    parse(text: string, reviver: (this: unknown, key: string, value: unknown, context: ReviverContext) => unknown): unknown
+    rawJSON(text: string): object
+    isRawJSON(value: unknown): boolean
+  }
+}
+
+function keepSource(this: unknown, _key: string, value: unknown, context: ReviverContext): unknown {
+  const { source } = context
+  return typeof value === 'number' && source !== undefined && String(value) !== source ? JSON.rawJSON(source) : value
+}
