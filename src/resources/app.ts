@@ -1,0 +1,106 @@
+import { z } from 'zod'
+import { resourceSchema } from './envelope.ts'
+
+/** What the built-in demo server is registered as. */
+export const DEMO_URI = 'mcp+stdio://teleport-mcp-demo'
+
+/** How the agent in front of an MCP server reaches it; chosen by the scheme of `spec.uri`. */
+export type Transport = 'stdio' | 'sse' | 'http'
+
+const SCHEMES: Record<string, Transport> = {
+  'mcp+stdio:': 'stdio',
+  'mcp+sse+http:': 'sse',
+  'mcp+sse+https:': 'sse',
+  'mcp+http:': 'http',
+  'mcp+https:': 'http',
+}
+
+const headerSchema = z.strictObject({
+  name: z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, 'must be an HTTP header name (RFC 9110)'),
+  value: z.string().regex(/^[\t\x20-\x7e\x80-\xff]*$/, 'must not contain control characters'),
+})
+
+const mcpSchema = z.strictObject({
+  /** Program of a stdio server; started without a shell. */
+  command: z.string().min(1).optional(),
+  args: z.array(z.string()).optional(),
+  /** Account the command runs as. Required for stdio servers. */
+  run_as_host_user: z.string().min(1).optional(),
+})
+
+const dynamicLabelSchema = z.strictObject({ command: z.array(z.string()).min(1), period: z.string(), result: z.string().optional() })
+
+/** Fields of the format that have no meaning for an MCP server: kept as they are. */
+const kept = z.unknown().optional()
+
+const specSchema = z
+  .strictObject({
+    uri: z.string().optional(),
+    public_addr: z.string().optional(),
+    insecure_skip_verify: z.boolean().optional(),
+    rewrite: z
+      .strictObject({
+        headers: z.array(headerSchema).optional(),
+        jwt_claims: z.enum(['', 'roles-and-traits', 'roles', 'traits', 'none']).optional(),
+        redirect: kept,
+      })
+      .optional(),
+    dynamic_labels: z.record(z.string(), dynamicLabelSchema).optional(),
+    mcp: mcpSchema.optional(),
+    tls: kept, aws: kept, cors: kept, cloud: kept, tcp_ports: kept, integration: kept, user_groups: kept,
+    required_app_names: kept, use_any_proxy_public_addr: kept, identity_center: kept, inference: kept,
+  })
+  .superRefine((spec, context) => {
+    const fault = findFault(spec)
+    if (fault) context.addIssue({ code: 'custom', path: fault.path, message: fault.message })
+  })
+  .transform((spec) => ({ ...spec, uri: spec.uri || 'mcp+stdio://' }))
+
+export const appSchema = resourceSchema('app', ['v3'], specSchema)
+export type App = z.infer<typeof appSchema>
+
+interface Fault {
+  path: string[]
+  message: string
+}
+
+/** The first thing that keeps this spec from describing an MCP server, if any. */
+function findFault(spec: { uri?: string | undefined; mcp?: z.infer<typeof mcpSchema> | undefined }): Fault | undefined {
+  if (!spec.uri && !spec.mcp) return { path: ['uri'], message: 'URI is empty: give spec.uri (mcp+http://…) or spec.mcp.command' }
+  if (spec.uri) {
+    const url = URL.parse(spec.uri)
+    if (!url || !SCHEMES[url.protocol])
+      return { path: ['uri'], message: `must start with ${Object.keys(SCHEMES).join('//, ')}//: only MCP servers are served` }
+    if (SCHEMES[url.protocol] !== 'stdio') {
+      if (!url.host) return { path: ['uri'], message: 'must name a host' }
+      if (url.username || url.password) return { path: ['uri'], message: 'must not contain credentials: use rewrite.headers' }
+      return spec.mcp?.command ? { path: ['mcp', 'command'], message: 'an HTTP server has no command: give either spec.uri or spec.mcp.command' } : undefined
+    }
+    if (spec.uri === DEMO_URI) return undefined
+  }
+  if (!spec.mcp?.command) return { path: ['mcp', 'command'], message: 'a stdio server needs a command' }
+  if (!spec.mcp.run_as_host_user)
+    return { path: ['mcp', 'run_as_host_user'], message: 'a stdio server needs run_as_host_user, the account its command runs as' }
+  return undefined
+}
+
+export function transportOf(app: App): Transport {
+  return SCHEMES[new URL(app.spec.uri).protocol] ?? 'stdio'
+}
+
+export function isDemo(app: App): boolean {
+  return app.spec.uri === DEMO_URI
+}
+
+/** The `http(s)://` URL behind an `mcp+…` URI; only for HTTP and SSE servers. */
+export function upstreamUrl(app: App): URL {
+  return new URL(app.spec.uri.replace(/^mcp\+(sse\+)?/, ''))
+}
+
+/** The labels a role sees: those of the metadata, results of dynamic labels over them, and the system's own. */
+export function labelsOf(app: App): Record<string, string> {
+  const labels: Record<string, string> = { ...app.metadata.labels }
+  for (const [key, label] of Object.entries(app.spec.dynamic_labels ?? {})) labels[key] = label.result ?? ''
+  labels['teleport.internal/app-sub-kind'] = 'mcp'
+  return labels
+}

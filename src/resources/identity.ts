@@ -1,0 +1,27 @@
+import type { Traits } from './user.ts'
+
+export type IdentityKind = 'user' | 'bot' | 'host'
+
+/** How the caller proved who it is. `local` is the administrator on the Auth Service's own machine. */
+export type CredentialKind = 'certificate' | 'api_token' | 'assertion' | 'local'
+
+/** Verified facts about a caller. Made in one place per credential; never by parsing what a caller says of itself. */
+export interface Identity {
+  kind: IdentityKind
+  /** User name, `bot-NAME` for a bot, host id for a host. */
+  name: string
+  /** Names of roles; for hosts system roles such as `Admin`, `Proxy`, `App`. */
+  roles: string[]
+  traits: Traits
+  credential: CredentialKind
+  /** The credential's own id: certificate serial, API token id. MCP sessions and revocation go by it. */
+  credentialId: string
+  /** Milliseconds since 1970; the credential is worth nothing after it. */
+  expiresAt: number
+  mfaVerified: boolean
+  /** A scoped API token reaches only these servers; absent: no restriction beyond roles. */
+  servers?: string[]
+  botInstanceId?: string
+  joinToken?: string
+  accessRequests?: string[]
+}

@@ -1,0 +1,68 @@
+import type { z } from 'zod'
+import { AppError } from '../lib/errors.ts'
+import { appServerSchema } from './app-server.ts'
+import { appSchema } from './app.ts'
+import { CLUSTER_AUTH_PREFERENCE, clusterAuthPreferenceSchema } from './cluster-auth-preference.ts'
+import type { Resource } from './envelope.ts'
+import { lockSchema } from './lock.ts'
+import { roleSchema } from './role.ts'
+import { tokenSchema } from './token.ts'
+import { userSchema } from './user.ts'
+
+export interface KindRow {
+  schema: z.ZodType<Resource>
+  /** What `tctl get`, `rm` and `edit` understand beside the kind itself. */
+  aliases: readonly string[]
+  /** The one name a resource of this kind has: it can be changed, not created twice or deleted. */
+  singleton?: string
+  /** Its name is a secret, shown only with `--with-secrets`. */
+  secretName?: true
+  /** Written by services, read-only for everybody else. */
+  heartbeat?: true
+  purpose: string
+}
+
+/** All nouns. A kind without behaviour of its own needs its schema file and a row here, nothing else. */
+export const KINDS = {
+  app: { schema: appSchema, aliases: ['apps'], purpose: 'An MCP server that agents may serve.' },
+  app_server: { schema: appServerSchema, aliases: ['app_servers'], heartbeat: true, purpose: 'An MCP server as one agent offers it now.' },
+  role: { schema: roleSchema, aliases: ['roles'], purpose: 'What its bearers may reach and administer.' },
+  user: { schema: userSchema, aliases: ['users'], purpose: 'A person with roles and traits.' },
+  token: { schema: tokenSchema, aliases: ['tokens'], secretName: true, purpose: 'Lets an agent or a bot join.' },
+  lock: { schema: lockSchema, aliases: ['locks'], purpose: 'Cuts off whatever it targets, at once.' },
+  cluster_auth_preference: {
+    schema: clusterAuthPreferenceSchema,
+    aliases: ['cap'],
+    singleton: CLUSTER_AUTH_PREFERENCE,
+    purpose: 'How people sign in to this cluster.',
+  },
+} as const satisfies Record<string, KindRow>
+
+export type Kind = keyof typeof KINDS
+export type ResourceOf<K extends Kind> = z.infer<(typeof KINDS)[K]['schema']>
+
+export function isKind(text: string): text is Kind {
+  return Object.hasOwn(KINDS, text)
+}
+
+export function kindRow(kind: Kind): KindRow {
+  return KINDS[kind]
+}
+
+/** The kind that a word on the command line means. */
+export function parseKind(word: string): Kind {
+  const lower = word.toLowerCase()
+  for (const kind of Object.keys(KINDS)) {
+    if (isKind(kind) && (kind === lower || kindRow(kind).aliases.includes(lower))) return kind
+  }
+  throw new AppError('invalid_argument', `unsupported resource "${word}": write KIND or KIND/NAME, for example app/everything (kinds: ${Object.keys(KINDS).join(', ')})`)
+}
+
+/** A resource of the kind that the registry knows, checked and with defaults; throws `invalid_argument` naming every fault. */
+export function parseResource<K extends Kind>(kind: K, document: unknown): ResourceOf<K>
+export function parseResource(kind: Kind, document: unknown): Resource {
+  const parsed = kindRow(kind).schema.safeParse(document)
+  if (parsed.success) return parsed.data
+  const faults = parsed.error.issues.map((issue) => `${issue.path.join('.') || kind}: ${issue.message}`)
+  throw new AppError('invalid_argument', faults.join('\n'), { details: { faults } })
+}
