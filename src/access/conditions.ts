@@ -1,0 +1,93 @@
+import { AppError } from '../lib/errors.ts'
+import type { Labels } from '../resources/envelope.ts'
+import type { Identity } from '../resources/identity.ts'
+import { evaluateArgumentRule, evaluateLabelsExpression } from './predicate.ts'
+import type { ArgumentRule, CompiledConditions, CompiledRole } from './role-set.ts'
+
+/** An MCP server as roles see it. */
+export interface ServerView {
+  name: string
+  labels: Labels
+}
+
+/** What kinds of things on a server have names that roles decide over. */
+export type Named = 'tool' | 'resource' | 'prompt'
+
+/** What one part of a role says. `fault` is set when it could not be told and the safe answer was taken; for administrators only. */
+export interface Verdict {
+  holds: boolean
+  fault?: string
+}
+
+const YES: Verdict = { holds: true }
+const NO: Verdict = { holds: false }
+
+/** Whether a role refuses the whole server: its deny labels or its deny expression match. What cannot be told refuses. */
+export function deniesServer({ deny }: CompiledRole, server: ServerView, identity: Identity): Verdict {
+  const labels = settle(true, () => deny.labels?.(server.labels) ?? false)
+  if (labels.holds) return labels
+  return settle(true, () => expressionHolds(deny, server, identity) ?? false)
+}
+
+/** Whether a role grants the server: labels and expression hold, each where it is set. With neither set it grants none. */
+export function allowsServer({ allow }: CompiledRole, server: ServerView, identity: Identity): Verdict {
+  if (!allow.labels && allow.labelsExpression === undefined) return NO
+  const labels = settle(false, () => allow.labels?.(server.labels) ?? true)
+  if (!labels.holds) return labels
+  return settle(false, () => expressionHolds(allow, server, identity) ?? true)
+}
+
+/** Whether a role refuses a name, on whatever server. What cannot be told refuses. */
+export function deniesName({ deny }: CompiledRole, what: Named, name: string): Verdict {
+  return settle(true, () => namesOf(deny, what)?.matches(name) ?? false)
+}
+
+/** Whether a role that grants the server grants the name: tools have to be listed, resources and prompts only where there is a list. */
+export function allowsName({ allow }: CompiledRole, what: Named, name: string): Verdict {
+  return settle(false, () => namesOf(allow, what)?.matches(name) ?? true)
+}
+
+/** The argument rules that speak of a tool. One that might, because a pattern is bad, is among them. */
+export function rulesFor(conditions: CompiledConditions, tool: string): ArgumentRule[] {
+  return conditions.argumentRules.filter((rule) => settle(true, () => rule.tools.matches(tool)).holds)
+}
+
+/** Whether a deny rule refuses these arguments. What cannot be told refuses. */
+export function deniesArguments(rule: ArgumentRule, server: ServerView, identity: Identity, args: unknown): Verdict {
+  return settle(true, () => evaluateArgumentRule(rule.where, { args, user: identity, server }))
+}
+
+/** Whether an allow rule lets these arguments through. `tool` tells a rule that certainly speaks of it from one that only might. */
+export function allowsArguments(rule: ArgumentRule, tool: string, server: ServerView, identity: Identity, args: unknown): Verdict {
+  return settle(false, () => rule.tools.matches(tool) && evaluateArgumentRule(rule.where, { args, user: identity, server }))
+}
+
+/** Bots have nobody who could answer a second factor; they are bound by their own short-lived credentials instead. */
+export function mfaSatisfied(identity: Identity, mfaVerified: boolean): boolean {
+  return mfaVerified || identity.kind === 'bot'
+}
+
+/** Whether a second factor is needed whatever is asked for: the cluster says so, or every role does. */
+export function mfaRequiredAlways(roles: readonly CompiledRole[], requireMfa: boolean): boolean {
+  return requireMfa || (roles.length > 0 && roles.every((role) => role.requireMfa))
+}
+
+function namesOf(conditions: CompiledConditions, what: Named): CompiledConditions['resources'] {
+  if (what === 'tool') return conditions.tools
+  return what === 'resource' ? conditions.resources : conditions.prompts
+}
+
+function expressionHolds(conditions: CompiledConditions, server: ServerView, identity: Identity): boolean | undefined {
+  if (conditions.labelsExpression === undefined) return undefined
+  return evaluateLabelsExpression(conditions.labelsExpression, { labels: server.labels, identity })
+}
+
+/** The answer, or the safe one when an AppError says that there is none. */
+export function settle(safe: boolean, ask: () => boolean): Verdict {
+  try {
+    return ask() ? YES : NO
+  } catch (thrown) {
+    if (thrown instanceof AppError) return { holds: safe, fault: thrown.message }
+    throw thrown
+  }
+}

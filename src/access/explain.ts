@@ -1,0 +1,182 @@
+import type { Labels } from '../resources/envelope.ts'
+import type { Identity } from '../resources/identity.ts'
+import type { Lock } from '../resources/lock.ts'
+import type { Role } from '../resources/role.ts'
+import { serverAccess } from './check.ts'
+import {
+  allowsArguments,
+  allowsName,
+  allowsServer,
+  deniesArguments,
+  deniesName,
+  deniesServer,
+  mfaRequiredAlways,
+  mfaSatisfied,
+  rulesFor,
+  type Verdict,
+} from './conditions.ts'
+import type { Decision } from './decision.ts'
+import { findLock, lockReason } from './locks.ts'
+import { type CompiledRole, compileRoles, type RoleSet } from './role-set.ts'
+
+export interface Explanation {
+  steps: Step[]
+  decision: Decision
+}
+
+/** One thing that was looked at. `detail` names labels, patterns and rules: for administrators only. */
+export interface Step {
+  subject: 'lock' | 'role' | 'label' | 'tool' | 'rule' | 'scope' | 'mfa'
+  /** The role, lock, token or cluster setting it is about. */
+  name: string
+  verdict: 'allows' | 'denies' | 'does not apply'
+  detail: string
+}
+
+export interface Question {
+  roles: readonly Role[]
+  identity: Identity
+  server: { name: string; labels: Labels }
+  /** Absent: whether the server can be reached. */
+  tool?: string | undefined
+  /** The arguments of a call; absent: whether the tool is seen in the list. */
+  args?: unknown
+  locks: readonly Lock[]
+  /** Milliseconds since 1970. */
+  now: number
+  requireMfa: boolean
+}
+
+/**
+ * Why an identity may or may not reach a server, or use a tool of it. The decision is that of `serverAccess`, after locks. It is
+ * allowed exactly if no step denies and some step about a role allows.
+ */
+export function explainAccess(question: Question): Explanation {
+  const { identity, roles, server, tool } = question
+  const set = compileRoles(roles, identity)
+  const steps = [
+    ...explainRefusals(question, set),
+    ...set.roles.flatMap((role) => explainDeny(role, question)),
+    ...set.roles.flatMap((role) => explainAllow(role, question)),
+  ]
+  const lock = findLock(question.locks, identity, question.now)
+  if (lock) return { steps, decision: { allow: false, kind: 'lock', by: `lock/${lock.metadata.name}`, reason: lockReason(lock) } }
+  const access = serverAccess(set, server, { mfaVerified: identity.mfaVerified, requireMfa: question.requireMfa })
+  if (tool === undefined) return { steps, decision: access.decision }
+  return { steps, decision: question.args === undefined ? access.check('tool', tool) : access.check('tool', tool, question.args) }
+}
+
+/** Locks, the scope of the token, a second factor for everybody: what refuses before any role is read. */
+function explainRefusals({ identity, locks, now, requireMfa, server }: Question, set: RoleSet): Step[] {
+  const steps: Step[] = []
+  const lock = findLock(locks, identity, now)
+  steps.push(
+    lock
+      ? { subject: 'lock', name: lock.metadata.name, verdict: 'denies', detail: lockReason(lock) }
+      : {
+          subject: 'lock',
+          name: identity.name,
+          verdict: 'does not apply',
+          detail: `none of ${locks.length} locks is in force for this identity`,
+        },
+  )
+  if (identity.servers) {
+    const inScope = identity.servers.includes(server.name)
+    const detail = `the token is limited to ${identity.servers.join(', ') || 'no server'}`
+    steps.push({ subject: 'scope', name: identity.credentialId, verdict: inScope ? 'does not apply' : 'denies', detail })
+  }
+  if (mfaRequiredAlways(set.roles, requireMfa)) {
+    const given = mfaSatisfied(identity, identity.mfaVerified)
+    const name = requireMfa ? 'cluster_auth_preference' : set.roles.map((role) => role.name).join(', ')
+    const detail = `every session requires a second factor, ${given ? 'which was given' : 'which was not given'}`
+    steps.push({ subject: 'mfa', name, verdict: given ? 'does not apply' : 'denies', detail })
+  }
+  return steps
+}
+
+function explainDeny(role: CompiledRole, { server, identity, tool, args }: Question): Step[] {
+  const steps: Step[] = []
+  const { deny, name } = role
+  if (deny.labels || deny.labelsExpression !== undefined) {
+    const verdict = deniesServer(role, server, identity)
+    steps.push({
+      subject: 'label',
+      name,
+      verdict: verdict.holds ? 'denies' : 'does not apply',
+      detail: detail('deny', labelsText(role, 'deny', server.labels), verdict),
+    })
+  }
+  if (tool === undefined) return steps
+  const listed = deniesName(role, 'tool', tool)
+  if (listed.holds || deny.tools.patterns.length > 0)
+    steps.push({
+      subject: 'tool',
+      name,
+      verdict: listed.holds ? 'denies' : 'does not apply',
+      detail: detail('deny', `mcp.tools ${list(deny.tools.patterns)}`, listed),
+    })
+  if (args === undefined) return steps
+  for (const rule of rulesFor(deny, tool)) {
+    const verdict = deniesArguments(rule, server, identity, args)
+    steps.push({
+      subject: 'rule',
+      name,
+      verdict: verdict.holds ? 'denies' : 'does not apply',
+      detail: detail('deny', `where ${rule.where}`, verdict),
+    })
+  }
+  return steps
+}
+
+/** The parts of one role that have to hold together, then what the role says in all. */
+function explainAllow(role: CompiledRole, question: Question): Step[] {
+  const { server, identity, tool, args } = question
+  const parts: { subject: Step['subject']; text: string; verdict: Verdict }[] = []
+  parts.push({ subject: 'label', text: labelsText(role, 'allow', server.labels), verdict: allowsServer(role, server, identity) })
+  if (tool !== undefined) {
+    parts.push({ subject: 'tool', text: `mcp.tools ${list(role.allow.tools.patterns)}`, verdict: allowsName(role, 'tool', tool) })
+    for (const rule of args === undefined ? [] : rulesFor(role.allow, tool)) {
+      parts.push({ subject: 'rule', text: `where ${rule.where}`, verdict: allowsArguments(rule, tool, server, identity, args) })
+    }
+  }
+  const { name } = role
+  const steps = parts.map(({ subject, text, verdict }): Step => ({
+    subject,
+    name,
+    verdict: verdict.holds ? 'allows' : 'does not apply',
+    detail: detail('allow', text, verdict),
+  }))
+  const missing = parts.filter(({ verdict }) => !verdict.holds).map(({ subject }) => subject)
+  if (missing.length > 0)
+    return [
+      ...steps,
+      {
+        subject: 'role',
+        name,
+        verdict: 'does not apply',
+        detail: `grants nothing here: its ${[...new Set(missing)].join(' and ')} part does not match`,
+      },
+    ]
+  steps.push({ subject: 'role', name, verdict: 'allows', detail: 'everything this role asks for matches' })
+  if (role.requireMfa && !mfaSatisfied(identity, identity.mfaVerified))
+    steps.push({ subject: 'mfa', name, verdict: 'denies', detail: 'options.require_session_mfa: a second factor was not given' })
+  return steps
+}
+
+function labelsText({ allow, deny }: CompiledRole, part: 'allow' | 'deny', labels: Labels): string {
+  const conditions = part === 'allow' ? allow : deny
+  const wanted = [
+    conditions.selector ? `app_labels ${JSON.stringify(conditions.selector)}` : '',
+    conditions.labelsExpression === undefined ? '' : `app_labels_expression ${conditions.labelsExpression}`,
+  ].filter((text) => text !== '')
+  return `${wanted.join(' and ') || 'no app_labels'} for a server with ${JSON.stringify(labels)}`
+}
+
+function detail(part: 'allow' | 'deny', text: string, { holds, fault }: Verdict): string {
+  const outcome = holds ? 'matches' : 'does not match'
+  return `${part}: ${text}: ${fault === undefined ? outcome : `counts as ${holds ? 'matching' : 'not matching'}, because ${fault}`}`
+}
+
+function list(patterns: readonly string[]): string {
+  return patterns.length > 0 ? patterns.join(', ') : '(none)'
+}

@@ -1,0 +1,66 @@
+import { AppError } from '../lib/errors.ts'
+import type { Conditions, Role } from '../resources/role.ts'
+import type { ExpressionMode } from './expression.ts'
+import { compileMatcher } from './match.ts'
+import { checkExpression } from './predicate.ts'
+import { checkTemplates } from './traits.ts'
+
+/**
+ * Everything in a role that parses but will not work: templates, patterns, expressions. One sentence each with its place; empty
+ * when all is well. Such a role can be saved; what is wrong in it grants nothing and keeps denying.
+ */
+export function findRoleFaults(role: Role): string[] {
+  return [
+    ...checkTemplates(role),
+    ...findConditionFaults('spec.allow', role.spec.allow),
+    ...findConditionFaults('spec.deny', role.spec.deny),
+  ]
+}
+
+function findConditionFaults(place: string, conditions: Conditions | undefined): string[] {
+  if (!conditions) return []
+  const { mcp } = conditions
+  const labelValues = Object.values(conditions.app_labels ?? {}).flat()
+  return [
+    ...findPatternFaults(`${place}.app_labels`, labelValues),
+    ...findPatternFaults(`${place}.mcp.tools`, mcp?.tools ?? []),
+    ...findPatternFaults(`${place}.mcp.resources`, mcp?.resources ?? []),
+    ...findPatternFaults(`${place}.mcp.prompts`, mcp?.prompts ?? []),
+    ...findPatternFaults(
+      `${place}.mcp.rules`,
+      (mcp?.rules ?? []).flatMap((rule) => rule.tools),
+    ),
+    ...findExpressionFaults(`${place}.app_labels_expression`, 'labels', [conditions.app_labels_expression]),
+    ...findExpressionFaults(
+      `${place}.mcp.rules`,
+      'argument',
+      (mcp?.rules ?? []).map((rule) => rule.where),
+    ),
+    ...findExpressionFaults(
+      `${place}.rules`,
+      'where',
+      (conditions.rules ?? []).map((rule) => rule.where),
+    ),
+  ]
+}
+
+/** A template is no pattern until its trait is filled in. */
+function findPatternFaults(place: string, patterns: readonly string[]): string[] {
+  return patterns.flatMap((pattern) => {
+    if (pattern.includes('{{')) return []
+    try {
+      compileMatcher(pattern)
+      return []
+    } catch (thrown) {
+      if (thrown instanceof AppError) return [`${place}: ${thrown.message}`]
+      throw thrown
+    }
+  })
+}
+
+function findExpressionFaults(place: string, mode: ExpressionMode, texts: readonly (string | undefined)[]): string[] {
+  return texts.flatMap((text) => {
+    const fault = text ? checkExpression(text, mode) : undefined
+    return fault ? [`${place}: ${fault}`] : []
+  })
+}

@@ -1,0 +1,18 @@
+import type { Rule } from '../resources/role.ts'
+
+/** What each service may do at the Auth Service, written like the rules of any role. A service without a row may do nothing. */
+const SYSTEM_ROLE_RULES: Readonly<Record<string, readonly Rule[]>> = {
+  Admin: [{ resources: ['*'], verbs: ['*'] }],
+  Proxy: [{ resources: ['app', 'app_server', 'lock'], verbs: ['list', 'read'] }],
+  App: [
+    { resources: ['role', 'app', 'lock', 'cluster_auth_preference'], verbs: ['list', 'read'] },
+    { resources: ['user'], verbs: ['list', 'readnosecrets'] },
+    { resources: ['app_server'], verbs: ['create', 'update', 'delete'] },
+    { resources: ['event'], verbs: ['create'] },
+  ],
+}
+
+/** The rules of these system roles together. */
+export function systemRules(names: readonly string[]): Rule[] {
+  return names.flatMap((name) => (Object.hasOwn(SYSTEM_ROLE_RULES, name) ? (SYSTEM_ROLE_RULES[name] ?? []) : []))
+}
