@@ -1,0 +1,30 @@
+import type { z } from 'zod'
+import type { Verb } from '../resources/role.ts'
+
+/**
+ * Who may call a route.
+ * `public` – anybody, rate-limited; `authenticated` – any identity, the route shows or changes only the caller's own;
+ * `{kind, verb}` – an identity whose roles allow that verb on that kind; `byKind` – the same with the kind named in the path.
+ */
+export type Access = 'public' | 'authenticated' | { kind: string; verb: Verb } | { byKind: Verb }
+
+/** One row of the contract between the Auth Service and everybody who calls it. */
+export interface Route<I extends z.ZodType = z.ZodType, O extends z.ZodType = z.ZodType> {
+  /** Also the name of the function that serves it. */
+  name: string
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE'
+  /** Members of the input named here as `:name` travel in the path; of a GET or DELETE the others travel in the query, else in the body. */
+  path: string
+  access: Access
+  summary: string
+  input: I
+  output: O
+}
+
+export type InputOf<R extends Route> = z.input<R['input']>
+export type ParsedInputOf<R extends Route> = z.output<R['input']>
+export type OutputOf<R extends Route> = z.output<R['output']>
+
+export function route<I extends z.ZodType, O extends z.ZodType>(row: Route<I, O>): Route<I, O> {
+  return row
+}

@@ -1,0 +1,36 @@
+import { createApiToken, deleteApiToken, listApiTokens } from './api-tokens.ts'
+import { emitEvents, searchEvents } from './audit.ts'
+import { getJwks, getStatus, ping } from './cluster.ts'
+import { finishBrowserLogin, issueRouteAssertion, loginLocal, signCertificate, startBrowserLogin, whoami } from './identity.ts'
+import { createResource, deleteResource, getResource, listResources, upsertResource } from './resources.ts'
+import { explainAccess, listVisibleServers } from './servers.ts'
+import { acceptInvite, inviteUser, resetUser, showInvite } from './users.ts'
+
+/** The whole contract, in the order a reader wants it. */
+export const ROUTES = {
+  ping,
+  getStatus,
+  getJwks,
+  loginLocal,
+  startBrowserLogin,
+  finishBrowserLogin,
+  whoami,
+  issueRouteAssertion,
+  signCertificate,
+  inviteUser,
+  resetUser,
+  showInvite,
+  acceptInvite,
+  createApiToken,
+  listApiTokens,
+  deleteApiToken,
+  listResources,
+  getResource,
+  createResource,
+  upsertResource,
+  deleteResource,
+  listVisibleServers,
+  explainAccess,
+  searchEvents,
+  emitEvents,
+} as const

@@ -1,0 +1,36 @@
+import { z } from 'zod'
+import { wireResource } from './resources.ts'
+import { route } from './route.ts'
+
+/** What `tsh mcp ls --format json` prints: an app with the caller's permissions beside it. */
+const visibleServer = wireResource.and(
+  z.looseObject({ permissions: z.object({ mcp: z.object({ tools: z.object({ allowed: z.array(z.string()), denied: z.array(z.string()) }) }) }) }),
+)
+export type VisibleServer = z.infer<typeof visibleServer>
+
+export const listVisibleServers = route({
+  name: 'listVisibleServers',
+  method: 'GET',
+  path: '/v1/mcp/servers',
+  access: 'authenticated',
+  summary: 'The MCP servers that an agent offers now and the caller may use, with the tools allowed.',
+  input: z.strictObject({}),
+  output: z.object({ items: z.array(visibleServer) }),
+})
+
+const step = z.object({
+  subject: z.string(),
+  name: z.string(),
+  verdict: z.string(),
+  detail: z.string(),
+})
+
+export const explainAccess = route({
+  name: 'explainAccess',
+  method: 'POST',
+  path: '/v1/access/explain',
+  access: { kind: 'role', verb: 'read' },
+  summary: 'Which role, rule, label or lock decides about a user and a server (and a tool).',
+  input: z.strictObject({ user: z.string(), server: z.string(), tool: z.string().optional(), args: z.unknown().optional() }),
+  output: z.object({ allow: z.boolean(), reason: z.string(), by: z.string().nullable(), steps: z.array(step) }),
+})
