@@ -1,0 +1,158 @@
+import { AppError } from '../lib/errors.ts'
+import { auditEventSchema, eventFieldsSchema } from './event.ts'
+import type { AuditEvent, EventFields, Outcome } from './event.ts'
+import { eventRow, isEventType } from './events.ts'
+import type { EVENTS, EventType, FieldClass } from './events.ts'
+
+export const MAX_EVENT_BYTES = 64 * 1024
+const MAX_PARAMS_BYTES = 16 * 1024
+const MAX_SENSITIVE_BYTES = 4 * 1024
+const MAX_TEXT = 1024
+const MAX_ITEMS = 100
+
+/** Fields that a type may carry, by its row. */
+export type FieldsOf<T extends EventType> = Pick<EventFields, keyof (typeof EVENTS)[T]['fields'] & keyof EventFields> & { ei?: number }
+
+export interface BuildOptions {
+  ids: { uuidv7(): string }
+  /** Milliseconds since 1970. */
+  now: () => number
+  cluster: string
+  redactor: { value(value: unknown, limits: { maxBytes: number }): unknown }
+}
+
+/**
+ * An event of this type, now, with code, uid and outcome; secret fields left out, sensitive ones redacted, all of it at most
+ * `MAX_EVENT_BYTES` of JSON (params 16 KiB, answer 4 KiB).
+ */
+export function buildEvent<T extends EventType>(type: T, fields: FieldsOf<T>, options: BuildOptions): AuditEvent
+export function buildEvent(type: EventType, fields: EventFields & { ei?: number }, options: BuildOptions): AuditEvent {
+  const head = {
+    event: type,
+    code: '',
+    time: new Date(options.now()).toISOString(),
+    uid: options.ids.uuidv7(),
+    ei: fields.ei ?? 0,
+    cluster_name: options.cluster,
+  }
+  return settleEvent({ ...head, ...buildFields(type, fields, options) })
+}
+
+/** The fields of an event alone, redacted and capped: what ends a request whose start was recorded before. */
+export function buildFields<T extends EventType>(type: T, fields: FieldsOf<T>, options: Pick<BuildOptions, 'redactor'>): EventFields
+export function buildFields(type: EventType, fields: EventFields, { redactor }: Pick<BuildOptions, 'redactor'>): EventFields {
+  const shaped: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(addImplied(fields))) {
+    const rank = classOf(type, name)
+    if (rank === 'public') shaped[name] = capPublic(value, 4)
+    else if (rank === 'sensitive')
+      shaped[name] = name === 'message' ? shapeMessage(fields.message, redactor) : redactor.value(value, { maxBytes: MAX_SENSITIVE_BYTES })
+  }
+  return eventFieldsSchema.parse(shaped)
+}
+
+/** Outcome and code follow from what is known of the event; call it again when a request's end was merged into its start. */
+export function settleEvent(event: AuditEvent): AuditEvent {
+  if (!isEventType(event.event)) return fitEvent(event)
+  const { code } = eventRow(event.event)
+  const denied = event.decision?.allow === false
+  const failed = denied || event.success === false || code.success === undefined
+  const derived: Outcome = denied ? 'denied' : failed ? 'failure' : 'success'
+  return fitEvent({ ...event, code: (failed ? code.failure : undefined) ?? code.success ?? '', outcome: event.outcome ?? derived })
+}
+
+/** An event that another service hands over, without fields its type has not. Throws `invalid_argument` when it is none or too large. */
+export function parseEvent(document: unknown): AuditEvent {
+  const parsed = auditEventSchema.safeParse(document)
+  if (!parsed.success)
+    throw new AppError(
+      'invalid_argument',
+      `not an audit event: ${parsed.error.issues[0]?.path.join('.')}: ${parsed.error.issues[0]?.message}`,
+    )
+  const { event, code, time, uid, ei, cluster_name, truncated, ...fields } = parsed.data
+  if (!isEventType(event)) throw new AppError('invalid_argument', `unknown audit event type "${event.slice(0, 100)}"`)
+  if (sizeOf(parsed.data) > MAX_EVENT_BYTES)
+    throw new AppError('invalid_argument', `audit event ${uid} is larger than ${MAX_EVENT_BYTES} bytes`)
+  const kept = Object.fromEntries(Object.entries(fields).filter(([name]) => isWritten(classOf(event, name))))
+  return { event, code, time, uid, ei, cluster_name, ...(truncated && { truncated }), ...eventFieldsSchema.parse(kept) }
+}
+
+function isWritten(rank: FieldClass | undefined): boolean {
+  return rank === 'public' || rank === 'sensitive'
+}
+
+function classOf(type: EventType, name: string): FieldClass | undefined {
+  const fields: Record<string, FieldClass | undefined> = eventRow(type).fields
+  return Object.hasOwn(fields, name) ? fields[name] : undefined
+}
+
+/** What readers look for under a name of its own: the tool of a call, the server under Teleport's name. */
+function addImplied(fields: EventFields): EventFields {
+  const params = fields.message?.method === 'tools/call' ? fields.message.params : undefined
+  const tool =
+    typeof params === 'object' && params !== null && 'name' in params && typeof params.name === 'string' ? params.name : undefined
+  return {
+    ...fields,
+    ...(fields.tool === undefined && tool !== undefined && { tool }),
+    ...(fields.server !== undefined && { app_name: fields.server }),
+  }
+}
+
+function shapeMessage(message: EventFields['message'], redactor: BuildOptions['redactor']): EventFields['message'] {
+  if (!message) return undefined
+  const head = { jsonrpc: cut(message.jsonrpc), method: cut(message.method), id: cut(message.id) }
+  return message.params === undefined ? head : { ...head, params: redactor.value(message.params, { maxBytes: MAX_PARAMS_BYTES }) }
+}
+
+function cut(text: string | undefined): string | undefined {
+  return text !== undefined && text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text
+}
+
+/** Names, addresses and numbers of the caller's choosing are kept, but not at any length. */
+function capPublic(value: unknown, depth: number): unknown {
+  if (typeof value === 'string') return cut(value)
+  if (typeof value !== 'object' || value === null) return value
+  if (depth === 0) return undefined
+  if (Array.isArray(value)) return value.slice(0, MAX_ITEMS).map((item) => capPublic(item, depth - 1))
+  return Object.fromEntries(
+    Object.entries(value)
+      .slice(0, MAX_ITEMS)
+      .map(([key, item]) => [cut(key), capPublic(item, depth - 1)]),
+  )
+}
+
+function sizeOf(value: unknown): number {
+  return Buffer.byteLength(JSON.stringify(value) ?? '')
+}
+
+/** Who, where, when and how it went are never given up; the largest of the rest goes first. */
+const LAST_TO_GO = new Set([
+  'event',
+  'code',
+  'time',
+  'uid',
+  'ei',
+  'cluster_name',
+  'user',
+  'server',
+  'sid',
+  'tool',
+  'success',
+  'outcome',
+  'decision',
+  'truncated',
+])
+
+function fitEvent(event: AuditEvent): AuditEvent {
+  let fitted = event
+  while (sizeOf(fitted) > MAX_EVENT_BYTES) {
+    const candidates = Object.entries(fitted).filter(([name]) => !LAST_TO_GO.has(name))
+    const largest = candidates.toSorted(([, a], [, b]) => sizeOf(b) - sizeOf(a))[0]?.[0]
+    if (largest === undefined) break
+    const hasParams = largest === 'message' && fitted.message?.params !== undefined
+    const { [largest]: _, ...rest }: Record<string, unknown> = fitted
+    const replaced = hasParams ? { ...rest, message: { ...fitted.message, params: undefined } } : rest
+    fitted = auditEventSchema.parse({ ...replaced, truncated: [...(fitted.truncated ?? []), hasParams ? 'message.params' : largest] })
+  }
+  return fitted
+}

@@ -1,0 +1,217 @@
+import { appendFile, open, readFile, readdir, rename, stat, unlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import type { Logger } from '../lib/log.ts'
+import { settleEvent } from './build-event.ts'
+import type { AuditEvent, EventFields } from './event.ts'
+import { parseRecord, segmentName, segmentNumbers } from './journal-record.ts'
+import type { JournalRecord } from './journal-record.ts'
+
+const CHUNK_BYTES = 128 * 1024
+/** Longer than any record: what has no line end within it is damage. */
+const MAX_LINE_BYTES = 1024 * 1024
+const OFFSET_FILE = 'offset.json'
+
+/** A place in the journal: all before it has been read. */
+export interface Position {
+  segment: number
+  offset: number
+}
+
+/** How far whole records go: the writer's newest segment and its size. */
+export interface JournalEnd {
+  segment: number
+  size: number
+}
+
+/** The reading end: complete events in the order in which they ended, from the committed place on. */
+export class JournalReader {
+  readonly #directory: string
+  readonly #end: () => JournalEnd
+  readonly #log: Logger
+  /** Starts that were read and have no end yet. */
+  readonly #open = new Map<string, AuditEvent>()
+  #position: Position | undefined
+  #deleted = 0
+
+  /** @param end of the writer in this process. */
+  constructor(directory: string, end: () => JournalEnd, log: Logger) {
+    this.#directory = directory
+    this.#end = end
+    this.#log = log
+  }
+
+  /** `max` complete events or some more, fewer only when the journal ends, and the place behind them; `commit` it once they are kept. */
+  async read(max: number): Promise<{ events: AuditEvent[]; position: Position }> {
+    try {
+      return await this.#read(max)
+    } catch (cause) {
+      this.#position = undefined // what was read is lost with this call: begin again at the committed place
+      throw cause
+    }
+  }
+
+  async #read(max: number): Promise<{ events: AuditEvent[]; position: Position }> {
+    const position = (this.#position ??= await this.#resume())
+    const events: AuditEvent[] = []
+    for (;;) {
+      const live = this.#end()
+      const isLast = position.segment >= live.segment
+      const limit = isLast ? live.size : await this.#sizeOf(position.segment)
+      const read = await this.#readLines(position, limit, (record) => this.#take(record, events))
+      if (events.length >= max) break
+      if (read > 0) continue
+      if (isLast) break
+      position.segment = await this.#next(position.segment, live.segment)
+      position.offset = 0
+    }
+    return { events, position: { ...position } }
+  }
+
+  /**
+   * Deletes the segments before the place and remembers it. In this order a full disk gets room again; a crash between the two
+   * only repeats events.
+   */
+  async commit(position: Position): Promise<void> {
+    if (this.#deleted < position.segment) {
+      for (const number of segmentNumbers(await readdir(this.#directory)).filter((segment) => segment < position.segment)) {
+        await unlink(join(this.#directory, segmentName(number)))
+      }
+      this.#deleted = position.segment
+    }
+    const path = join(this.#directory, OFFSET_FILE)
+    await writeFile(`${path}.new`, JSON.stringify(position), { mode: 0o600 })
+    await rename(`${path}.new`, path)
+  }
+
+  /** Puts a line that cannot be used beside the segments, for a person to look at. */
+  async setAside(line: string, reason: string, segment = this.#position?.segment ?? 0): Promise<void> {
+    const file = `corrupt-${segment}.jsonl`
+    this.#log.warn('audit journal: a record was set aside', { reason, file, bytes: line.length })
+    await appendFile(join(this.#directory, file), `${line}\n`, { mode: 0o600 })
+  }
+
+  async #take(record: JournalRecord, events: AuditEvent[]): Promise<void> {
+    if (record.kind === 'opened') {
+      for (const event of this.#open.values()) events.push(interrupted(event))
+      this.#open.clear()
+    } else if (record.kind === 'start') {
+      this.#open.set(record.event.uid, record.event)
+    } else if (record.kind === 'point') {
+      events.push(record.event)
+    } else if (record.kind === 'end') {
+      const start = this.#open.get(record.uid)
+      this.#open.delete(record.uid)
+      if (start) events.push(complete(start, record.fields))
+      else await this.setAside(JSON.stringify(record), 'an end without its start')
+    }
+  }
+
+  /** The committed place, with the starts open at it: a segment repeats those of the one before, so its own beginning has all. */
+  async #resume(): Promise<Position> {
+    this.#open.clear()
+    const segments = segmentNumbers(await readdir(this.#directory))
+    const committed = await this.#readCommitted()
+    const segment = segments.find((number) => number >= (committed?.segment ?? 0)) ?? this.#end().segment
+    const target = { segment, offset: committed?.segment === segment ? committed.offset : 0 }
+    const position = { segment, offset: 0 }
+    const already: AuditEvent[] = []
+    while (position.offset < target.offset) {
+      if ((await this.#readLines(position, target.offset, (record) => this.#take(record, already))) === 0) break
+      already.length = 0
+    }
+    return position
+  }
+
+  async #readCommitted(): Promise<Position | undefined> {
+    const text = await readFile(join(this.#directory, OFFSET_FILE), 'utf8').catch((cause: unknown) => {
+      if (isMissing(cause)) return ''
+      throw cause
+    })
+    const parsed = text === '' ? undefined : parseJson(text)
+    const place = z.object({ segment: z.int().min(0), offset: z.int().min(0) }).safeParse(parsed)
+    // Without it everything still there is sent again, which the store recognises by uid.
+    if (!place.success && text !== '') this.#log.warn('audit journal: offset.json is damaged, sending again what is there')
+    return place.data
+  }
+
+  /**
+   * Hands over the whole lines of one chunk between the place and `limit`, moving the place behind each.
+   * Returns how many bytes were consumed; 0 also when only a line without its end is left.
+   */
+  async #readLines(position: Position, limit: number, take: (record: JournalRecord) => Promise<void>): Promise<number> {
+    const from = position.offset
+    const bytes = await this.#readBytes(position, Math.min(limit - from, CHUNK_BYTES))
+    let start = 0
+    for (let end = bytes.indexOf(10); end !== -1; end = bytes.indexOf(10, start)) {
+      const line = bytes.toString('utf8', start, end)
+      start = end + 1
+      const record = parseRecord(line)
+      position.offset = from + start
+      if (record) await take(record)
+      else if (line !== '') await this.setAside(line, 'not a journal record', position.segment)
+    }
+    if (start === 0 && bytes.length === CHUNK_BYTES) return this.#readLongLine(position, limit, take)
+    return start
+  }
+
+  /** A line longer than a chunk: read whole when it may be a record, passed over in pieces when it cannot be one. */
+  async #readLongLine(position: Position, limit: number, take: (record: JournalRecord) => Promise<void>): Promise<number> {
+    const bytes = await this.#readBytes(position, Math.min(limit - position.offset, MAX_LINE_BYTES))
+    const end = bytes.indexOf(10)
+    if (end === -1 && bytes.length < MAX_LINE_BYTES) return 0
+    const used = end === -1 ? bytes.length : end + 1
+    const line = bytes.toString('utf8', 0, end === -1 ? bytes.length : end)
+    const record = end === -1 ? undefined : parseRecord(line)
+    position.offset += used
+    if (record) await take(record)
+    else await this.setAside(line, 'not a journal record', position.segment)
+    return used
+  }
+
+  async #readBytes({ segment, offset }: Position, length: number): Promise<Buffer> {
+    if (length <= 0) return Buffer.alloc(0)
+    const file = await open(join(this.#directory, segmentName(segment)), 'r')
+    try {
+      const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, offset)
+      return buffer.subarray(0, bytesRead)
+    } finally {
+      await file.close()
+    }
+  }
+
+  async #sizeOf(segment: number): Promise<number> {
+    return stat(join(this.#directory, segmentName(segment))).then(
+      ({ size }) => size,
+      (cause: unknown) => {
+        if (!isMissing(cause)) throw cause
+        this.#log.warn('audit journal: a segment is gone', { segment })
+        return 0
+      },
+    )
+  }
+
+  async #next(segment: number, last: number): Promise<number> {
+    return segmentNumbers(await readdir(this.#directory)).find((number) => number > segment) ?? last
+  }
+}
+
+function complete(start: AuditEvent, fields: EventFields): AuditEvent {
+  return settleEvent({ ...start, outcome: undefined, ...fields })
+}
+
+function interrupted(start: AuditEvent): AuditEvent {
+  return settleEvent({ ...start, success: false, outcome: 'interrupted', error: 'the gateway stopped before the answer was known' })
+}
+
+function isMissing(cause: unknown): boolean {
+  return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch {
+    return undefined // told by the caller
+  }
+}

@@ -1,0 +1,56 @@
+import { z } from 'zod'
+import { auditEventSchema, eventFieldsSchema } from './event.ts'
+import type { AuditEvent, EventFields } from './event.ts'
+
+/**
+ * One line of the journal.
+ * `opened` begins the first segment of a process: whoever wrote before is dead. `continued` begins every further segment and is
+ * followed by the starts that are still open, so that a segment can be read without the ones before it.
+ */
+const recordSchema = z.discriminatedUnion('kind', [
+  z.object({ kind: z.literal('opened') }),
+  z.object({ kind: z.literal('continued') }),
+  z.object({ kind: z.literal('start'), event: auditEventSchema }),
+  z.object({ kind: z.literal('end'), uid: z.string(), fields: eventFieldsSchema }),
+  z.object({ kind: z.literal('point'), event: auditEventSchema }),
+])
+export type JournalRecord = z.infer<typeof recordSchema>
+
+export const OPENED_LINE = '{"kind":"opened"}\n'
+export const CONTINUED_LINE = '{"kind":"continued"}\n'
+
+export function renderStart(event: AuditEvent): string {
+  return `{"kind":"start","event":${JSON.stringify(event)}}\n`
+}
+
+export function renderEnd(uid: string, fields: EventFields): string {
+  return `{"kind":"end","uid":${JSON.stringify(uid)},"fields":${JSON.stringify(fields)}}\n`
+}
+
+export function renderPoint(event: AuditEvent): string {
+  return `{"kind":"point","event":${JSON.stringify(event)}}\n`
+}
+
+/** Undefined for a line that is no record: a damaged disk, a foreign hand. */
+export function parseRecord(line: string): JournalRecord | undefined {
+  try {
+    return recordSchema.safeParse(JSON.parse(line)).data
+  } catch {
+    return undefined // not JSON; the reader sets the line aside and says so
+  }
+}
+
+const SEGMENT = /^segment-(\d{10})\.jsonl$/
+
+export function segmentName(number: number): string {
+  return `segment-${String(number).padStart(10, '0')}.jsonl`
+}
+
+/** Numbers of the segments among the names of a directory, ascending. */
+export function segmentNumbers(names: string[]): number[] {
+  return names
+    .map((name) => SEGMENT.exec(name)?.[1])
+    .filter((digits) => digits !== undefined)
+    .map(Number)
+    .sort((a, b) => a - b)
+}

@@ -1,0 +1,296 @@
+import { spawnSync } from 'node:child_process'
+import { appendFileSync, mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { AppError } from '../lib/errors.ts'
+import { silentLogger } from '../lib/log.ts'
+import type { AuditEvent } from './event.ts'
+import { renderPoint } from './journal-record.ts'
+import { openSpool } from './spool.ts'
+
+let directory = ''
+let warnings: string[] = []
+const log = {
+  ...silentLogger,
+  warn: (message: string, fields: Readonly<Record<string, unknown>> = {}) => {
+    warnings.push(typeof fields['reason'] === 'string' ? `${message} ${fields['reason']}` : message)
+  },
+}
+
+beforeEach(() => {
+  directory = join(mkdtempSync(join(tmpdir(), 'spool-')), 'spool')
+  warnings = []
+})
+afterEach(() => rmSync(join(directory, '..'), { recursive: true, force: true }))
+
+function event(uid: string, fields: Partial<AuditEvent> = {}): AuditEvent {
+  return {
+    event: 'mcp.session.request',
+    code: 'TMCP003I',
+    time: '2026-01-02T03:04:05.678Z',
+    uid,
+    ei: 0,
+    cluster_name: 'example',
+    ...fields,
+  }
+}
+
+function open(segmentBytes?: number): ReturnType<typeof openSpool> {
+  return openSpool(directory, { log, ...(segmentBytes !== undefined && { segmentBytes }) })
+}
+
+/** A store that keeps what it is sent, in batches of uids. */
+function createStore() {
+  const batches: string[][] = []
+  const events: AuditEvent[] = []
+  const send = async (sent: AuditEvent[]): Promise<void> => {
+    batches.push(sent.map(({ uid }) => uid))
+    events.push(...sent)
+  }
+  return { batches, events, send }
+}
+
+const files = (): string[] => readdirSync(directory).sort()
+
+test('a full disk refuses: flush throws, nothing is half written, what was pending is kept', () => {
+  const script = `
+    import { openSpool } from ${JSON.stringify(join(import.meta.dirname, 'spool.ts'))}
+    const log = { debug() {}, info() {}, warn() {}, error() {} }
+    const spool = openSpool(${JSON.stringify(directory)}, { log })
+    const event = (uid, path) => ({ event: 'user.login', code: '', time: '2026-01-02T03:04:05.678Z', uid, ei: 0, cluster_name: 'c', path })
+    spool.point(event('before', ''))
+    spool.flush()
+    for (let i = 0; ; i++) {
+      try {
+        spool.point(event('x' + i, 'x'.repeat(50000)))
+        spool.flush()
+      } catch (error) {
+        const refused = []
+        for (let j = 0; j < 200 && refused.length === 0; j++) {
+          try { spool.start(event('y' + j, 'y'.repeat(50000))) } catch (e) { refused.push(e.code) }
+        }
+        console.log(JSON.stringify([error.code, error.message, refused[0], i]))
+        process.exit(0)
+      }
+    }`
+  // A limit on the size of files stands in for the disk: 512 KiB.
+  const run = spawnSync(
+    'bash',
+    ['-c', `trap '' XFSZ; ulimit -f 512; exec "$0" --input-type=module-typescript -e "$1"`, process.execPath, script],
+    { encoding: 'utf8' },
+  )
+  const [code, message, later, written]: [string, string, string, number] = JSON.parse(run.stdout || `["${run.stderr.slice(0, 200)}"]`)
+  expect(code).toBe('resource_exhausted')
+  expect(message).toContain('disk of the audit journal is full')
+  expect(later).toBe('resource_exhausted')
+  const lines = readFileSync(join(directory, 'segment-0000000001.jsonl'), 'utf8').split('\n')
+  expect(lines).toHaveLength(1 + 1 + written + 1)
+  expect(lines.at(-1)).toBe('')
+})
+
+test('a start without an end is an interrupted event after the process is gone, once', async () => {
+  const crashed = open()
+  crashed.start(event('a', { user: 'ana' }))
+  crashed.start(event('b'))
+  crashed.flush()
+  crashed.end('b', { success: true })
+  crashed.flush()
+  const store = createStore()
+  await crashed.drain(store.send)
+  await crashed.close()
+  expect(store.events.map(({ uid, outcome }) => [uid, outcome])).toEqual([['b', 'success']])
+
+  const next = open()
+  next.point(event('c'))
+  next.flush()
+  await next.drain(store.send)
+  await next.close()
+  expect(store.events.slice(1)).toMatchObject([
+    {
+      uid: 'a',
+      user: 'ana',
+      success: false,
+      outcome: 'interrupted',
+      code: 'TMCP003E',
+      error: 'the gateway stopped before the answer was known',
+    },
+    { uid: 'c' },
+  ])
+
+  const last = open()
+  expect(await last.drain(store.send)).toBe(0)
+  await last.close()
+})
+
+test('an open call holds nothing back, and start and end become one event in order of the ends', async () => {
+  const spool = open()
+  spool.start(event('slow', { user: 'ana' }))
+  spool.start(event('quick'))
+  spool.end('quick', { success: true, result_bytes: 5 })
+  spool.point(event('login', { event: 'user.login' }))
+  spool.flush()
+  const store = createStore()
+  await spool.drain(store.send)
+  expect(store.batches).toEqual([['quick', 'login']])
+  expect(store.events[0]).toEqual(event('quick', { success: true, result_bytes: 5, outcome: 'success' }))
+
+  spool.end('slow', { success: false, error: 'too late' })
+  spool.end('slow', { success: true })
+  spool.flush()
+  await spool.drain(store.send)
+  expect(store.events[2]).toEqual(event('slow', { user: 'ana', success: false, error: 'too late', outcome: 'failure', code: 'TMCP003E' }))
+  expect(store.events).toHaveLength(3)
+  expect(warnings).toEqual(['audit journal: end of a call that was not begun or has ended'])
+  await spool.close()
+})
+
+test('nothing is handed out before flush', async () => {
+  const spool = open()
+  const store = createStore()
+  spool.point(event('a'))
+  expect(await spool.drain(store.send)).toBe(0)
+  spool.flush()
+  expect(await spool.drain(store.send)).toBe(1)
+  await spool.close()
+})
+
+test('when sending fails nothing is lost or passed over, also over a restart', async () => {
+  const spool = open()
+  for (const uid of ['a', 'b', 'c']) spool.point(event(uid))
+  spool.flush()
+  const failing = async (): Promise<void> => {
+    throw new AppError('unavailable', 'no store')
+  }
+  await expect(spool.drain(failing)).rejects.toThrow('no store')
+  spool.point(event('d'))
+  spool.flush()
+  await expect(spool.drain(failing)).rejects.toThrow('no store')
+  await spool.close()
+
+  const next = open()
+  const store = createStore()
+  await next.drain(store.send, { batch: 2 })
+  await next.close()
+  expect(store.batches).toEqual([
+    ['a', 'b'],
+    ['c', 'd'],
+  ])
+})
+
+test('an event that the store calls invalid is set aside and does not block the others', async () => {
+  const spool = open()
+  for (const uid of ['a', 'bad', 'c']) spool.point(event(uid))
+  spool.flush()
+  const store = createStore()
+  await spool.drain(async (events) => {
+    if (events.some(({ uid }) => uid === 'bad')) throw new AppError('invalid_argument', 'no such type')
+    await store.send(events)
+  })
+  await spool.close()
+  expect(store.batches).toEqual([['a'], ['c']])
+  expect(readFileSync(join(directory, 'corrupt-1.jsonl'), 'utf8')).toContain('"uid":"bad"')
+  expect(warnings).toEqual(['audit journal: a record was set aside refused by the store: no such type'])
+})
+
+test('damage is set aside with a warning; a torn last line is nothing', async () => {
+  const spool = open()
+  spool.point(event('a'))
+  spool.flush()
+  await spool.close()
+  const segment = join(directory, 'segment-0000000001.jsonl')
+  appendFileSync(
+    segment,
+    ['not json', 'x'.repeat(2_500_000), '{"kind":"end","uid":"nobody","fields":{}}', renderPoint(event('b')), '{"kind":"poi'].join('\n'),
+  )
+
+  const next = open()
+  const store = createStore()
+  await next.drain(store.send)
+  await next.close()
+  expect(store.batches).toEqual([['a', 'b']])
+  expect(warnings).toEqual([
+    'audit journal: a record was set aside not a journal record',
+    'audit journal: a record was set aside not a journal record',
+    'audit journal: a record was set aside not a journal record',
+    'audit journal: a record was set aside not a journal record',
+    'audit journal: a record was set aside an end without its start',
+  ])
+  expect(readFileSync(join(directory, 'corrupt-1.jsonl'), 'utf8')).toMatch(/^not json\nx{1048576}\nx{1048576}\nx{402848}\n\{"kind":"end"/)
+})
+
+test('segments are rotated and deleted when sent; open starts outlive them', async () => {
+  const spool = open(2000)
+  const store = createStore()
+  spool.start(event('long', { user: 'ana' }))
+  for (let index = 0; index < 60; index += 1) {
+    spool.point(event(`p${index}`))
+    spool.flush()
+  }
+  const before = files().length
+  await spool.drain(store.send)
+  expect(before).toBeGreaterThan(4)
+  expect(files()).toHaveLength(2)
+  expect(files()).toContain('offset.json')
+  await spool.close()
+
+  const next = open(2000)
+  await next.drain(store.send)
+  await next.close()
+  expect(store.events.slice(60)).toMatchObject([{ uid: 'long', user: 'ana', outcome: 'interrupted' }])
+})
+
+test('a damaged or missing offset sends again what is there', async () => {
+  const spool = open()
+  spool.point(event('a'))
+  spool.flush()
+  const store = createStore()
+  await spool.drain(store.send)
+  await spool.close()
+  writeFileSync(join(directory, 'offset.json'), '')
+  const next = open()
+  await next.drain(store.send)
+  await next.close()
+  expect(store.batches).toEqual([['a'], ['a']])
+})
+
+test('only the owner can read it', async () => {
+  const spool = open()
+  spool.point(event('a'))
+  spool.flush()
+  await spool.drain(async () => {})
+  await spool.close()
+  expect(statSync(directory).mode & 0o777).toBe(0o700)
+  for (const name of files()) expect([name, statSync(join(directory, name)).mode & 0o777]).toEqual([name, 0o600])
+})
+
+test('ship sends what comes while it runs, over a failure, until it is told to stop', async () => {
+  const spool = open()
+  const stop = new AbortController()
+  const received: string[] = []
+  let failures = 0
+  const arrived = Promise.withResolvers<void>()
+  const shipping = spool.ship(
+    async (events) => {
+      if (failures === 0) {
+        failures += 1
+        throw new AppError('unavailable', 'no store')
+      }
+      received.push(...events.map(({ uid }) => uid))
+      if (received.length === 2) arrived.resolve()
+      else {
+        spool.point(event('b'))
+        spool.flush()
+      }
+    },
+    { signal: stop.signal },
+  )
+  spool.point(event('a'))
+  spool.flush()
+  await arrived.promise
+  stop.abort()
+  await shipping
+  await spool.close()
+  expect(received).toEqual(['a', 'b'])
+  expect(warnings).toEqual(['audit events cannot be sent now: they stay in the journal'])
+})

@@ -1,0 +1,194 @@
+import { sql } from 'kysely'
+import { chainHash, genesisHash } from '../audit/chain.ts'
+import type { Link } from '../audit/chain.ts'
+import type { AuditEvent } from '../audit/event.ts'
+import { AppError } from '../lib/errors.ts'
+import { transact } from './database.ts'
+import type { Executor } from './database.ts'
+import type { Tables } from './tables.ts'
+
+/** An event in its place; `text` is the exact JSON that was hashed. Render it with `renderChained`. */
+export interface StoredEvent extends Link {
+  uid: string
+  text: string
+}
+
+export interface EventQuery {
+  /** Milliseconds since 1970, both inclusive. */
+  from?: number | undefined
+  to?: number | undefined
+  type?: string | readonly string[] | undefined
+  user?: string | undefined
+  server?: string | undefined
+  tool?: string | undefined
+  outcome?: string | undefined
+  sid?: string | undefined
+  /** Occurs somewhere in the event; letters of ASCII in either case. */
+  text?: string | undefined
+  /** By place in the chain; `asc` unless told. */
+  order?: 'asc' | 'desc' | undefined
+  /** At most 1000, 100 unless told. */
+  limit?: number | undefined
+  /** Continue behind this place, in the direction of `order`. */
+  after?: number | undefined
+}
+
+const MAX_RESULTS = 1000
+/** A search by text looks at every event; so many it looks at before it hands back what it has and where to go on. */
+const MAX_SCANNED = 50_000
+const SCAN_SLICE = 2000
+const INSERT_ROWS = 50
+
+/**
+ * Appends in the given order, all or none, each linked to the one before. Events that are there already, by uid, are passed over, so a
+ * batch can be repeated. Returns those that were new.
+ */
+export function appendEvents(db: Executor, events: readonly AuditEvent[], cluster: string): Promise<StoredEvent[]> {
+  return transact(db, async (tx) => {
+    const known = await findKnown(tx, events)
+    const rows: Tables['events'][] = []
+    let { seq, hash } = await getChainHead(tx, cluster)
+    for (const event of events) {
+      if (known.has(event.uid)) continue
+      known.add(event.uid)
+      const document = JSON.stringify(event)
+      const prev = hash
+      seq += 1
+      hash = chainHash(prev, document)
+      rows.push({ seq, ...columnsOf(event), prev_hash: prev, hash, document })
+    }
+    for (let from = 0; from < rows.length; from += INSERT_ROWS) {
+      await tx
+        .insertInto('events')
+        .values(rows.slice(from, from + INSERT_ROWS))
+        .execute()
+    }
+    return rows.map(toStored)
+  })
+}
+
+/** Place and hash of the newest event; of a cluster without events seq 0 and its genesis hash. */
+export async function getChainHead(db: Executor, cluster: string): Promise<{ seq: number; hash: string }> {
+  const newest = await db.selectFrom('events').select(['seq', 'hash']).orderBy('seq', 'desc').limit(1).executeTakeFirst()
+  return newest ?? (await findAnchor(db)) ?? { seq: 0, hash: genesisHash(cluster) }
+}
+
+/** `next` is what to give as `after` for more; null when there is no more. A page may be short, even empty, and still have a next one. */
+export async function searchEvents(db: Executor, query: EventQuery): Promise<{ events: StoredEvent[]; next: number | null }> {
+  const limit = query.limit ?? 100
+  if (!Number.isInteger(limit) || limit < 1 || limit > MAX_RESULTS)
+    throw new AppError('invalid_argument', `limit must be from 1 to ${MAX_RESULTS}`)
+  if (query.text !== undefined && query.text !== '') return scanEvents(db, query, query.text, limit)
+  const rows = await filtered(db, query)
+    .orderBy('seq', query.order ?? 'asc')
+    .limit(limit + 1)
+    .execute()
+  const page = rows.slice(0, limit)
+  return { events: page.map(toStored), next: rows.length > limit ? (page.at(-1)?.seq ?? null) : null }
+}
+
+/**
+ * Forgets the events before a place, keeping where the chain was cut so that it goes on unbroken. Returns how many. This is the only way
+ * in which events leave.
+ */
+export function deleteEventsBefore(db: Executor, seq: number): Promise<number> {
+  return transact(db, async (tx) => {
+    const last = await tx
+      .selectFrom('events')
+      .select(['seq', 'hash'])
+      .where('seq', '<', seq)
+      .orderBy('seq', 'desc')
+      .limit(1)
+      .executeTakeFirst()
+    if (!last) return 0
+    await tx
+      .insertInto('event_anchor')
+      .values({ id: 1, ...last })
+      .onConflict((conflict) => conflict.column('id').doUpdateSet(last))
+      .execute()
+    const { numDeletedRows } = await tx.deleteFrom('events').where('seq', '<=', last.seq).executeTakeFirstOrThrow()
+    return Number(numDeletedRows)
+  })
+}
+
+/** The newest event that was forgotten: what the oldest kept one follows. */
+export async function findAnchor(db: Executor): Promise<{ seq: number; hash: string } | undefined> {
+  return db.selectFrom('event_anchor').select(['seq', 'hash']).executeTakeFirst()
+}
+
+async function findKnown(tx: Executor, events: readonly AuditEvent[]): Promise<Set<string>> {
+  const known = new Set<string>()
+  for (let from = 0; from < events.length; from += MAX_RESULTS) {
+    const uids = events.slice(from, from + MAX_RESULTS).map(({ uid }) => uid)
+    for (const { uid } of await tx.selectFrom('events').select('uid').where('uid', 'in', uids).execute()) known.add(uid)
+  }
+  return known
+}
+
+function columnsOf(event: AuditEvent): Omit<Tables['events'], 'seq' | 'prev_hash' | 'hash' | 'document'> {
+  return {
+    uid: event.uid,
+    time: Date.parse(event.time),
+    type: event.event,
+    code: event.code,
+    user: event.user ?? null,
+    server: event.server ?? null,
+    tool: event.tool ?? null,
+    outcome: event.outcome ?? null,
+    sid: event.sid ?? null,
+  }
+}
+
+function filtered(db: Executor, query: EventQuery) {
+  let rows = db.selectFrom('events').select(['seq', 'uid', 'prev_hash', 'hash', 'document'])
+  if (query.from !== undefined) rows = rows.where('time', '>=', query.from)
+  if (query.to !== undefined) rows = rows.where('time', '<=', query.to)
+  if (query.type !== undefined) rows = rows.where('type', 'in', typeof query.type === 'string' ? [query.type] : [...query.type])
+  if (query.user !== undefined) rows = rows.where('user', '=', query.user)
+  if (query.server !== undefined) rows = rows.where('server', '=', query.server)
+  if (query.tool !== undefined) rows = rows.where('tool', '=', query.tool)
+  if (query.outcome !== undefined) rows = rows.where('outcome', '=', query.outcome)
+  if (query.sid !== undefined) rows = rows.where('sid', '=', query.sid)
+  if (query.after !== undefined) rows = rows.where('seq', query.order === 'desc' ? '<' : '>', query.after)
+  return rows
+}
+
+/** Slice by slice, with a pause for others between two, so that no search holds up the process. */
+async function scanEvents(
+  db: Executor,
+  query: EventQuery,
+  text: string,
+  limit: number,
+): Promise<{ events: StoredEvent[]; next: number | null }> {
+  const descending = query.order === 'desc'
+  const { first, last } = await db
+    .selectFrom('events')
+    .select((select) => [select.fn.min('seq').as('first'), select.fn.max('seq').as('last')])
+    .executeTakeFirstOrThrow()
+  // Within JSON text, so a quote or a line end stands there as JSON writes it.
+  const pattern = `%${JSON.stringify(text)
+    .slice(1, -1)
+    .replace(/[\\%_]/g, '\\$&')}%`
+  const found: StoredEvent[] = []
+  const [before, behind] = [Number(first) - 1, Number(last) + 1]
+  let at = descending ? Math.min(query.after ?? behind, behind) : Math.max(query.after ?? before, before)
+  for (let scanned = 0; scanned < MAX_SCANNED; scanned += SCAN_SLICE) {
+    if (descending ? at <= Number(first) : at >= Number(last)) return { events: found, next: null }
+    const end = descending ? Math.max(at - SCAN_SLICE, Number(first)) : Math.min(at + SCAN_SLICE, Number(last))
+    const rows = await filtered(db, { ...query, after: at })
+      .where('seq', descending ? '>=' : '<=', end)
+      .where(sql<boolean>`document like ${pattern} escape '\\'`)
+      .orderBy('seq', query.order ?? 'asc')
+      .limit(limit + 1 - found.length)
+      .execute()
+    for (const row of rows) found.push(toStored(row))
+    if (found.length > limit) return { events: found.slice(0, limit), next: found[limit - 1]?.seq ?? null }
+    at = end
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  return { events: found, next: at }
+}
+
+function toStored(row: Pick<Tables['events'], 'seq' | 'uid' | 'prev_hash' | 'hash' | 'document'>): StoredEvent {
+  return { seq: row.seq, uid: row.uid, prev: row.prev_hash, hash: row.hash, text: row.document }
+}

@@ -1,0 +1,47 @@
+/** Columns as the store returns them. Times are milliseconds since 1970; `document` and lists are JSON text. */
+export interface Tables {
+  migrations: { version: number; name: string }
+  counters: { name: string; value: number }
+  resources: {
+    kind: string
+    name: string
+    revision: string
+    expires_at: number | null
+    document: string
+    updated_at: number
+    change_seq: number
+  }
+  secrets: { name: string; sealed: string }
+  local_credentials: { user: string; password_hash: string; totp_sealed: string | null; updated_at: number }
+  invites: { token_hash: string; user: string; purpose: string; expires_at: number; created_at: number }
+  login_flows: { id: string; document: string; expires_at: number }
+  used_codes: { user: string; code_counter: number }
+  api_tokens: {
+    id: string
+    user: string
+    name: string
+    hash: string
+    servers: string | null
+    roles: string | null
+    created_at: number
+    created_by: string
+    expires_at: number
+    last_used_at: number | null
+  }
+  events: {
+    seq: number
+    uid: string
+    time: number
+    type: string
+    code: string
+    user: string | null
+    server: string | null
+    tool: string | null
+    outcome: string | null
+    sid: string | null
+    prev_hash: string
+    hash: string
+    document: string
+  }
+  event_anchor: { id: number; seq: number; hash: string }
+}

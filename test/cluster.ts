@@ -1,0 +1,85 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { userInfo } from 'node:os'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createApiToken } from '../src/api/api-tokens.ts'
+import { upsertResource } from '../src/api/resources.ts'
+import { acceptInvite, inviteUser } from '../src/api/users.ts'
+import { fileSchema } from '../src/cli/server/config.ts'
+import { type Running, startRunning } from '../src/cli/server/running.ts'
+import { type ApiClient, createApiClient } from '../src/client/call.ts'
+import { type Logger, silentLogger } from '../src/lib/log.ts'
+import type { Identity } from '../src/resources/identity.ts'
+
+export const LOCAL_ADMIN: Identity = {
+  kind: 'host', name: 'local-admin', roles: ['Admin'], traits: {}, credential: 'local', credentialId: 'local', expiresAt: Number.MAX_SAFE_INTEGER, mfaVerified: true,
+}
+
+export const PASSWORD = 'correct horse battery staple'
+
+export interface Cluster {
+  running: Running
+  dataDirectory: string
+  /** `http://127.0.0.1:PORT`. */
+  url: string
+  /** The Auth Service with the rights of the local administrator. */
+  admin: ApiClient
+  save(resource: { kind: string; version: string; metadata: Record<string, unknown> & { name: string }; spec: unknown }): Promise<void>
+  /** Registers a stdio server that runs as the account of the tests. */
+  saveStdioApp(name: string, command: string, args: string[], labels?: Record<string, string>): Promise<void>
+  saveRole(name: string, spec: { allow?: unknown; deny?: unknown; options?: unknown }): Promise<void>
+  /** Creates a user with the usual password. */
+  saveUser(name: string, roles: string[]): Promise<void>
+  /** A bearer token of a user. */
+  tokenOf(user: string, scope?: { servers?: string[]; roles?: string[] }): Promise<string>
+  /** Stops it and starts it again on the same data. */
+  restart(): Promise<void>
+  close(): Promise<void>
+}
+
+/** Boots Auth Service, proxy and agent in this process, on a free loopback port, with data that vanish at `close`. */
+export async function startCluster({ log = silentLogger, file = {} }: { log?: Logger; file?: Record<string, unknown> } = {}): Promise<Cluster> {
+  const dataDirectory = await mkdtemp(join(tmpdir(), 'sallyport-test-'))
+  const start = (): Promise<Running> => {
+    const { auth_service, proxy_service, app_service } = fileSchema.parse({
+      auth_service: { cluster_name: 'test' },
+      proxy_service: { web_listen_addr: '127.0.0.1:0' },
+      ...file,
+    })
+    const config = { dataDirectory, logLevel: 'info' as const, nodename: undefined, auth: auth_service, proxy: proxy_service, agent: app_service }
+    return startRunning({ config, env: process.env, log, now: Date.now })
+  }
+  let running = await start()
+  const cluster: Cluster = {
+    get running() {
+      return running
+    },
+    dataDirectory,
+    get url() {
+      return `http://127.0.0.1:${running.address.port}`
+    },
+    admin: (route, input) => createApiClient(running.auth.carrier(LOCAL_ADMIN))(route, input),
+    save: async (resource) => {
+      await cluster.admin(upsertResource, { kind: resource.kind, name: resource.metadata.name, resource })
+    },
+    saveStdioApp: async (name, command, args, labels = { env: 'test' }) => {
+      await cluster.save({ kind: 'app', version: 'v3', metadata: { name, labels }, spec: { mcp: { command, args, run_as_host_user: userInfo().username } } })
+      await running.agent?.announced()
+    },
+    saveRole: (name, spec) => cluster.save({ kind: 'role', version: 'v8', metadata: { name }, spec }),
+    saveUser: async (name, roles) => {
+      const { path } = await cluster.admin(inviteUser, { name, roles })
+      await cluster.admin(acceptInvite, { token: path.split('/').at(-1) ?? '', password: PASSWORD })
+    },
+    tokenOf: async (user, scope = {}) => (await cluster.admin(createApiToken, { user, ...scope })).token,
+    restart: async () => {
+      await running.close()
+      running = await start()
+    },
+    close: async () => {
+      await running.close()
+      await rm(dataDirectory, { recursive: true, force: true })
+    },
+  }
+  return cluster
+}
