@@ -16,7 +16,9 @@ export function possessionChallenge(purpose: PossessionPurpose, user: string, pu
 
 function fingerprint(publicKeyPem: string): string {
   try {
-    return createHash('sha256').update(createPublicKey(publicKeyPem).export({ type: 'spki', format: 'der' })).digest('hex')
+    return createHash('sha256')
+      .update(createPublicKey(publicKeyPem).export({ type: 'spki', format: 'der' }))
+      .digest('hex')
   } catch (cause) {
     throw new AppError('invalid_argument', 'public_key is not a public key in SPKI PEM', { cause })
   }

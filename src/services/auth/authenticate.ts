@@ -1,0 +1,115 @@
+import { timingSafeEqual } from 'node:crypto'
+import type { X509Certificate } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { TLSSocket } from 'node:tls'
+import { buildEvent } from '../../audit/build-event.ts'
+import { parseApiToken } from '../../ca/api-token.ts'
+import { verifyIdentityCertificate } from '../../ca/identity-certificate.ts'
+import type { CertificateFacts } from '../../ca/identity-certificate.ts'
+import { AppError } from '../../lib/errors.ts'
+import type { Identity } from '../../resources/identity.ts'
+import { findApiToken, touchApiToken } from '../../storage/api-tokens.ts'
+import type { AuthContext } from './context.ts'
+
+/** What the connection says of its other end, before anything of the request is believed. */
+export interface Peer {
+  remoteAddress: string
+  certificate?: X509Certificate
+  /** Given by our own process, or by the local administrator's socket: no further proof is asked for. */
+  identity?: Identity
+  /** Host and Origin are not checked: no browser is at the other end. */
+  internal?: boolean
+}
+
+/** What the HTTP application is given beside each request. */
+export interface AppEnv {
+  Bindings: { peer: Peer }
+}
+
+export function peerOf(request: IncomingMessage): Peer {
+  const { socket } = request
+  const certificate = socket instanceof TLSSocket ? socket.getPeerX509Certificate() : undefined
+  return { remoteAddress: socket.remoteAddress ?? 'unknown', ...(certificate && { certificate }) }
+}
+
+/**
+ * The identity behind a request: given by the process itself, else of the client certificate, else of a bearer API token.
+ * Throws `unauthenticated` when there is none or it is not valid.
+ */
+export async function authenticate(context: AuthContext, peer: Peer, authorization: string | undefined): Promise<Identity> {
+  if (peer.identity) return peer.identity
+  if (peer.certificate) return identityOfCertificate(context, peer.certificate)
+  if (authorization !== undefined) return await identityOfToken(context, authorization, peer.remoteAddress)
+  throw new AppError('unauthenticated', 'not signed in: run tsh login, or send an API token')
+}
+
+function identityOfCertificate(context: AuthContext, certificate: X509Certificate): Identity {
+  const { clusterName, keys } = context
+  const facts = verifyIdentityCertificate(certificate, [keys.user.certificatePem, keys.host.certificatePem], {
+    clusterName,
+    now: context.now(),
+  })
+  const proven = {
+    kind: facts.kind,
+    name: facts.name,
+    credential: 'certificate' as const,
+    credentialId: facts.serial,
+    expiresAt: facts.expiresAt,
+    mfaVerified: facts.mfaVerified,
+  }
+  if (facts.kind === 'host') return { ...proven, roles: facts.roles, traits: {} }
+  return { ...proven, ...currentRights(context, facts.name), ...machineFields(facts) }
+}
+
+function machineFields(facts: CertificateFacts): Pick<Identity, 'botInstanceId' | 'joinToken'> {
+  return {
+    ...(facts.botInstanceId !== undefined && { botInstanceId: facts.botInstanceId }),
+    ...(facts.joinToken !== undefined && { joinToken: facts.joinToken }),
+  }
+}
+
+async function identityOfToken(context: AuthContext, authorization: string, remoteAddress: string): Promise<Identity> {
+  const now = context.now()
+  const presented = parseApiToken(/^bearer +(\S+)$/i.exec(authorization)?.[1] ?? '')
+  const stored = presented && (await findApiToken(context.db, presented.id))
+  const isRight = stored !== undefined && timingSafeEqual(Buffer.from(stored.hash, 'hex'), Buffer.from(presented?.hash ?? '', 'hex'))
+  if (!stored || !isRight || stored.expires_at <= now) {
+    // Anybody can send nonsense: what fails is counted, so that it cannot fill the audit log.
+    await context.limits.countPublicCall(remoteAddress)
+    const reason = stored && isRight ? 'expired' : 'not valid'
+    await context.journal.record([
+      buildEvent(
+        'api_token.use.failure',
+        {
+          remote_addr: remoteAddress,
+          success: false,
+          error: `API token ${reason}`,
+          ...(stored && { user: stored.user }),
+          ...(presented && { token_id: presented.id }),
+        },
+        context.build,
+      ),
+    ])
+    throw new AppError('unauthenticated', stored && isRight ? 'the API token has expired: ask for a new one' : 'the API token is not valid')
+  }
+  const rights = currentRights(context, stored.user)
+  await touchApiToken(context.db, stored.id, now)
+  return {
+    kind: 'user',
+    name: stored.user,
+    roles: stored.roles ? rights.roles.filter((role) => stored.roles?.includes(role)) : rights.roles,
+    traits: rights.traits,
+    credential: 'api_token',
+    credentialId: stored.id,
+    expiresAt: stored.expires_at,
+    mfaVerified: false,
+    ...(stored.servers && { servers: stored.servers }),
+  }
+}
+
+/** Roles and traits are those of the user now, not those of the day the credential was issued. */
+function currentRights(context: AuthContext, name: string): Pick<Identity, 'roles' | 'traits'> {
+  const user = context.live.find('user', name)
+  if (!user) throw new AppError('unauthenticated', `user "${name}" does not exist any more`)
+  return { roles: user.spec.roles, traits: user.spec.traits ?? {} }
+}

@@ -1,0 +1,44 @@
+import { hostname } from 'node:os'
+import { z } from 'zod'
+import { findDuration } from '../../lib/duration.ts'
+
+const duration = z.string().refine((text) => findDuration(text) !== undefined, 'must be a duration such as 30m or 12h')
+
+const clusterName = z
+  .string()
+  .min(1)
+  .max(253)
+  .regex(/^[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?$/, 'must consist of letters, digits, dots and dashes')
+
+/** The section `auth_service` of sallyport.yaml. */
+export const authConfigSchema = z
+  .strictObject({
+    enabled: z.boolean().default(true).describe('Whether this process runs the Auth Service.'),
+    cluster_name: clusterName
+      .optional()
+      .describe('Name of the cluster. It is fixed at the first start and stands in every certificate; the host name unless told.'),
+    api_tokens: z
+      .strictObject({
+        max_ttl: duration.default('8784h').describe('The longest life an API token may be given.'),
+        default_ttl: duration.default('720h').describe('The life of an API token when none is asked for.'),
+      })
+      .prefault({})
+      .describe('Limits of API tokens, the credential of programs that cannot keep a certificate.'),
+    audit: z
+      .strictObject({
+        file: z.boolean().default(true).describe('Whether events are also written as JSON lines to DATA/audit/YYYY-MM-DD.jsonl.'),
+        retention: duration
+          .optional()
+          .describe('Events older than this are removed from the store; without it all are kept. Files are never removed.'),
+      })
+      .prefault({})
+      .describe('The audit log.'),
+  })
+  .describe('The Auth Service: certificate authorities, users, roles, locks and the audit log.')
+
+export type AuthConfig = z.output<typeof authConfigSchema>
+
+/** The host name where it can name a cluster, else `sallyport`. */
+export function defaultClusterName(host: string = hostname()): string {
+  return clusterName.safeParse(host).success ? host : 'sallyport'
+}

@@ -1,0 +1,64 @@
+import type { BuildOptions } from '../../audit/build-event.ts'
+import type { Authority } from '../../ca/authority.ts'
+import type { Signer, VerificationKey } from '../../ca/assertion.ts'
+import type { Sealer } from '../../ca/sealed.ts'
+import type { Logger } from '../../lib/log.ts'
+import { defaultAuthPreference } from './presets.ts'
+import type { ClusterAuthPreference } from '../../resources/cluster-auth-preference.ts'
+import { CLUSTER_AUTH_PREFERENCE } from '../../resources/cluster-auth-preference.ts'
+import type { Identity } from '../../resources/identity.ts'
+import type { Database } from '../../storage/database.ts'
+import type { Journal } from './journal.ts'
+import type { Limits } from './limits.ts'
+import type { LiveResources } from './live-resources.ts'
+
+/** What signs for the cluster. Private keys are in memory only here; at rest they are sealed. */
+export interface ClusterKeys {
+  user: Authority
+  host: Authority
+  assertion: Signer & VerificationKey
+  /** Binds the forms of our pages to their flow. */
+  formKey: Buffer
+}
+
+/** What every route works with; made once by start.ts. */
+export interface AuthContext {
+  clusterName: string
+  db: Database
+  live: LiveResources
+  keys: ClusterKeys
+  sealer: Sealer
+  journal: Journal
+  limits: Limits
+  build: BuildOptions
+  /** A hash nobody has the password of: unknown users take as long as known ones. */
+  dummyHash: string
+  apiTokens: { maxTtlMs: number; defaultTtlMs: number }
+  /** `host:port` of the Proxy Service as people reach it. */
+  publicAddress: () => string
+  /** Of this program. */
+  version: string
+  log: Logger
+  now: () => number
+  random: (bytes: number) => Uint8Array
+}
+
+/** Who calls, as far as that is known. */
+export interface Caller {
+  identity: Identity | undefined
+  remoteAddress: string
+}
+
+export interface KnownCaller extends Caller {
+  identity: Identity
+}
+
+export function authPreference(context: Pick<AuthContext, 'live'>): ClusterAuthPreference {
+  return context.live.find('cluster_auth_preference', CLUSTER_AUTH_PREFERENCE) ?? defaultAuthPreference()
+}
+
+/** Whether every MCP call in the cluster needs a second factor. */
+export function requiresMfa(context: Pick<AuthContext, 'live'>): boolean {
+  const value = authPreference(context).spec.require_session_mfa
+  return value !== undefined && value !== false && value !== 'no'
+}

@@ -1,0 +1,51 @@
+import { deleteExpiredApiTokens } from '../../storage/api-tokens.ts'
+import { deleteExpiredInvites } from '../../storage/credentials.ts'
+import { deleteEventsBefore, searchEvents } from '../../storage/events.ts'
+import { deleteExpired } from '../../storage/resources.ts'
+import type { AuthContext } from './context.ts'
+import type { FileLog } from './file-log.ts'
+
+export interface JobOptions {
+  context: AuthContext
+  fileLog: FileLog | undefined
+  /** Age in ms after which events leave the store; undefined keeps all. */
+  retentionMs: number | undefined
+  /** How often watchers learn what expired. */
+  expireEveryMs: number
+  /** How often the store is swept. */
+  sweepEveryMs: number
+}
+
+/** The one loop of the Auth Service: takes out what has expired. What fails is logged and tried again the next time. */
+export function startJobs({ context, fileLog, retentionMs, expireEveryMs, sweepEveryMs }: JobOptions): { close(): Promise<void> } {
+  const { live, log } = context
+  let running: Promise<void> | undefined
+  let sweptAt = context.now()
+  const timer = setInterval(() => {
+    const now = context.now()
+    live.expire(now)
+    if (running || now - sweptAt < sweepEveryMs) return
+    sweptAt = now
+    running = sweep(context, fileLog, retentionMs)
+      .catch((cause: unknown) => log.error('sweeping the store failed', { cause }))
+      .finally(() => (running = undefined))
+  }, expireEveryMs)
+  timer.unref()
+  return {
+    async close() {
+      clearInterval(timer)
+      await running
+    },
+  }
+}
+
+async function sweep({ db, live, now }: AuthContext, fileLog: FileLog | undefined, retentionMs: number | undefined): Promise<void> {
+  await deleteExpired(db, now())
+  await deleteExpiredInvites(db, now())
+  for (const id of await deleteExpiredApiTokens(db, now())) live.revoke('api_token', id)
+  await fileLog?.catchUp()
+  if (retentionMs === undefined) return
+  const kept = await searchEvents(db, { from: now() - retentionMs, order: 'asc', limit: 1 })
+  const first = kept.events[0]
+  if (first) await deleteEventsBefore(db, first.seq)
+}

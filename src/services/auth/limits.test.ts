@@ -1,0 +1,54 @@
+import { expect, test } from 'vitest'
+import { createLimits, DEFAULT_LIMITS } from './limits.ts'
+
+const refused = { code: 'resource_exhausted' }
+
+test('failures are counted by user and network; a success forgets those of that user', async () => {
+  const limits = createLimits({ ...DEFAULT_LIMITS, failuresPerUser: 2, failuresPerAddress: 100 })
+  await limits.startLogin('ana', '2001:db8::1')
+  await limits.startLogin('ana', '2001:db8::2:0:0:9')
+  await expect(limits.startLogin('ana', '2001:db8:0:0:ffff::3')).rejects.toMatchObject(refused)
+  await limits.startLogin('ana', '2001:db8:0:1::3')
+  await limits.startLogin('bob', '2001:db8::1')
+  await limits.finishLogin('ana', '2001:db8::1')
+  await limits.startLogin('ana', '2001:db8::1')
+})
+
+test('an IPv4 address is one, however it is written', async () => {
+  const limits = createLimits({ ...DEFAULT_LIMITS, publicCallsPerMinute: 1 })
+  await limits.countPublicCall('192.0.2.1')
+  await limits.countPublicCall('192.0.2.2')
+  await expect(limits.countPublicCall('::ffff:192.0.2.1')).rejects.toMatchObject(refused)
+})
+
+test('one address cannot try many users; what was no guess is not counted', async () => {
+  const limits = createLimits({ ...DEFAULT_LIMITS, failuresPerAddress: 2 })
+  await limits.startLogin('a', '192.0.2.1')
+  await limits.startLogin('b', '192.0.2.1')
+  await expect(limits.startLogin('c', '192.0.2.1')).rejects.toMatchObject(refused)
+  const patient = createLimits({ ...DEFAULT_LIMITS, failuresPerUser: 1 })
+  for (let i = 0; i < 3; i += 1) {
+    await patient.startLogin('a', '192.0.2.1')
+    await patient.undoLogin('a', '192.0.2.1')
+  }
+  await patient.startLogin('a', '192.0.2.1')
+  await expect(patient.startLogin('a', '192.0.2.1')).rejects.toMatchObject(refused)
+})
+
+test('costly work runs a few at once, and the queue is bounded', async () => {
+  const limits = createLimits({ ...DEFAULT_LIMITS, concurrentHashes: 2 })
+  const gate = Promise.withResolvers<void>()
+  let running = 0
+  const all = Array.from({ length: 66 }, () =>
+    limits.hash(async () => {
+      running += 1
+      await gate.promise
+    }),
+  )
+  expect(running).toBe(2)
+  await expect(limits.hash(async () => {})).rejects.toMatchObject(refused)
+  gate.resolve()
+  await Promise.all(all)
+  expect(running).toBe(66)
+  await limits.hash(async () => {})
+})

@@ -1,0 +1,98 @@
+import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
+import { AppError } from '../../lib/errors.ts'
+import { renderDuration } from '../../lib/duration.ts'
+
+export interface LimitOptions {
+  /** Failed sign-ins of one user from one address within a quarter of an hour. */
+  failuresPerUser: number
+  /** Failed sign-ins from one address within a quarter of an hour. */
+  failuresPerAddress: number
+  /** Calls of public routes from one address within a minute. */
+  publicCallsPerMinute: number
+  /** Password hashes computed at once; each takes 19 MiB. */
+  concurrentHashes: number
+}
+
+export const DEFAULT_LIMITS: LimitOptions = { failuresPerUser: 10, failuresPerAddress: 100, publicCallsPerMinute: 300, concurrentHashes: 4 }
+
+export interface Limits {
+  /** Counts a sign-in before its outcome is known, so that parallel tries cannot slip through. Throws `resource_exhausted` with the time to wait. */
+  startLogin(user: string, address: string): Promise<void>
+  /** Takes this one count back: it was no wrong guess, but not a sign-in either. */
+  undoLogin(user: string, address: string): Promise<void>
+  /** Forgets the failures of this user from this address: it was the right person. */
+  finishLogin(user: string, address: string): Promise<void>
+  countPublicCall(address: string): Promise<void>
+  /** Runs costly work, a few at once; refuses when too many wait. */
+  hash<T>(work: () => Promise<T>): Promise<T>
+}
+
+const WINDOW_SECONDS = 15 * 60
+const MAX_WAITING = 64
+
+export function createLimits(options: LimitOptions): Limits {
+  const perUser = new RateLimiterMemory({ keyPrefix: 'user', points: options.failuresPerUser, duration: WINDOW_SECONDS })
+  const perAddress = new RateLimiterMemory({ keyPrefix: 'address', points: options.failuresPerAddress, duration: WINDOW_SECONDS })
+  const publicCalls = new RateLimiterMemory({ keyPrefix: 'public', points: options.publicCallsPerMinute, duration: 60 })
+  return {
+    async startLogin(user, address) {
+      await consume(perAddress, networkOf(address), 'too many failed sign-ins from this address')
+      await consume(perUser, pairOf(user, address), 'too many failed sign-ins')
+    },
+    async undoLogin(user, address) {
+      await perUser.reward(pairOf(user, address))
+      await perAddress.reward(networkOf(address))
+    },
+    async finishLogin(user, address) {
+      await perUser.delete(pairOf(user, address))
+      await perAddress.reward(networkOf(address))
+    },
+    countPublicCall: (address) => consume(publicCalls, networkOf(address), 'too many requests from this address'),
+    hash: createTurnstile(options.concurrentHashes),
+  }
+}
+
+async function consume(limiter: RateLimiterMemory, key: string, message: string): Promise<void> {
+  try {
+    await limiter.consume(key)
+  } catch (thrown) {
+    if (!(thrown instanceof RateLimiterRes)) throw thrown
+    const waitMs = Math.max(1000, thrown.msBeforeNext)
+    throw new AppError('resource_exhausted', `${message}: try again in ${renderDuration(waitMs)}`, {
+      details: { retry_after_seconds: Math.ceil(waitMs / 1000) },
+    })
+  }
+}
+
+function pairOf(user: string, address: string): string {
+  return JSON.stringify([user, networkOf(address)])
+}
+
+/** Whoever has one IPv6 address has a whole /64 of them. */
+function networkOf(address: string): string {
+  const plain = address.replace(/^::ffff:(?=\d+\.)/, '')
+  if (!plain.includes(':')) return plain
+  const [head = '', tail] = plain.split('::')
+  const groups = head === '' ? [] : head.split(':')
+  const rest = tail === undefined || tail === '' ? [] : tail.split(':')
+  if (tail !== undefined) groups.push(...Array.from({ length: Math.max(0, 8 - groups.length - rest.length) }, () => '0'), ...rest)
+  return `${groups.slice(0, 4).join(':')}::/64`
+}
+
+function createTurnstile(places: number): <T>(work: () => Promise<T>) => Promise<T> {
+  let free = places
+  const waiting: (() => void)[] = []
+  return async (work) => {
+    if (free > 0) free -= 1
+    else if (waiting.length >= MAX_WAITING)
+      throw new AppError('resource_exhausted', 'too many people sign in at once: try again in a few seconds')
+    else await new Promise<void>((resolve) => waiting.push(resolve))
+    try {
+      return await work()
+    } finally {
+      const next = waiting.shift()
+      if (next) next()
+      else free += 1
+    }
+  }
+}

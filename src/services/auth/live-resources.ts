@@ -1,0 +1,70 @@
+import type { Resource } from '../../resources/envelope.ts'
+import type { Change, ResourceFeed } from '../../resources/feed.ts'
+import { KINDS, isKind } from '../../resources/registry.ts'
+import type { Kind, ResourceOf } from '../../resources/registry.ts'
+import type { Logger } from '../../lib/log.ts'
+
+/** All resources of the cluster in memory, in step with the store. */
+export interface LiveResources extends ResourceFeed {
+  put<K extends Kind>(kind: K, resource: ResourceOf<K>): void
+  remove(kind: Kind, name: string): void
+  revoke(kind: 'api_token' | 'certificate', name: string): void
+  /** Takes out what expired by `now` (ms); watchers see a delete. */
+  expire(now: number): void
+}
+
+type Shelves = { [K in Kind]: Map<string, ResourceOf<K>> }
+
+export function createLiveResources(log: Logger): LiveResources {
+  const shelves: Shelves = {
+    app: new Map(),
+    app_server: new Map(),
+    role: new Map(),
+    user: new Map(),
+    token: new Map(),
+    lock: new Map(),
+    cluster_auth_preference: new Map(),
+  }
+  const listeners = new Set<(change: Change) => void>()
+  const publish = (change: Change): void => {
+    for (const listener of listeners) {
+      try {
+        listener(change)
+      } catch (thrown) {
+        log.error('a watcher of resources failed', { cause: thrown, change })
+      }
+    }
+  }
+  const shelf = <K extends Kind>(kind: K): Shelves[K] => shelves[kind]
+  const remove = (kind: Kind, name: string): void => {
+    if (shelf(kind).delete(name)) publish({ type: 'delete', kind, name })
+  }
+  return {
+    list: (kind) => [...shelf(kind).values()].sort(byName),
+    find: (kind, name) => shelf(kind).get(name),
+    subscribe(listener) {
+      listeners.add(listener)
+      return () => void listeners.delete(listener)
+    },
+    put(kind, resource) {
+      shelf(kind).set(resource.metadata.name, resource)
+      publish({ type: 'put', kind, name: resource.metadata.name })
+    },
+    remove,
+    revoke: (kind, name) => publish({ type: 'revoked', kind, name }),
+    expire(now) {
+      for (const kind of Object.keys(KINDS)) {
+        if (!isKind(kind)) continue
+        for (const [name, resource] of shelf(kind)) if (hasExpired(resource, now)) remove(kind, name)
+      }
+    },
+  }
+}
+
+export function hasExpired(resource: Resource, now: number): boolean {
+  return resource.metadata.expires !== undefined && Date.parse(resource.metadata.expires) <= now
+}
+
+function byName(a: Resource, b: Resource): number {
+  return a.metadata.name < b.metadata.name ? -1 : a.metadata.name > b.metadata.name ? 1 : 0
+}

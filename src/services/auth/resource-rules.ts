@@ -1,0 +1,127 @@
+import { checkExpression } from '../../access/predicate.ts'
+import { checkTemplates } from '../../access/traits.ts'
+import { buildEvent } from '../../audit/build-event.ts'
+import type { AuditEvent } from '../../audit/event.ts'
+import { AppError } from '../../lib/errors.ts'
+import type { Resource } from '../../resources/envelope.ts'
+import type { Identity } from '../../resources/identity.ts'
+import { kindRow } from '../../resources/registry.ts'
+import type { Kind, ResourceOf } from '../../resources/registry.ts'
+import type { Conditions, Role } from '../../resources/role.ts'
+import type { AuthContext, KnownCaller } from './context.ts'
+import { callerFields } from './event-fields.ts'
+import { checkRolesExist, findUsersWithRole } from './user-rules.ts'
+
+const INTERNAL_LABELS = 'teleport.internal/'
+const ORIGIN_LABEL = 'teleport.dev/origin'
+
+export type AnyResource = ResourceOf<Kind>
+
+/** What a kind asks of a resource before it is saved; throws what is wrong and returns what is to be saved. */
+export function prepareResource(
+  context: AuthContext,
+  caller: KnownCaller,
+  resource: AnyResource,
+  existing: Resource | undefined,
+): AnyResource {
+  const { name } = resource.metadata
+  const row = kindRow(resource.kind)
+  if (row.singleton !== undefined && row.singleton !== name)
+    throw new AppError('invalid_argument', `the only ${resource.kind} is called "${row.singleton}"`)
+  if (row.heartbeat) checkHeartbeat(caller.identity, resource)
+  if (caller.identity.kind !== 'host') checkInternalLabels(resource, existing)
+  if (resource.kind === 'user') checkRolesExist(context, resource.spec.roles)
+  if (resource.kind === 'lock')
+    return { ...resource, spec: { created_at: new Date(context.now()).toISOString(), created_by: caller.identity.name, ...resource.spec } }
+  return resource.kind === 'app' ? withOrigin(resource) : resource
+}
+
+/** What does not stop a save but will not work. */
+export function findWarnings(resource: AnyResource): string[] {
+  return resource.kind === 'role' ? [...checkTemplates(resource), ...checkExpressions(resource)] : []
+}
+
+/** Throws `failed_precondition` when something still needs the resource. */
+export function checkDeletable(context: AuthContext, caller: KnownCaller, resource: AnyResource): void {
+  if (kindRow(resource.kind).heartbeat) checkHeartbeat(caller.identity, resource)
+  if (resource.kind !== 'role') return
+  const users = findUsersWithRole(context, resource.metadata.name)
+  if (users.length === 0) return
+  const named = users.length > 5 ? `${users.slice(0, 5).join(', ')} and ${users.length - 5} more` : users.join(', ')
+  throw new AppError('failed_precondition', `role "${resource.metadata.name}" is in use by ${named}: take it from them first`)
+}
+
+export type Action = 'create' | 'update' | 'delete'
+
+const ROLE_EVENTS = { create: 'role.created', update: 'role.updated', delete: 'role.deleted' } as const
+const LOCK_EVENTS = { create: 'lock.created', update: 'lock.created', delete: 'lock.deleted' } as const
+
+/** The event of a change; heartbeats have none, there are too many of them. */
+export function resourceEvent(context: AuthContext, caller: KnownCaller, action: Action, resource: AnyResource): AuditEvent | undefined {
+  const { name, expires, labels } = resource.metadata
+  const by = { ...callerFields(caller), success: true, ...(expires !== undefined && { expires }) }
+  const named = { ...by, name, ...(labels && { labels }) }
+  const { build } = context
+  switch (resource.kind) {
+    case 'app':
+      return action === 'delete'
+        ? buildEvent('app.delete', named, build)
+        : buildEvent(`app.${action}`, { ...named, app_uri: resource.spec.uri }, build)
+    case 'role':
+      return buildEvent(ROLE_EVENTS[action], named, build)
+    case 'user':
+      return buildEvent(`user.${action}`, { ...named, roles: resource.spec.roles }, build)
+    case 'token':
+      return buildEvent(`join_token.${action}`, { ...by, roles: resource.spec.roles, join_method: resource.spec.join_method }, build)
+    case 'lock':
+      return buildEvent(
+        LOCK_EVENTS[action],
+        { ...named, target: targetOf(resource.spec.target), ...(resource.spec.message && { reason: resource.spec.message }) },
+        build,
+      )
+    case 'cluster_auth_preference':
+      return buildEvent('auth_preference.update', named, build)
+    case 'app_server':
+      return undefined
+  }
+}
+
+function targetOf(target: Record<string, string | undefined>): Record<string, string> {
+  return Object.fromEntries(Object.entries(target).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])))
+}
+
+/** Only services say what they offer, and an agent only for itself. */
+function checkHeartbeat(identity: Identity, resource: AnyResource): void {
+  if (identity.kind !== 'host') throw new AppError('permission_denied', `a ${resource.kind} is written by agents only`)
+  if (resource.kind === 'app_server' && resource.spec.host_id !== identity.name && !identity.roles.includes('Admin'))
+    throw new AppError('permission_denied', `host_id "${resource.spec.host_id}" is not that of the agent "${identity.name}"`)
+}
+
+/** Labels of the system keep what they are: a preset that was edited may be saved again. */
+function checkInternalLabels(resource: Resource, existing: Resource | undefined): void {
+  for (const [key, value] of Object.entries(resource.metadata.labels ?? {})) {
+    if (key.startsWith(INTERNAL_LABELS) && existing?.metadata.labels?.[key] !== value)
+      throw new AppError('invalid_argument', `metadata.labels.${key}: labels that begin with ${INTERNAL_LABELS} are set by the system only`)
+  }
+}
+
+function withOrigin(app: ResourceOf<'app'>): ResourceOf<'app'> {
+  if (app.metadata.labels?.[ORIGIN_LABEL] !== undefined) return app
+  return { ...app, metadata: { ...app.metadata, labels: { ...app.metadata.labels, [ORIGIN_LABEL]: 'dynamic' } } }
+}
+
+function checkExpressions(role: Role): string[] {
+  return [...conditionFaults('spec.allow', role.spec.allow), ...conditionFaults('spec.deny', role.spec.deny)]
+}
+
+function conditionFaults(place: string, conditions: Conditions | undefined): string[] {
+  const faults: string[] = []
+  const check = (path: string, text: string | undefined, mode: 'labels' | 'where' | 'argument'): void => {
+    const fault = text === undefined ? undefined : checkExpression(text, mode)
+    if (fault !== undefined) faults.push(`${path}: ${fault}`)
+  }
+  check(`${place}.app_labels_expression`, conditions?.app_labels_expression, 'labels')
+  conditions?.rules?.forEach((rule, index) => check(`${place}.rules.${index}.where`, rule.where, 'where'))
+  conditions?.mcp?.rules?.forEach((rule, index) => check(`${place}.mcp.rules.${index}.where`, rule.where, 'argument'))
+  return faults
+}

@@ -1,0 +1,131 @@
+import type { ApiToken } from '../../../api/api-tokens.ts'
+import type { OutputOf, ParsedInputOf } from '../../../api/route.ts'
+import type { ROUTES } from '../../../api/routes.ts'
+import { buildEvent } from '../../../audit/build-event.ts'
+import { createApiToken as mintApiToken } from '../../../ca/api-token.ts'
+import { renderDuration } from '../../../lib/duration.ts'
+import { AppError } from '../../../lib/errors.ts'
+import type { Identity } from '../../../resources/identity.ts'
+import { createApiTokenRow, deleteApiTokenRow, findApiToken, listApiTokenRows } from '../../../storage/api-tokens.ts'
+import type { ApiTokenRow } from '../../../storage/api-tokens.ts'
+import { authorize } from '../authorize.ts'
+import type { AuthContext, KnownCaller } from '../context.ts'
+import { callerFields } from '../event-fields.ts'
+
+type Input<N extends keyof typeof ROUTES> = ParsedInputOf<(typeof ROUTES)[N]>
+
+const KIND = 'api_token'
+
+export async function createApiToken(
+  context: AuthContext,
+  input: Input<'createApiToken'>,
+  caller: KnownCaller,
+): Promise<OutputOf<typeof ROUTES.createApiToken>> {
+  // Who finds a token must not be able to make a lasting or wider one of it.
+  if (caller.identity.credential === 'api_token')
+    throw new AppError('permission_denied', 'an API token cannot make another one: sign in with tsh login')
+  const owner = input.user ?? ownName(caller.identity)
+  if (owner !== ownName(caller.identity)) await authorize(context, caller, KIND, 'create')
+  if (owner === undefined) throw new AppError('invalid_argument', 'user: say whose token it is to be')
+  const ttlMs = input.ttl === undefined ? context.apiTokens.defaultTtlMs : input.ttl * 1000
+  const { maxTtlMs } = context.apiTokens
+  if (ttlMs > maxTtlMs)
+    throw new AppError('invalid_argument', `ttl: an API token of this cluster lives at most ${renderDuration(maxTtlMs)}`)
+  const { id, token, hash } = mintApiToken(context.random)
+  return await context.journal.commit(async (tx) => {
+    checkOwner(context, owner, input.roles)
+    const now = context.now()
+    const row = {
+      id,
+      user: owner,
+      name: input.name ?? '',
+      hash,
+      servers: input.servers ?? null,
+      roles: input.roles ?? null,
+      created_at: now,
+      created_by: caller.identity.name,
+      expires_at: now + ttlMs,
+    }
+    await createApiTokenRow(tx, row)
+    return {
+      output: { token, item: render({ ...row, last_used_at: null }) },
+      events: [tokenEvent(context, caller, 'api_token.create', row)],
+    }
+  })
+}
+
+export async function listApiTokens(
+  context: AuthContext,
+  input: Input<'listApiTokens'>,
+  caller: KnownCaller,
+): Promise<{ items: ApiToken[] }> {
+  const own = ownName(caller.identity)
+  const wanted = input.user ?? own ?? '*'
+  if (wanted !== own || wanted === '*') await authorize(context, caller, KIND, 'list')
+  const rows = await listApiTokenRows(context.db, wanted === '*' ? undefined : wanted)
+  return { items: rows.filter((row) => row.expires_at > context.now()).map(render) }
+}
+
+export async function deleteApiToken(
+  context: AuthContext,
+  { id }: Input<'deleteApiToken'>,
+  caller: KnownCaller,
+): Promise<Record<string, never>> {
+  const found = await findApiToken(context.db, id)
+  // A token that does not exist is refused like one of somebody else, so that ids cannot be tried.
+  if (!found || found.user !== ownName(caller.identity)) await authorize(context, caller, KIND, 'delete')
+  return await context.journal.commit(async (tx) => {
+    const row = await deleteApiTokenRow(tx, id)
+    return {
+      output: {},
+      events: [tokenEvent(context, caller, 'api_token.delete', row)],
+      publish: () => context.live.revoke('api_token', id),
+    }
+  })
+}
+
+/** Hosts, also the local administrator, have no tokens of their own. */
+function ownName(identity: Identity): string | undefined {
+  return identity.kind === 'host' ? undefined : identity.name
+}
+
+function checkOwner(context: AuthContext, owner: string, roles: readonly string[] | undefined): void {
+  const user = context.live.find('user', owner)
+  if (!user) throw new AppError('not_found', `user "${owner}" not found`)
+  const missing = roles?.find((role) => !user.spec.roles.includes(role))
+  if (missing !== undefined) throw new AppError('invalid_argument', `roles: user "${owner}" does not have the role "${missing}"`)
+}
+
+function tokenEvent(
+  context: AuthContext,
+  caller: KnownCaller,
+  type: 'api_token.create' | 'api_token.delete',
+  row: Omit<ApiTokenRow, 'last_used_at'>,
+) {
+  const { id, user, servers, roles, expires_at } = row
+  const scope = { ...(servers && { servers }), ...(roles && { roles }) }
+  return buildEvent(
+    type,
+    { ...callerFields(caller), success: true, name: user, token_id: id, ...scope, expires: toIso(expires_at) },
+    context.build,
+  )
+}
+
+function render(row: ApiTokenRow): ApiToken {
+  const { id, user, name, servers, roles, created_by } = row
+  return {
+    id,
+    user,
+    name,
+    servers,
+    roles,
+    created: toIso(row.created_at),
+    created_by,
+    expires: toIso(row.expires_at),
+    last_used: row.last_used_at === null ? null : toIso(row.last_used_at),
+  }
+}
+
+function toIso(ms: number): string {
+  return new Date(ms).toISOString()
+}

@@ -1,0 +1,78 @@
+import { serverAccess } from '../../../access/check.ts'
+import type { Denied } from '../../../access/decision.ts'
+import type { ParsedInputOf } from '../../../api/route.ts'
+import type { ROUTES } from '../../../api/routes.ts'
+import { buildEvent } from '../../../audit/build-event.ts'
+import { issueAssertion } from '../../../ca/assertion.ts'
+import { AppError } from '../../../lib/errors.ts'
+import { labelsOf } from '../../../resources/app.ts'
+import type { App } from '../../../resources/app.ts'
+import { roleSetOf } from '../authorize.ts'
+import { requiresMfa } from '../context.ts'
+import type { AuthContext, KnownCaller } from '../context.ts'
+import { callerFields } from '../event-fields.ts'
+
+const LIFETIME_MS = 5 * 60_000
+
+/**
+ * Exchanges the caller's own credential for the word to one agent about who calls. A server that the caller may not see is as absent as one
+ * that does not exist: `not_found`. What the caller may do there is decided by the agent.
+ */
+export async function issueRouteAssertion(
+  context: AuthContext,
+  { server }: ParsedInputOf<typeof ROUTES.issueRouteAssertion>,
+  caller: KnownCaller,
+): Promise<{ assertion: string; expires: string }> {
+  const { identity } = caller
+  if (identity.kind === 'host') throw new AppError('permission_denied', 'only users and bots call MCP servers')
+  const denied = findRefusal(context, server, caller)
+  if (denied) await refuse(context, server, caller, denied)
+  const now = context.now()
+  const assertion = await issueAssertion(
+    context.keys.assertion,
+    { clusterName: context.clusterName, server, identity },
+    { now, ttlMs: LIFETIME_MS },
+  )
+  return { assertion, expires: new Date(Math.min(now + LIFETIME_MS, identity.expiresAt)).toISOString() }
+}
+
+/** Every registration of that name: agents that offer it now, and the app itself. */
+export function findApps(context: Pick<AuthContext, 'live'>, name: string): App[] {
+  const offered = context.live
+    .list('app_server')
+    .map((server) => server.spec.app)
+    .filter((app) => app.metadata.name === name)
+  const registered = context.live.find('app', name)
+  return registered ? [...offered, registered] : offered
+}
+
+function findRefusal(context: AuthContext, server: string, { identity }: KnownCaller): Denied | undefined {
+  const roleSet = roleSetOf(context, identity)
+  const requireMfa = requiresMfa(context)
+  let refusal: Denied = { allow: false, kind: 'no_role', reason: 'no such MCP server', by: null }
+  for (const app of findApps(context, server)) {
+    const view = { name: server, labels: labelsOf(app) }
+    const { decision } = serverAccess(roleSet, view, { mfaVerified: identity.mfaVerified, requireMfa })
+    if (decision.allow) return undefined
+    // A missing second factor may be told only to who would be let in with it.
+    const isOnlyMfa = decision.kind === 'mfa_required' && serverAccess(roleSet, view, { mfaVerified: true, requireMfa }).decision.allow
+    refusal = isOnlyMfa || decision.kind !== 'mfa_required' ? decision : { ...decision, kind: 'no_labels' }
+  }
+  return refusal
+}
+
+async function refuse(context: AuthContext, server: string, caller: KnownCaller, { kind, reason, by }: Denied): Promise<never> {
+  const event = {
+    ...callerFields(caller),
+    success: false,
+    error: reason,
+    server,
+    kind: 'app',
+    name: server,
+    verb: 'use',
+    decision: { allow: false, kind, reason, by },
+  }
+  await context.journal.record([buildEvent('access.denied', event, context.build)])
+  if (kind === 'mfa_required') throw new AppError('permission_denied', reason)
+  throw new AppError('not_found', `MCP server "${server}" not found: tsh mcp ls lists the ones you may use`)
+}

@@ -1,0 +1,42 @@
+import type { OutputOf, ParsedInputOf } from '../../../api/route.ts'
+import type { ROUTES } from '../../../api/routes.ts'
+import { parseEvent } from '../../../audit/build-event.ts'
+import { renderChained } from '../../../audit/chain.ts'
+import { AppError } from '../../../lib/errors.ts'
+import { searchEvents as search } from '../../../storage/events.ts'
+import type { AuthContext, KnownCaller } from '../context.ts'
+
+/** What services tell of. All other events are the Auth Service's own and nobody else may claim that they happened. */
+const SERVICE_EVENTS = /^(?:mcp\.session\.[a-z_]+|access\.denied|api_token\.use\.failure)$/
+
+export async function searchEvents(
+  context: AuthContext,
+  { from, to, ...filter }: ParsedInputOf<typeof ROUTES.searchEvents>,
+  _caller: KnownCaller,
+): Promise<OutputOf<typeof ROUTES.searchEvents>> {
+  const { events, next } = await search(context.db, { ...filter, from: parseTime('from', from), to: parseTime('to', to) })
+  return { lines: events.map((event) => renderChained(event.text, event)), next }
+}
+
+export async function emitEvents(
+  context: AuthContext,
+  { events }: ParsedInputOf<typeof ROUTES.emitEvents>,
+  _caller: KnownCaller,
+): Promise<OutputOf<typeof ROUTES.emitEvents>> {
+  const parsed = events.map(parseEvent)
+  const foreign = parsed.find((event) => !SERVICE_EVENTS.test(event.event) || event.cluster_name !== context.clusterName)
+  if (foreign)
+    throw new AppError(
+      'invalid_argument',
+      `events of type "${foreign.event}" are written by the Auth Service of "${foreign.cluster_name}" only`,
+    )
+  return { stored: await context.journal.record(parsed) }
+}
+
+function parseTime(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  const ms = Date.parse(text)
+  if (!/^\d{4}-\d\d-\d\d(?:T|$)/.test(text) || Number.isNaN(ms))
+    throw new AppError('invalid_argument', `${name}: must be an RFC 3339 time such as 2027-01-31T12:00:00Z`)
+  return ms
+}

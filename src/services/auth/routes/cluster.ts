@@ -1,0 +1,39 @@
+import { X509Certificate } from 'node:crypto'
+import type { OutputOf } from '../../../api/route.ts'
+import type { ROUTES } from '../../../api/routes.ts'
+import { jwksOf } from '../../../ca/assertion.ts'
+import { pinOf } from '../../../ca/authority.ts'
+import { authPreference } from '../context.ts'
+import type { AuthContext } from '../context.ts'
+
+export async function ping(context: AuthContext): Promise<OutputOf<typeof ROUTES.ping>> {
+  const { type, second_factor } = authPreference(context).spec
+  const { certificatePem } = context.keys.host
+  return {
+    server_version: context.version,
+    min_client_version: context.version,
+    cluster_name: context.clusterName,
+    auth: { type, second_factor },
+    host_authorities: [certificatePem],
+    ca_pins: [pinOf(certificatePem)],
+  }
+}
+
+export async function getStatus(context: AuthContext): Promise<OutputOf<typeof ROUTES.getStatus>> {
+  const { user, host } = context.keys
+  return {
+    cluster_name: context.clusterName,
+    version: context.version,
+    authorities: [user, host].map(({ type, certificatePem }) => ({
+      type,
+      certificate: certificatePem,
+      pin: pinOf(certificatePem),
+      not_after: new X509Certificate(certificatePem).validToDate.toISOString(),
+    })),
+    ca_pins: [pinOf(host.certificatePem)],
+  }
+}
+
+export async function getJwks(context: AuthContext): Promise<OutputOf<typeof ROUTES.getJwks>> {
+  return { keys: jwksOf([context.keys.assertion]).keys.map((key) => ({ ...key })) }
+}

@@ -1,0 +1,153 @@
+import type { ROUTES } from '../../../api/routes.ts'
+import type { OutputOf, ParsedInputOf } from '../../../api/route.ts'
+import type { WireResource } from '../../../api/resources.ts'
+import { AppError } from '../../../lib/errors.ts'
+import { kindRow, parseKind, parseResource } from '../../../resources/registry.ts'
+import type { Kind } from '../../../resources/registry.ts'
+import { deleteApiTokensOf } from '../../../storage/api-tokens.ts'
+import { deleteLocalCredential } from '../../../storage/credentials.ts'
+import type { Executor } from '../../../storage/database.ts'
+import {
+  createResource as insertResource,
+  deleteResource as removeResource,
+  upsertResource as replaceResource,
+} from '../../../storage/resources.ts'
+import { authorize, listPermitted } from '../authorize.ts'
+import type { AuthContext, KnownCaller } from '../context.ts'
+import { defaultAuthPreference } from '../presets.ts'
+import { checkDeletable, findWarnings, prepareResource, resourceEvent } from '../resource-rules.ts'
+import type { AnyResource } from '../resource-rules.ts'
+
+type Input<N extends keyof typeof ROUTES> = ParsedInputOf<(typeof ROUTES)[N]>
+type Saved = OutputOf<typeof ROUTES.createResource>
+
+export async function listResources(
+  context: AuthContext,
+  input: Input<'listResources'>,
+  caller: KnownCaller,
+): Promise<{ items: WireResource[] }> {
+  const kind = parseKind(input.kind)
+  const items = await listPermitted(context, caller, kind)
+  if (input.with_secrets && kindRow(kind).secretName) for (const item of items) await authorize(context, caller, kind, 'read', item)
+  return { items: items.map((item) => toWire(item, input.with_secrets === true)) }
+}
+
+export async function getResource(context: AuthContext, input: Input<'getResource'>, caller: KnownCaller): Promise<WireResource> {
+  const kind = parseKind(input.kind)
+  const resource = context.live.find(kind, input.name)
+  await authorize(context, caller, kind, input.with_secrets ? 'read' : 'readnosecrets', resource)
+  if (!resource) throw notFound(kind, input.name)
+  return toWire(resource, input.with_secrets === true)
+}
+
+export async function createResource(context: AuthContext, input: Input<'createResource'>, caller: KnownCaller): Promise<Saved> {
+  const kind = parseKind(input.kind)
+  const resource = parseResource(kind, input.resource)
+  await authorize(context, caller, kind, 'create', resource)
+  return await save(context, caller, kind, resource, 'create')
+}
+
+export async function upsertResource(context: AuthContext, input: Input<'upsertResource'>, caller: KnownCaller): Promise<Saved> {
+  const kind = parseKind(input.kind)
+  const resource = parseResource(kind, input.resource)
+  if (resource.metadata.name !== input.name)
+    throw new AppError(
+      'invalid_argument',
+      `metadata.name is "${resource.metadata.name}" but "${input.name}" is to be saved: a resource cannot be renamed`,
+    )
+  const existing = context.live.find(kind, input.name)
+  // A rule with a condition has to hold for what is there and for what is to be there.
+  await authorize(context, caller, kind, 'update', existing ?? resource)
+  if (existing) await authorize(context, caller, kind, 'update', resource)
+  else await authorize(context, caller, kind, 'create', resource)
+  return await save(context, caller, kind, resource, existing ? 'update' : 'create')
+}
+
+export async function deleteResource(
+  context: AuthContext,
+  input: Input<'deleteResource'>,
+  caller: KnownCaller,
+): Promise<Record<string, never>> {
+  const kind = parseKind(input.kind)
+  await authorize(context, caller, kind, 'delete', context.live.find(kind, input.name))
+  if (kindRow(kind).singleton !== undefined) {
+    await reset(context, caller, input.name)
+    return {}
+  }
+  return await context.journal.commit(async (tx) => {
+    const resource = context.live.find(kind, input.name)
+    if (!resource) throw notFound(kind, input.name)
+    checkDeletable(context, caller, resource)
+    await removeResource(tx, kind, input.name, context.now())
+    const tokens = kind === 'user' ? await removeAccount(tx, input.name) : []
+    const event = resourceEvent(context, caller, 'delete', resource)
+    return {
+      output: {},
+      events: event ? [event] : [],
+      publish() {
+        context.live.remove(kind, input.name)
+        for (const id of tokens) context.live.revoke('api_token', id)
+      },
+    }
+  })
+}
+
+/** One transaction: the rules of the kind, the resource, its event; then everybody who watches is told. */
+export async function save(
+  context: AuthContext,
+  caller: KnownCaller,
+  kind: Kind,
+  resource: AnyResource,
+  permitted: 'create' | 'update',
+): Promise<Saved> {
+  return await context.journal.commit(async (tx) => {
+    const existing = context.live.find(kind, resource.metadata.name)
+    const prepared = prepareResource(context, caller, resource, existing)
+    const replaceable = existing !== undefined && (permitted === 'update' || isUntouchedDefault(existing))
+    if (!existing && permitted === 'update')
+      throw new AppError('aborted', `${kind} was deleted by someone else meanwhile: read it again and repeat your change`)
+    const saved = replaceable
+      ? await replaceResource(tx, kind, prepared, context.now())
+      : await insertResource(tx, kind, prepared, context.now())
+    const event = resourceEvent(context, caller, replaceable ? 'update' : 'create', saved)
+    return {
+      output: { resource: toWire(saved, true), created: !replaceable, warnings: findWarnings(saved) },
+      events: event ? [event] : [],
+      publish: () => context.live.put(kind, saved),
+    }
+  })
+}
+
+/** A singleton nobody has set yet may be "created" although its defaults are there. */
+function isUntouchedDefault(resource: AnyResource): boolean {
+  return kindRow(resource.kind).singleton !== undefined && resource.metadata.labels?.['teleport.dev/origin'] === 'defaults'
+}
+
+async function reset(context: AuthContext, caller: KnownCaller, name: string): Promise<void> {
+  const initial = defaultAuthPreference()
+  if (name !== initial.metadata.name) throw new AppError('not_found', `cluster_auth_preference "${name}" not found`)
+  await save(context, caller, 'cluster_auth_preference', initial, 'update')
+}
+
+/** A name that is a secret is not repeated: messages reach logs. */
+function notFound(kind: Kind, name: string): AppError {
+  return new AppError('not_found', kindRow(kind).secretName ? `${kind} not found` : `${kind} "${name}" not found`)
+}
+
+/** Everything by which a user could still come in; ids of the API tokens that end with it. */
+async function removeAccount(tx: Executor, user: string): Promise<string[]> {
+  await deleteLocalCredential(tx, user)
+  return await deleteApiTokensOf(tx, user)
+}
+
+function toWire(resource: AnyResource, withSecrets: boolean): WireResource {
+  const isSecret = resource.kind === 'token' && resource.spec.join_method === 'token' && !withSecrets
+  const { name } = resource.metadata
+  return { ...resource, metadata: { ...resource.metadata, name: isSecret ? mask(name) : name } }
+}
+
+/** Enough to tell two tokens apart, not enough to use one. */
+function mask(name: string): string {
+  const hidden = Math.max(Math.ceil(name.length * 0.75), name.length - 8)
+  return '*'.repeat(hidden) + name.slice(hidden)
+}

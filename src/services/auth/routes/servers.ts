@@ -1,0 +1,68 @@
+import { explainAccess as explain } from '../../../access/explain.ts'
+import { serverAccess } from '../../../access/check.ts'
+import type { OutputOf, ParsedInputOf } from '../../../api/route.ts'
+import type { ROUTES } from '../../../api/routes.ts'
+import type { VisibleServer } from '../../../api/servers.ts'
+import { AppError } from '../../../lib/errors.ts'
+import { labelsOf } from '../../../resources/app.ts'
+import type { Identity } from '../../../resources/identity.ts'
+import type { User } from '../../../resources/user.ts'
+import { rolesOf, roleSetOf } from '../authorize.ts'
+import { requiresMfa } from '../context.ts'
+import type { AuthContext, KnownCaller } from '../context.ts'
+import { findApps } from './assertions.ts'
+
+/** One entry a name, however many agents offer it. */
+export async function listVisibleServers(
+  context: AuthContext,
+  _input: unknown,
+  { identity }: KnownCaller,
+): Promise<{ items: VisibleServer[] }> {
+  const roleSet = roleSetOf(context, identity)
+  const facts = { mfaVerified: identity.mfaVerified, requireMfa: requiresMfa(context) }
+  const visible = new Map<string, VisibleServer>()
+  for (const { spec } of context.live.list('app_server')) {
+    const { name } = spec.app.metadata
+    if (visible.has(name)) continue
+    const access = serverAccess(roleSet, { name, labels: labelsOf(spec.app) }, facts)
+    if (access.decision.allow) visible.set(name, { ...spec.app, permissions: { mcp: { tools: access.allowedTools() } } })
+  }
+  return { items: [...visible.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, item]) => item) }
+}
+
+/** Answers for a user with a second factor, signed in by a certificate: what roles and locks say, not how somebody came in. */
+export async function explainAccess(
+  context: AuthContext,
+  { user: name, server, tool, args }: ParsedInputOf<typeof ROUTES.explainAccess>,
+  _caller: KnownCaller,
+): Promise<OutputOf<typeof ROUTES.explainAccess>> {
+  const user = context.live.find('user', name)
+  if (!user) throw new AppError('not_found', `user "${name}" not found`)
+  const app = findApps(context, server)[0]
+  if (!app) throw new AppError('not_found', `MCP server "${server}" not found: tctl get apps lists all`)
+  const identity = assumedIdentity(user)
+  const { decision, steps } = explain({
+    roles: rolesOf(context, identity.roles),
+    identity,
+    server: { name: server, labels: labelsOf(app) },
+    tool,
+    args,
+    locks: context.live.list('lock'),
+    now: context.now(),
+    requireMfa: requiresMfa(context),
+  })
+  return { allow: decision.allow, reason: decision.allow ? `allowed by ${decision.by}` : decision.reason, by: decision.by, steps }
+}
+
+function assumedIdentity(user: User): Identity {
+  return {
+    kind: 'user',
+    name: user.metadata.name,
+    roles: user.spec.roles,
+    traits: user.spec.traits ?? {},
+    credential: 'certificate',
+    credentialId: '',
+    expiresAt: Number.MAX_SAFE_INTEGER,
+    mfaVerified: true,
+  }
+}

@@ -1,0 +1,195 @@
+import { isIP } from 'node:net'
+import { Hono } from 'hono'
+import type { Context, Next } from 'hono'
+import type { ContentfulStatusCode } from 'hono/utils/http-status'
+import type { z } from 'zod'
+import type { Route } from '../../api/route.ts'
+import { ROUTES } from '../../api/routes.ts'
+import { AppError, CODES, toAppError } from '../../lib/errors.ts'
+import { checkHost, checkOrigin } from '../../lib/loopback.ts'
+import { authenticate } from './authenticate.ts'
+import type { AppEnv } from './authenticate.ts'
+import { authorize, refuseLocked } from './authorize.ts'
+import type { AuthContext, Caller, KnownCaller } from './context.ts'
+import { addPages } from './pages/routes.ts'
+import { createApiToken, deleteApiToken, listApiTokens } from './routes/api-tokens.ts'
+import { issueRouteAssertion } from './routes/assertions.ts'
+import { emitEvents, searchEvents } from './routes/audit.ts'
+import { finishBrowserLogin, startBrowserLogin } from './routes/browser-login.ts'
+import { getJwks, getStatus, ping } from './routes/cluster.ts'
+import { loginLocal, signCertificate, whoami } from './routes/login.ts'
+import { createResource, deleteResource, getResource, listResources, upsertResource } from './routes/resources.ts'
+import { explainAccess, listVisibleServers } from './routes/servers.ts'
+import { acceptInvite, inviteUser, resetUser, showInvite } from './routes/users.ts'
+
+const MAX_BODY_BYTES = 1024 * 1024
+/** A batch of events of an agent's spool. */
+const MAX_EVENTS_BYTES = 16 * 1024 * 1024
+
+const SECURITY_HEADERS = {
+  'cache-control': 'no-store',
+  'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+  'referrer-policy': 'no-referrer',
+  'x-content-type-options': 'nosniff',
+  'x-frame-options': 'DENY',
+}
+
+/** The control plane: every row of the contract with the function that serves it. */
+const TABLE: readonly Served[] = [
+  open(ROUTES.ping, ping),
+  known(ROUTES.getStatus, getStatus),
+  open(ROUTES.getJwks, getJwks),
+  open(ROUTES.loginLocal, loginLocal),
+  open(ROUTES.startBrowserLogin, startBrowserLogin),
+  open(ROUTES.finishBrowserLogin, finishBrowserLogin),
+  known(ROUTES.whoami, whoami),
+  known(ROUTES.issueRouteAssertion, issueRouteAssertion),
+  known(ROUTES.signCertificate, signCertificate),
+  known(ROUTES.inviteUser, inviteUser),
+  known(ROUTES.resetUser, resetUser),
+  open(ROUTES.showInvite, showInvite),
+  open(ROUTES.acceptInvite, acceptInvite),
+  known(ROUTES.createApiToken, createApiToken),
+  known(ROUTES.listApiTokens, listApiTokens),
+  known(ROUTES.deleteApiToken, deleteApiToken),
+  known(ROUTES.listResources, listResources),
+  known(ROUTES.getResource, getResource),
+  known(ROUTES.createResource, createResource),
+  known(ROUTES.upsertResource, upsertResource),
+  known(ROUTES.deleteResource, deleteResource),
+  known(ROUTES.listVisibleServers, listVisibleServers),
+  known(ROUTES.explainAccess, explainAccess),
+  known(ROUTES.searchEvents, searchEvents),
+  known(ROUTES.emitEvents, emitEvents, MAX_EVENTS_BYTES),
+]
+
+/** The HTTP application: API and pages. Whoever calls `fetch` says in the binding `peer` who is at the other end of the connection. */
+export function createServer(context: AuthContext): Hono<AppEnv> {
+  const app = new Hono<AppEnv>()
+  app.onError((thrown, c) => renderError(context, c, thrown))
+  app.notFound((c) => renderError(context, c, new AppError('not_found', `there is no ${c.req.method} ${c.req.path} here`)))
+  app.use(async (c, next) => {
+    checkSource(context, c)
+    await next()
+    for (const [name, value] of Object.entries(SECURITY_HEADERS)) if (!c.res.headers.has(name)) c.res.headers.set(name, value)
+  })
+  const limited = (maxSize: number) => async (c: Context<AppEnv>, next: Next) => {
+    checkLength(c, maxSize)
+    await next()
+  }
+  for (const { row, maxBodyBytes, serve } of TABLE)
+    app.on(row.method, row.path, limited(maxBodyBytes), async (c) => c.json(await serve(context, c)))
+  app.use('/web/*', limited(MAX_BODY_BYTES))
+  addPages(app, context)
+  return app
+}
+
+/** The length is told before the body, so that none is read that is too large; node:http keeps the sender to what it told. */
+function checkLength(c: Context<AppEnv>, maxSize: number): void {
+  if (c.req.header('transfer-encoding') !== undefined) throw new AppError('invalid_argument', 'send the body with Content-Length')
+  if (Number(c.req.header('content-length') ?? 0) > maxSize) throw new AppError('invalid_argument', `the body is larger than ${maxSize} bytes`)
+}
+
+interface Served {
+  row: Route
+  maxBodyBytes: number
+  serve(context: AuthContext, c: Context<AppEnv>): Promise<object>
+}
+
+/** A row that anybody may call. */
+function open<I extends z.ZodType, O extends z.ZodType<object>>(
+  row: Route<I, O>,
+  serve: (context: AuthContext, input: z.output<I>, caller: Caller) => Promise<z.output<O>>,
+): Served {
+  return {
+    row,
+    maxBodyBytes: MAX_BODY_BYTES,
+    async serve(context, c) {
+      const { peer } = c.env
+      if (!peer.internal) await context.limits.countPublicCall(peer.remoteAddress)
+      return await serve(context, await parseInput(row, c), { identity: undefined, remoteAddress: peer.remoteAddress })
+    },
+  }
+}
+
+/** A row that needs an identity: authenticate → lock check → authorise → serve. */
+function known<I extends z.ZodType, O extends z.ZodType<object>>(
+  row: Route<I, O>,
+  serve: (context: AuthContext, input: z.output<I>, caller: KnownCaller) => Promise<z.output<O>>,
+  maxBodyBytes: number = MAX_BODY_BYTES,
+): Served {
+  return {
+    row,
+    maxBodyBytes,
+    async serve(context, c) {
+      const { peer } = c.env
+      const identity = await authenticate(context, peer, c.req.header('authorization'))
+      const caller = { identity, remoteAddress: peer.remoteAddress }
+      await refuseLocked(context, caller, row.name)
+      const { access } = row
+      if (typeof access === 'object' && 'kind' in access) await authorize(context, caller, access.kind, access.verb)
+      // A row with `byKind` authorises in its function: conditions of rules look at the resource itself.
+      return await serve(context, await parseInput(row, c), caller)
+    },
+  }
+}
+
+async function parseInput<I extends z.ZodType>(row: Route<I>, c: Context<AppEnv>): Promise<z.output<I>> {
+  const rest = row.method === 'GET' || row.method === 'DELETE' ? parseQuery(c) : await parseBody(c)
+  const parsed = row.input.safeParse({ ...rest, ...c.req.param() })
+  if (parsed.success) return parsed.data
+  const faults = parsed.error.issues.map((issue) => [issue.path.join('.'), issue.message].filter(Boolean).join(': '))
+  throw new AppError('invalid_argument', faults.join('\n'), { details: { faults } })
+}
+
+/** A member given twice stays a list, which no schema of a query accepts. */
+function parseQuery(c: Context<AppEnv>): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(c.req.queries()).map(([name, values]) => [name, values.length === 1 ? values[0] : values]))
+}
+
+async function parseBody(c: Context<AppEnv>): Promise<Record<string, unknown>> {
+  // A page of another site cannot send this type without asking first, and we never say yes.
+  if (!/^application\/json(?:$|[ ;])/i.test(c.req.header('content-type') ?? ''))
+    throw new AppError('invalid_argument', 'send JSON with content-type: application/json')
+  const text = await c.req.text()
+  let body: unknown
+  try {
+    body = JSON.parse(text)
+  } catch (cause) {
+    throw new AppError('invalid_argument', 'the body is not JSON', { cause })
+  }
+  if (typeof body !== 'object' || body === null || Array.isArray(body))
+    throw new AppError('invalid_argument', 'the body must be a JSON object')
+  return { ...body }
+}
+
+/**
+ * Keeps pages of other sites out, also those that rebind their name to our address. A bare IP address is no name that could be rebound,
+ * so it is as good as the public address.
+ */
+function checkSource(context: AuthContext, c: Context<AppEnv>): void {
+  const host = c.req.header('host') ?? ''
+  const named = ['localhost', context.publicAddress()]
+  const allowed = isIP(URL.parse(`http://${host}`)?.hostname.replace(/^\[|\]$/g, '') ?? '') ? [...named, host] : named
+  if (!checkHost(host, allowed)) {
+    const message = `the host ${JSON.stringify(host)} is not this cluster's: use ${context.publicAddress()}, or set the proxy's public address`
+    throw new AppError('permission_denied', message)
+  }
+  if (!checkOrigin(c.req.header('origin'), allowed))
+    throw new AppError('permission_denied', 'requests from pages of other sites are refused')
+}
+
+function renderError(context: AuthContext, c: Context<AppEnv>, thrown: unknown): Response {
+  const error = toAppError(thrown)
+  const { http, log } = CODES[error.code]
+  const facts = { code: error.code, method: c.req.method, remote_addr: c.env.peer.remoteAddress, ...error.details }
+  if (error.code === 'internal') context.log.error(error.message, { ...facts, cause: error.cause })
+  else context.log[log === 'error' ? 'error' : 'debug'](error.message, facts)
+  if (http === 401) c.header('www-authenticate', 'Bearer')
+  return c.json({ error: { code: error.code, message: error.message, ...(error.details && { details: error.details }) } }, statusOf(http))
+}
+
+/** 499 is not in Hono's list of statuses. */
+function statusOf(http: number): ContentfulStatusCode {
+  return http as ContentfulStatusCode // every status of CODES allows a body
+}

@@ -1,0 +1,209 @@
+import { randomBytes } from 'node:crypto'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { join } from 'node:path'
+import { getRequestListener } from '@hono/node-server'
+import type { Hono } from 'hono'
+import type { VerificationKey } from '../../ca/assertion.ts'
+import { BACKDATE_MS } from '../../ca/authority.ts'
+import { issueCertificate } from '../../ca/certificate.ts'
+import { generateKeyPair, renderPrivateKey } from '../../ca/keys.ts'
+import { hashPassword } from '../../ca/password.ts'
+import { buildEvent } from '../../audit/build-event.ts'
+import type { AuditEvent } from '../../audit/event.ts'
+import { ensurePrivateDirectory } from '../../lib/atomic-file.ts'
+import { parseDuration } from '../../lib/duration.ts'
+import { createIds } from '../../lib/ids.ts'
+import type { Logger } from '../../lib/log.ts'
+import { createRedactor } from '../../lib/redact.ts'
+import type { ResourceFeed } from '../../resources/feed.ts'
+import type { Identity } from '../../resources/identity.ts'
+import { openDatabase } from '../../storage/database.ts'
+import type { Database } from '../../storage/database.ts'
+import { peerOf } from './authenticate.ts'
+import type { AppEnv, Peer } from './authenticate.ts'
+import { openCluster, openClusterKeys, openSealer } from './cluster-keys.ts'
+import type { AuthConfig } from './config.ts'
+import type { AuthContext } from './context.ts'
+import { openFileLog } from './file-log.ts'
+import { loadResources, seedResources } from './first-start.ts'
+import { startJobs } from './jobs.ts'
+import { createJournal } from './journal.ts'
+import { createLimits, DEFAULT_LIMITS } from './limits.ts'
+import type { LimitOptions } from './limits.ts'
+import { createLiveResources } from './live-resources.ts'
+import { createServer } from './server.ts'
+
+export interface AuthServiceOptions {
+  config: AuthConfig
+  /** Private folder of the service: database, sealing key, audit files. */
+  dataDirectory: string
+  /** `host:port` of the Proxy Service as people reach it; known only once it listens. */
+  publicAddress: () => string
+  /** Version of this program, as clients see it. */
+  version: string
+  log: Logger
+  /** Milliseconds since 1970. */
+  now?: () => number
+  random?: (bytes: number) => Uint8Array
+  limits?: Partial<LimitOptions>
+  /** How often expiry is looked at, ms. */
+  expireEveryMs?: number
+  sweepEveryMs?: number
+}
+
+export interface InternalRequest {
+  method: string
+  /** Path with query. */
+  path: string
+  headers: Record<string, string>
+  body: string | undefined
+}
+
+export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void
+
+export interface AuthService {
+  clusterName: string
+  /** API and pages, for connections from outside: by client certificate, bearer token, or anonymous. */
+  handler: RequestListener
+  /** The same for the socket of the local administrator: every caller is host `local-admin` with the role Admin. */
+  localHandler: RequestListener
+  /** Calls within the process: same routes, same authorisation. Without an identity the `authorization` header decides. */
+  carrier(identity?: Identity): (request: InternalRequest) => Promise<{ status: number; body: string }>
+  feed: ResourceFeed
+  /** Stores events of services in the same process; repeating a batch changes nothing. */
+  emit(events: AuditEvent[]): Promise<void>
+  assertionKeys(): VerificationKey[]
+  hostAuthorityPems(): string[]
+  userAuthorityPems(): string[]
+  /** A server certificate of the host CA with a fresh key, as PEM; `notAfter` in ms since 1970. */
+  issueServerCertificate(names: { dns: string[]; ip: string[] }): Promise<{ key: string; cert: string; notAfter: number }>
+  hasUsers(): Promise<boolean>
+  close(): Promise<void>
+}
+
+const DATABASE_FILE = 'sallyport.db'
+const SERVER_CERTIFICATE_MS = 90 * 86_400_000
+const LOCAL_SESSION_MS = 3_600_000
+
+/**
+ * Starts the Auth Service on its data directory. The first start makes the cluster: name, authorities, keys, preset roles.
+ * Throws `failed_precondition` when the directory belongs to another cluster, account or version.
+ */
+export async function startAuthService(options: AuthServiceOptions): Promise<AuthService> {
+  await ensurePrivateDirectory(options.dataDirectory)
+  const db = openDatabase(join(options.dataDirectory, DATABASE_FILE))
+  try {
+    return await startOn(db, options)
+  } catch (thrown) {
+    db.close()
+    throw thrown
+  }
+}
+
+async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthService> {
+  const { config, dataDirectory, log, version, now = Date.now, random = randomBytes } = options
+  const sealer = await openSealer(dataDirectory)
+  const { name: clusterName } = await openCluster(db, sealer, config.cluster_name)
+  const keys = await openClusterKeys(db, sealer, clusterName, now())
+  await seedResources(db, sealer, now())
+  const live = createLiveResources(log)
+  await loadResources(db, live, now())
+  const fileLog = config.audit.file ? await openFileLog(join(dataDirectory, 'audit'), { db, clusterName, now, log }) : undefined
+  const context: AuthContext = {
+    clusterName,
+    db,
+    live,
+    keys,
+    sealer,
+    journal: createJournal(db, clusterName, (events) => fileLog?.append(events)),
+    limits: createLimits({ ...DEFAULT_LIMITS, ...options.limits }),
+    build: { ids: createIds(random, now), now, cluster: clusterName, redactor: createRedactor() },
+    dummyHash: await hashPassword(Buffer.from(random(32)).toString('base64url')),
+    apiTokens: { maxTtlMs: parseDuration(config.api_tokens.max_ttl), defaultTtlMs: parseDuration(config.api_tokens.default_ttl) },
+    publicAddress: options.publicAddress,
+    version,
+    log,
+    now,
+    random,
+  }
+  const { retention } = config.audit
+  const jobs = startJobs({
+    context,
+    fileLog,
+    retentionMs: retention === undefined ? undefined : parseDuration(retention),
+    expireEveryMs: options.expireEveryMs ?? 1000,
+    sweepEveryMs: options.sweepEveryMs ?? 30_000,
+  })
+  await context.journal.record([buildEvent('cluster.start', { version, success: true }, context.build)])
+  return {
+    ...services(context),
+    async close() {
+      await jobs.close()
+      await context.journal.record([buildEvent('cluster.stop', { version, success: true }, context.build)])
+      await fileLog?.close()
+      db.close()
+    },
+  }
+}
+
+function services(context: AuthContext): Omit<AuthService, 'close'> {
+  const { keys, live } = context
+  const app = createServer(context)
+  return {
+    clusterName: context.clusterName,
+    handler: listen(app, peerOf),
+    localHandler: listen(app, () => ({ remoteAddress: 'local', identity: localAdministrator(context.now()), internal: true })),
+    carrier: (identity) => carry(app, { remoteAddress: 'internal', internal: true, ...(identity && { identity }) }),
+    feed: live,
+    emit: async (events) => void (await context.journal.record(events)),
+    assertionKeys: () => [{ kid: keys.assertion.kid, publicKey: keys.assertion.publicKey }],
+    hostAuthorityPems: () => [keys.host.certificatePem],
+    userAuthorityPems: () => [keys.user.certificatePem],
+    issueServerCertificate: (names) => issueServerCertificate(context, names),
+    hasUsers: async () => live.list('user').length > 0,
+  }
+}
+
+function listen(app: Hono<AppEnv>, peer: (request: IncomingMessage) => Peer): RequestListener {
+  return (request, response) => {
+    const listener = getRequestListener((fetched) => app.fetch(fetched, { peer: peer(request) }), { overrideGlobalObjects: false })
+    void listener(request, response)
+  }
+}
+
+function carry(app: Hono<AppEnv>, peer: Peer): ReturnType<AuthService['carrier']> {
+  return async ({ method, path, headers, body }) => {
+    const request = new Request(`http://auth.internal${path}`, { method, headers, ...(body !== undefined && { body }) })
+    const response = await app.fetch(request, { peer })
+    return { status: response.status, body: await response.text() }
+  }
+}
+
+function localAdministrator(now: number): Identity {
+  return {
+    kind: 'host',
+    name: 'local-admin',
+    roles: ['Admin'],
+    traits: {},
+    credential: 'local',
+    credentialId: 'local',
+    expiresAt: now + LOCAL_SESSION_MS,
+    mfaVerified: true,
+  }
+}
+
+async function issueServerCertificate({ clusterName, keys, now, random }: AuthContext, names: { dns: string[]; ip: string[] }) {
+  const pair = await generateKeyPair()
+  const notAfter = now() + SERVER_CERTIFICATE_MS
+  const cert = issueCertificate({
+    subject: { commonName: names.dns[0] ?? names.ip[0] ?? clusterName, organization: [clusterName] },
+    publicKey: pair.publicKey,
+    issuer: keys.host,
+    notBefore: now() - BACKDATE_MS,
+    notAfter,
+    usage: 'server',
+    names,
+    serial: random(16),
+  })
+  return { key: renderPrivateKey(pair.privateKey), cert, notAfter }
+}
