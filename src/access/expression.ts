@@ -53,7 +53,7 @@ function parse(text: string, mode: ExpressionMode): ParseResult {
     const program = ENVIRONMENTS[mode].parse(text)
     screen(program.ast, mode, false)
     const checked = program.check()
-    if (!checked.valid) throw checked.error
+    if (!checked.valid) throw checked.error ?? new Error('it does not check')
     if (checked.type !== 'bool' && checked.type !== 'dyn') throw new Error(`it is a ${checked.type}, not a condition`)
     return program
   } catch (cause) {

@@ -65,7 +65,7 @@ export function replaceRegex(pattern: string, text: string, template: string): s
     replaced += text.slice(end, matcher.start())
     replaced += template.replace(
       /\$(?:(\$)|\{(\w+)\}|(\w+))/g,
-      (_all, dollar, braced, bare) => dollar ?? groupText(matcher, braced ?? bare),
+      (_all, dollar?: string, braced?: string, bare?: string) => dollar ?? groupText(matcher, braced ?? bare ?? ''),
     )
     end = matcher.end()
   }

@@ -127,6 +127,10 @@ function argumentsOf(args: unknown): Map<string, unknown> {
     return value
   }
   const converted = convert(args, 0)
-  if (converted instanceof Map) return converted
+  if (isMap(converted)) return converted
   throw new AppError('invalid_argument', 'the arguments are not an object')
+}
+
+function isMap(value: unknown): value is Map<string, unknown> {
+  return value instanceof Map
 }

@@ -139,6 +139,14 @@ describe('sizes', () => {
     }
   })
 
+  test('nor one that the end of the searched part cuts, when what was redacted before it made room', () => {
+    const known = createRedactor({ knownSecrets: ['a-secret-that-is-known-by-value'] })
+    for (let at = 5500; at < 6500; at++) {
+      const text = `token=${'a'.repeat(4000)} `.padEnd(at, 'y ') + `a-secret-that-is-known-by-value ${'z'.repeat(9000)}`
+      expect(JSON.stringify(known.value({ text }, { maxBytes: 4096 }))).not.toContain('a-secret')
+    }
+  })
+
   test('any value fits, in valid JSON', () => {
     const limit = fc.integer({ min: 64, max: 2000 })
     fc.assert(
