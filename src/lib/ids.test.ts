@@ -20,7 +20,12 @@ test('the example of RFC 9562, appendix A.6', () => {
 
 test('version and variant stand whatever the random bits', () => {
   expect(createIds(ones, () => 1).uuidv7()).toBe('00000000-0001-77ff-bfff-ffffffffffff')
-  expect(createIds((size) => new Uint8Array(size), () => 2 ** 48 - 1).uuidv7()).toBe('ffffffff-ffff-7000-8000-000000000000')
+  expect(
+    createIds(
+      (size) => new Uint8Array(size),
+      () => 2 ** 48 - 1,
+    ).uuidv7(),
+  ).toBe('ffffffff-ffff-7000-8000-000000000000')
 })
 
 test('ids ascend within a millisecond, past a full counter, and when the clock steps back', () => {

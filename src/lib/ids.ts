@@ -54,7 +54,9 @@ export function createIds(random: (size: number) => Uint8Array = randomBytes, no
 
 /** `random`: bytes 2 to 9 are used, the upper two bits of byte 2 give way to the variant. */
 function renderUuid(ms: number, counter: number, random: Uint8Array): string {
-  const high = Math.floor(ms / 0x10000).toString(16).padStart(8, '0')
+  const high = Math.floor(ms / 0x10000)
+    .toString(16)
+    .padStart(8, '0')
   const version = 0x7000 | counter
   const variant = HEX[((random[2] ?? 0) & 0x3f) | 0x80]
   const hex = (i: number): string => HEX[random[i] ?? 0] ?? ''

@@ -9,7 +9,7 @@ export function fitJson(value: unknown, maxBytes: number): unknown {
   let fitting: unknown = `…[+${size} bytes]`
   const steps = listSteps(maxBytes)
   // Each step prunes more than the one before, so the first that fits is found by halving.
-  for (let low = 0, high = steps.length; low < high; ) {
+  for (let low = 0, high = steps.length; low < high;) {
     const middle = (low + high) >> 1
     const pruned = prune(value, steps[middle])
     if (countBytes(pruned) <= maxBytes) {

@@ -180,7 +180,13 @@ describe('what is found', () => {
 
   test('a batch, and a view into a larger buffer', () => {
     const backing = new TextEncoder().encode('xx[ {"id":1} , 2 ]yy')
-    expect(scanMessage(backing.subarray(2, 18))).toEqual({ kind: 'array', elements: [{ start: 2, end: 10 }, { start: 13, end: 14 }] })
+    expect(scanMessage(backing.subarray(2, 18))).toEqual({
+      kind: 'array',
+      elements: [
+        { start: 2, end: 10 },
+        { start: 13, end: 14 },
+      ],
+    })
     expect(scanMessage(Buffer.from('[]'))).toEqual({ kind: 'array', elements: [] })
   })
 

@@ -1,7 +1,18 @@
 import { isUtf8 } from 'node:buffer'
 import { AppError } from './errors.ts'
-import { OPEN_BRACE, OPEN_BRACKET, QUOTE, scanArray, scanObject, scanValue, skipSpace } from './json-grammar.ts'
-import { ambiguous, notJson, shown, unescape } from './json-grammar.ts'
+import {
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  QUOTE,
+  ambiguous,
+  notJson,
+  scanArray,
+  scanObject,
+  scanValue,
+  shown,
+  skipSpace,
+  unescape,
+} from './json-grammar.ts'
 import type { Cursor, MemberScan } from './json-grammar.ts'
 
 /** A range of bytes of the scanned message, `end` exclusive, without surrounding white space. */
@@ -130,8 +141,10 @@ const LINE_FEED = 0x0a
 const CARRIAGE_RETURN = 0x0d
 const MESSAGE_NAMES = listNames(['jsonrpc', 'id', 'method', 'params', 'result', 'error'])
 const PARAMS_NAMES = listNames(
-  ('name uri arguments _meta cursor ref argument requestId progressToken level inputResponses requestState taskId protocolVersion ' +
-    'capabilities clientInfo notifications').split(' '),
+  (
+    'name uri arguments _meta cursor ref argument requestId progressToken level inputResponses requestState taskId protocolVersion ' +
+    'capabilities clientInfo notifications'
+  ).split(' '),
 )
 /** Longer keys are not folded: the known names have up to 15 letters, and folding does not shorten a name. */
 const LONGEST_FOLDING_KEY = 64

@@ -58,7 +58,12 @@ test('chunk borders do not matter', () => {
       lines.push(...reader.push(bytes.subarray(at)).map(String))
       const last = reader.end()
       if (last !== undefined) lines.push(String(last))
-      expect(lines).toEqual(whole.split('\n').map((line) => line.replace(/\r$/, '')).filter((line) => line !== ''))
+      expect(lines).toEqual(
+        whole
+          .split('\n')
+          .map((line) => line.replace(/\r$/, ''))
+          .filter((line) => line !== ''),
+      )
     }),
   )
 })

@@ -46,9 +46,27 @@ describe('known values', () => {
 
 describe('values', () => {
   test.each([
-    'password', 'Passwd', 'passPhrase', 'secret', 'client_secret', 'clientSecret', 'token', 'access-token', 'refreshToken', 'ID_TOKEN',
-    'api_key', 'apiKey', 'X-API-Key', 'Authorization', 'proxy-authorization', 'cookie', 'Set-Cookie', 'private_key', 'credential',
-    'credentials', 'sessionToken',
+    'password',
+    'Passwd',
+    'passPhrase',
+    'secret',
+    'client_secret',
+    'clientSecret',
+    'token',
+    'access-token',
+    'refreshToken',
+    'ID_TOKEN',
+    'api_key',
+    'apiKey',
+    'X-API-Key',
+    'Authorization',
+    'proxy-authorization',
+    'cookie',
+    'Set-Cookie',
+    'private_key',
+    'credential',
+    'credentials',
+    'sessionToken',
   ])('the member %s', (name) => {
     for (const secret of ['x', 5, null, ['x'], { user: 'x' }]) {
       expect(redactor.value({ a: [{ [name]: secret }] })).toEqual({ a: [{ [name]: '<REDACTED>' }] })

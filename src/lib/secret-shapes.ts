@@ -20,9 +20,11 @@ export function redactShapes(text: string): string {
 }
 
 const SECRET_NAMES = new Set(
-  ('password passwd passphrase secret clientsecret token accesstoken refreshtoken idtoken authtoken xauthtoken bearertoken sessiontoken ' +
+  (
+    'password passwd passphrase secret clientsecret token accesstoken refreshtoken idtoken authtoken xauthtoken bearertoken sessiontoken ' +
     'xamzsecuritytoken apikey xapikey authorization proxyauthorization cookie setcookie privatekey secretkey secretaccesskey ' +
-    'awssecretaccesskey credential credentials').split(' '),
+    'awssecretaccesskey credential credentials'
+  ).split(' '),
 )
 const NAME_SEPARATORS = /[-_]/g
 const LONGEST_NAME = 64
@@ -37,8 +39,7 @@ const HINT = new RegExp(
 )
 
 /** A key without its end line was cut: the rest of the text is key. */
-const PRIVATE_KEY =
-  /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[^]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|$)/g
+const PRIVATE_KEY = /-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----[^]*?(?:-----END [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----|$)/g
 
 // In each rule a fixed beginning is followed by one run of one character class: a try that fails has looked at a bounded number of
 // characters, and one that succeeds is not looked at again. That is why no rule can take more than linear time. Runs have an upper
@@ -80,7 +81,7 @@ const SHORTEST_JWT_HEADER = 10
 function redactJwts(text: string): string {
   let out = ''
   let done = 0
-  for (let start = text.indexOf('eyJ'); start !== -1; ) {
+  for (let start = text.indexOf('eyJ'); start !== -1;) {
     const headerEnd = skip(JWT_RUN, text, start)
     const payloadEnd = text[headerEnd] === '.' ? skip(JWT_RUN, text, headerEnd + 1) : headerEnd
     const isJwt = headerEnd - start >= SHORTEST_JWT_HEADER && payloadEnd > headerEnd && text[payloadEnd] === '.'

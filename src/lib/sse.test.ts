@@ -145,7 +145,10 @@ describe('line ends and chunk borders', () => {
 
   /** The specification's algorithm over the whole text. */
   function reference(text: string): string[][] {
-    const lines = text.replace(/^\ufeff/, '').split(/\r\n|\r|\n/).slice(0, -1)
+    const lines = text
+      .replace(/^\ufeff/, '')
+      .split(/\r\n|\r|\n/)
+      .slice(0, -1)
     const events: string[][] = []
     let type = ''
     let data = ''

@@ -39,7 +39,7 @@ export function createSseParser({ maxEventBytes = 16 * 1024 * 1024 }: SseLimits 
   const pending = createByteBuffer(maxEventBytes, 'an event')
   const borders = createBorderFinder()
   let isFirst = true
-  let failure: unknown
+  let isBroken = false
 
   function complete(bytes: Buffer): SseEvent {
     if (pending.length > 0) pending.append(bytes)
@@ -51,7 +51,7 @@ export function createSseParser({ maxEventBytes = 16 * 1024 * 1024 }: SseLimits 
   }
 
   function push(chunk: Uint8Array): SseEvent[] {
-    if (failure !== undefined) throw failure
+    if (isBroken) throw tooLarge(maxEventBytes, 'an event')
     const bytes = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.byteLength)
     const events: SseEvent[] = []
     let start = 0
@@ -63,7 +63,7 @@ export function createSseParser({ maxEventBytes = 16 * 1024 * 1024 }: SseLimits 
       if (start < bytes.length) pending.append(bytes.subarray(start))
       return events
     } catch (error) {
-      failure = error
+      isBroken = true
       throw error
     }
   }

@@ -65,7 +65,7 @@ test('an API token reaches no more servers and has no more roles than it names',
   expect(await verify(body.assertion, 'dev-db')).toMatchObject({
     name: 'bob',
     roles: ['dev'],
-    credential: 'assertion',
+    credential: 'api_token',
     credentialId: narrow.item.id,
   })
 })

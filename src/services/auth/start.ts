@@ -57,6 +57,8 @@ export interface InternalRequest {
   path: string
   headers: Record<string, string>
   body: string | undefined
+  /** Of the client on whose behalf a service of this process calls. */
+  remoteAddress?: string
 }
 
 export type RequestListener = (request: IncomingMessage, response: ServerResponse) => void
@@ -172,9 +174,9 @@ function listen(app: Hono<AppEnv>, peer: (request: IncomingMessage) => Peer): Re
 }
 
 function carry(app: Hono<AppEnv>, peer: Peer): ReturnType<AuthService['carrier']> {
-  return async ({ method, path, headers, body }) => {
+  return async ({ method, path, headers, body, remoteAddress = peer.remoteAddress }) => {
     const request = new Request(`http://auth.internal${path}`, { method, headers, ...(body !== undefined && { body }) })
-    const response = await app.fetch(request, { peer })
+    const response = await app.fetch(request, { peer: { ...peer, remoteAddress } })
     return { status: response.status, body: await response.text() }
   }
 }

@@ -1,0 +1,83 @@
+import { readFile } from 'node:fs/promises'
+import { isAbsolute, join, resolve } from 'node:path'
+import { z } from 'zod'
+import { AppError } from '../../lib/errors.ts'
+import { type Environment, stateDirectory } from '../../lib/paths.ts'
+import { checkAgainst } from '../../lib/schema.ts'
+import { parseYamlDocuments } from '../../lib/yaml.ts'
+import { agentConfigSchema } from '../../services/agent/config.ts'
+import { authConfigSchema } from '../../services/auth/config.ts'
+import { proxyConfigSchema } from '../../services/proxy/config.ts'
+
+const LEVELS = { DEBUG: 'debug', INFO: 'info', WARN: 'warn', WARNING: 'warn', ERROR: 'error', ERR: 'error' } as const
+
+const logSchema = z
+  .strictObject({
+    severity: z
+      .string()
+      .transform((text) => text.toUpperCase())
+      .pipe(z.enum(['DEBUG', 'INFO', 'WARN', 'WARNING', 'ERROR', 'ERR']))
+      .default('INFO')
+      .describe('The least severe level that is logged: DEBUG, INFO, WARN or ERROR.'),
+    output: z.literal('stderr').default('stderr').describe('Logs go to standard error, as JSON lines.'),
+    format: z.unknown().optional().describe('Accepted, without effect: logs are always JSON lines.'),
+  })
+  .prefault({})
+
+const commonSchema = z.strictObject({
+  data_dir: z.string().min(1).optional().describe('Directory of the store, keys and audit log. SALLYPORT_HOME and --data-dir win over it.'),
+  log: logSchema.describe('Logging.'),
+  nodename: z.string().min(1).optional().describe('How this host calls itself; the host name unless told.'),
+})
+
+/** The whole of sallyport.yaml. */
+export const fileSchema = z.strictObject({
+  version: z.enum(['v1', 'v2', 'v3']).optional().describe('Version of the format; there is one.'),
+  teleport: commonSchema.prefault({}).describe('What all services share. `sallyport` is another name for this section.'),
+  sallyport: commonSchema.optional(),
+  auth_service: authConfigSchema.prefault({}),
+  proxy_service: proxyConfigSchema.prefault({}),
+  app_service: agentConfigSchema.prefault({}),
+})
+
+export interface Config {
+  dataDirectory: string
+  logLevel: (typeof LEVELS)[keyof typeof LEVELS]
+  nodename: string | undefined
+  auth: z.output<typeof authConfigSchema>
+  proxy: z.output<typeof proxyConfigSchema>
+  agent: z.output<typeof agentConfigSchema>
+}
+
+export interface ConfigSources {
+  /** Path given with `-c`. */
+  file: string | undefined
+  /** Given with `--data-dir`. */
+  dataDirectory: string | undefined
+  env: Environment
+}
+
+/** The configuration of this process; without a file, everything on loopback. All faults of a file come in one error. */
+export async function loadConfig(sources: ConfigSources): Promise<Config> {
+  const parsed = sources.file === undefined ? fileSchema.parse({}) : await loadFile(sources.file)
+  const common = parsed.sallyport ?? parsed.teleport
+  const given = sources.dataDirectory ?? (sources.env['SALLYPORT_HOME'] || undefined)
+  const fromFile = common.data_dir !== undefined && !isAbsolute(common.data_dir) && sources.file ? resolve(join(sources.file, '..'), common.data_dir) : common.data_dir
+  return {
+    dataDirectory: resolve(given ?? fromFile ?? join(stateDirectory(sources.env, 'sallyport'), 'data')),
+    logLevel: LEVELS[common.log.severity],
+    nodename: common.nodename,
+    auth: parsed.auth_service,
+    proxy: parsed.proxy_service,
+    agent: parsed.app_service,
+  }
+}
+
+async function loadFile(path: string): Promise<z.output<typeof fileSchema>> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    throw new AppError('invalid_argument', `cannot read the configuration file ${path}`, { cause })
+  })
+  const [document, ...more] = parseYamlDocuments(text, path)
+  if (more.length > 0) throw new AppError('invalid_argument', `${path}: a configuration file is one YAML document, this has ${more.length + 1}`)
+  return document ? checkAgainst(fileSchema, document, path) : fileSchema.parse({})
+}

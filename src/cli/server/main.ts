@@ -1,0 +1,37 @@
+import { command, createProgram, interruptSignal, runProgram } from '../../lib/command-line.ts'
+import type { TshIo } from '../tsh/context.ts'
+
+const CONFIG = { flags: '-c, --config <file>', description: 'Path of sallyport.yaml', env: ['SALLYPORT_CONFIG_FILE', 'TELEPORT_CONFIG_FILE'] }
+const DATA_DIR = { flags: '--data-dir <directory>', description: 'Directory of the store, keys and audit log (SALLYPORT_HOME)' }
+
+/** A stop that takes longer is given up. */
+const STOP_GRACE_MS = 30_000
+
+/** `sallyport`: runs the services; `sallyport tsh|tctl …` are the clients, for machines where those names are taken. */
+export async function main(argv: readonly string[], io: TshIo): Promise<number> {
+  if (argv[0] === 'tsh') return (await import('../tsh/main.ts')).main(argv.slice(1), io)
+  if (argv[0] === 'tctl') return (await import('../tctl/main.ts')).main(argv.slice(1), io)
+  const program = createProgram({
+    name: 'sallyport',
+    version: '0.1.0',
+    description: 'The one door through which people, agents and machines reach MCP servers',
+    firstDay: ['start', 'config check'],
+  })
+  command(program, {
+    path: 'start',
+    summary: 'Run the services that the configuration names; without one, all of them on loopback',
+    options: [CONFIG, DATA_DIR],
+    examples: ['sallyport start', 'sallyport start -c /etc/sallyport.yaml'],
+    load: () => import('./start.ts'),
+  })
+  command(program, {
+    path: 'config check',
+    summary: 'Check a configuration file and say everything that is wrong with it',
+    arguments: [{ name: '[file]', description: 'Path of the file' }],
+    options: [CONFIG],
+    examples: ['sallyport config check sallyport.yaml'],
+    load: () => import('./config-check.ts'),
+  })
+  command(program, { path: 'version', summary: 'Print the version', examples: ['sallyport version'], load: () => import('./version.ts') })
+  return runProgram(program, argv, io.signal ? io : { ...io, signal: interruptSignal(process) }, { interruptGraceMs: STOP_GRACE_MS })
+}

@@ -1,0 +1,210 @@
+import { randomBytes, randomUUID } from 'node:crypto'
+import { createServer, type RequestListener, type Server } from 'node:http'
+import { readFile, rm } from 'node:fs/promises'
+import { hostname, userInfo } from 'node:os'
+import { join } from 'node:path'
+import { createApiClient } from '../../client/call.ts'
+import { prepareLocalSocket } from '../../client/local-carrier.ts'
+import { ensurePrivateDirectory, readTextIfPresent, writeFileAtomic } from '../../lib/atomic-file.ts'
+import { AppError } from '../../lib/errors.ts'
+import { createIds } from '../../lib/ids.ts'
+import { type Listener, startListener, type TlsCredentials } from '../../lib/listener.ts'
+import type { Logger } from '../../lib/log.ts'
+import { isLoopbackAddress } from '../../lib/loopback.ts'
+import type { Environment } from '../../lib/paths.ts'
+import { createRedactor } from '../../lib/redact.ts'
+import { acquireInstanceLock } from '../../lib/single-instance.ts'
+import { createChildRegistry } from '../../mcp/upstream/child.ts'
+import { createRunCommand, probeSelf } from '../../mcp/upstream/host-user.ts'
+import { createUpstream } from '../../mcp/upstream/open.ts'
+import type { Identity } from '../../resources/identity.ts'
+import { type Agent, startAgent } from '../../services/agent/start.ts'
+import { type AuthService, startAuthService } from '../../services/auth/start.ts'
+import { Assertions } from '../../services/proxy/assertions.ts'
+import { type ProxyConfig, publicAddresses, splitAddress } from '../../services/proxy/config.ts'
+import { createProxyServer } from '../../services/proxy/server.ts'
+import type { Config } from './config.ts'
+
+export const VERSION = '0.1.0'
+/** What a certificate we issue ourselves is renewed at: a third of its life before its end. */
+const DRAIN_MS = 5000
+const RENEWAL_CHECK_MS = 3_600_000
+const RENEWAL_MARGIN_MS = 7 * 86_400_000
+
+export interface RunningOptions {
+  config: Config
+  env: Environment
+  log: Logger
+  now: () => number
+}
+
+/** A process with its services up. */
+export interface Running {
+  auth: AuthService
+  agent: Agent | undefined
+  /** Where the proxy listens. */
+  address: { host: string; port: number }
+  /** `HOST:PORT` for people: the public address, else where it listens. */
+  publicAddress: string
+  /** Stops accepting, lets what is under way finish, flushes, and leaves nothing behind. */
+  close(): Promise<void>
+  /** For the last moment of the process: ends every child at once. */
+  killChildren(): void
+}
+
+/** Opens, wires and listens: Auth Service, Proxy Service and agent in one process, meeting over the same interfaces as between machines. */
+export async function startRunning({ config, env, log, now }: RunningOptions): Promise<Running> {
+  if (!config.auth.enabled || !config.proxy.enabled) {
+    throw new AppError('unimplemented', 'this version runs the Auth Service and the Proxy Service in one process: leave both enabled')
+  }
+  const closers: (() => Promise<void>)[] = []
+  const close = async (): Promise<void> => {
+    for (const step of closers.splice(0).toReversed()) await step()
+  }
+  try {
+    await ensurePrivateDirectory(config.dataDirectory)
+    const lock = await acquireInstanceLock(config.dataDirectory, { pid: process.pid, now })
+    closers.push(() => lock.release())
+    const hostId = await loadHostId(config.dataDirectory)
+    let publicAddress = publicAddresses(config.proxy)[0] ?? config.proxy.web_listen_addr
+    const auth = await startAuthService({
+      config: config.auth, dataDirectory: config.dataDirectory, publicAddress: () => publicAddress, log, now, version: VERSION,
+      random: (size) => randomBytes(size),
+    })
+    closers.push(() => auth.close())
+    const { agent, registry } = await startAgentOf(config, auth, hostId, env, log, now)
+    if (agent) closers.push(() => agent.close({ drainMs: 0 }))
+    const assertions = new Assertions({ clientFor: (token, remoteAddress) => createApiClient(withToken(auth, token, remoteAddress)), feed: auth.feed, now })
+    closers.push(async () => assertions.close())
+    const proxyServer = createProxyServer({
+      assertions,
+      target: agent ? agent.accept : ({ answer }) => answer.abort('no agent'),
+      maxRequestBytes: config.proxy.max_request_bytes,
+      auth: auth.handler,
+      publicAddresses: publicAddresses(config.proxy),
+      isReady: () => true,
+      log,
+    })
+    const listener = await listen(config.proxy, auth, proxyServer, { log, now }, closers)
+    // Calls under way may end, while nothing new is accepted; only then the event streams, which never end, are cut.
+    closers.push(async () => {
+      const closing = listener.close({ graceMs: DRAIN_MS })
+      await agent?.close({ drainMs: DRAIN_MS })
+      await closing
+    })
+    const address = listener.address()
+    if (publicAddresses(config.proxy).length === 0) publicAddress = `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`
+    closers.push(await listenLocally(config.dataDirectory, auth.localHandler))
+    await agent?.announced()
+    return { auth, agent, address, publicAddress, close, killChildren: () => registry.killAllNow() }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function withToken(auth: AuthService, token: string, remoteAddress: string): ReturnType<AuthService['carrier']> {
+  const carrier = auth.carrier()
+  return (request) => carrier({ ...request, remoteAddress, headers: { ...request.headers, authorization: `Bearer ${token}` } })
+}
+
+async function startAgentOf(config: Config, auth: AuthService, hostId: string, env: Environment, log: Logger, now: () => number) {
+  const registry = createChildRegistry()
+  if (!config.agent.enabled) return { agent: undefined, registry }
+  const run = createRunCommand(env)
+  const self = await probeSelf(run, { uid: process.getuid?.() ?? 0, name: userInfo().username, hostname: hostname() })
+  const identity: Identity = {
+    kind: 'host', name: hostId, roles: ['App'], traits: {}, credential: 'local', credentialId: hostId, expiresAt: Number.MAX_SAFE_INTEGER, mfaVerified: true,
+  }
+  const agent = startAgent({
+    config: config.agent,
+    clusterName: auth.clusterName,
+    hostId,
+    hostname: config.nodename ?? hostname(),
+    version: VERSION,
+    spoolDirectory: join(config.dataDirectory, 'spool'),
+    api: createApiClient(auth.carrier(identity)),
+    feed: auth.feed,
+    assertionKeys: () => auth.assertionKeys(),
+    createUpstream: (app) => createUpstream(app, { now, log, demo: { clusterName: auth.clusterName }, stdio: { self, run, env, registry }, http: {} }),
+    redactor: createRedactor(),
+    ids: createIds(),
+    now,
+    monotonic: () => performance.now(),
+    log,
+  })
+  return { agent, registry }
+}
+
+async function loadHostId(dataDirectory: string): Promise<string> {
+  const path = join(dataDirectory, 'host_uuid')
+  const known = (await readTextIfPresent(path))?.trim()
+  if (known) return known
+  const created = randomUUID()
+  await writeFileAtomic(path, `${created}\n`)
+  return created
+}
+
+async function listen(
+  config: ProxyConfig,
+  auth: AuthService,
+  proxyServer: Server,
+  { log, now }: { log: Logger; now: () => number },
+  closers: (() => Promise<void>)[],
+): Promise<Listener> {
+  const { host, port } = splitAddress(config.web_listen_addr)
+  const authServer = createServer({ headersTimeout: 15_000, requestTimeout: 60_000 }, auth.handler)
+  let credentials = await tlsCredentials(config, auth)
+  const listener = await startListener({
+    host, port, tls: credentials, defaultServer: proxyServer, allowPlain: isLoopbackAddress,
+    servers: { 'http/1.1': proxyServer, 'sallyport-auth': authServer },
+    onFault: (error, remoteAddress) => log.debug('connection fault', { error: error.message, remoteAddress }),
+  })
+  const renewal = setInterval(() => {
+    if (credentials.notAfter - now() > RENEWAL_MARGIN_MS) return
+    tlsCredentials(config, auth).then(
+      (renewed) => {
+        credentials = renewed
+        listener.setTlsContext(renewed)
+      },
+      (error: unknown) => log.error('the TLS certificate could not be renewed', { error: String(error) }),
+    )
+  }, RENEWAL_CHECK_MS).unref()
+  closers.push(async () => clearInterval(renewal))
+  return listener
+}
+
+async function tlsCredentials(config: ProxyConfig, auth: AuthService): Promise<TlsCredentials & { notAfter: number }> {
+  const ca = auth.hostAuthorityPems()
+  const [pair] = config.https_keypairs
+  if (pair) {
+    const [key, cert] = await Promise.all([readFile(pair.key_file, 'utf8'), readFile(pair.cert_file, 'utf8')])
+    return { key, cert, ca, notAfter: Number.MAX_SAFE_INTEGER }
+  }
+  const hosts = [config.web_listen_addr, ...publicAddresses(config)].map((address) => splitAddress(address).host)
+  const isAddress = (name: string): boolean => /^[\d.]+$|:/.test(name)
+  const dns = new Set(['localhost', hostname(), ...hosts.filter((name) => !isAddress(name))])
+  const ip = new Set(['127.0.0.1', '::1', ...hosts.filter((name) => isAddress(name) && name !== '0.0.0.0' && name !== '::')])
+  return { ...(await auth.issueServerCertificate({ dns: [...dns], ip: [...ip] })), ca }
+}
+
+/** The administrator's door: whoever may open this socket is one. */
+async function listenLocally(dataDirectory: string, handler: RequestListener): Promise<() => Promise<void>> {
+  const path = prepareLocalSocket(dataDirectory)
+  await rm(path, { force: true }) // ours: we hold the instance lock
+  const server = createServer(handler)
+  const before = process.umask(0o177)
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject)
+      server.listen(path, resolve)
+    })
+  } finally {
+    process.umask(before)
+  }
+  return () =>
+    new Promise((resolve) => {
+      server.close(() => resolve())
+      server.closeAllConnections()
+    })
+}

@@ -1,0 +1,32 @@
+import { explain } from '../../client/admin.ts'
+import { AppError } from '../../lib/errors.ts'
+import { renderOutput } from '../../lib/output.ts'
+import { renderTable } from '../../lib/table.ts'
+import type { Context } from './context.ts'
+import { formatOf } from './format.ts'
+
+export async function run({ call, io, withApi }: Context): Promise<void> {
+  const args = call.text('args')
+  const explanation = await withApi((api) =>
+    explain(api, {
+      user: call.text('user') ?? '',
+      server: call.text('server') ?? '',
+      ...(call.text('tool') === undefined ? {} : { tool: call.text('tool') }),
+      ...(args === undefined ? {} : { args: parseJson(args) }),
+    }),
+  )
+  io.stdout.write(
+    renderOutput(formatOf(call), explanation, ({ allow, reason, by, steps }) => {
+      const table = steps.length === 0 ? '' : `\n\n${renderTable(['Subject', 'Name', 'Verdict', 'Detail'], steps.map((step) => [step.subject, step.name, step.verdict, step.detail]))}`
+      return `${allow ? 'ALLOWED' : 'DENIED'}: ${reason}${by === null ? '' : ` (by ${by})`}${table}`
+    }),
+  )
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text)
+  } catch (cause) {
+    throw new AppError('invalid_argument', `--args is not JSON: ${text}`, { cause })
+  }
+}

@@ -1,0 +1,38 @@
+import { renderTable } from '../../lib/table.ts'
+
+const HEADERS = ['Time', 'Event', 'Code', 'User', 'Server', 'Tool', 'Outcome']
+
+export type AuditRecord = Record<string, unknown>
+
+/** An event line as an object. */
+export function parseLine(line: string): AuditRecord {
+  const value: unknown = JSON.parse(line)
+  return typeof value === 'object' && value !== null ? { ...value } : {}
+}
+
+export function renderEvents(events: readonly AuditRecord[], width: number | undefined): string {
+  return renderTable(HEADERS, events.map(cells), { width })
+}
+
+/** One event on one line, for output that goes on. */
+export function renderEvent(event: AuditRecord): string {
+  return cells(event).filter((cell) => cell !== '').join('  ')
+}
+
+function cells(event: AuditRecord): string[] {
+  return [word(event, 'time'), word(event, 'event'), word(event, 'code'), word(event, 'user'), word(event, 'server') || word(event, 'app_name'), toolOf(event), word(event, 'outcome')]
+}
+
+function toolOf(event: AuditRecord): string {
+  const params = member(event['message'], 'params')
+  return word(event, 'tool') || String(member(params, 'name') ?? '')
+}
+
+function word(event: AuditRecord, name: string): string {
+  const value = event[name]
+  return typeof value === 'string' ? value : ''
+}
+
+function member(value: unknown, name: string): unknown {
+  return typeof value === 'object' && value !== null && Object.hasOwn(value, name) ? Reflect.get(value, name) : undefined
+}

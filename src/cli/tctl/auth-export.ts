@@ -1,0 +1,11 @@
+import { fetchStatus } from '../../client/admin.ts'
+import { AppError } from '../../lib/errors.ts'
+import type { Context } from './context.ts'
+
+export async function run({ call, io, withApi }: Context): Promise<void> {
+  const type = call.text('type')?.replace(/^tls-/, '')
+  const { authorities } = await withApi(fetchStatus)
+  const wanted = authorities.filter((authority) => type === undefined || authority.type === type)
+  if (wanted.length === 0) throw new AppError('not_found', `the cluster has no ${type ?? ''} certificate authority`)
+  io.stdout.write(wanted.map(({ certificate }) => `${certificate.trim()}\n`).join(''))
+}

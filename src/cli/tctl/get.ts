@@ -1,0 +1,37 @@
+import { fetchResource, fetchResources } from '../../client/admin.ts'
+import type { StoredResource } from '../../client/admin.ts'
+import { renderOutput, renderYamlDocuments } from '../../lib/output.ts'
+import { renderTable } from '../../lib/table.ts'
+import type { Context } from './context.ts'
+import { formatOf } from './format.ts'
+import { parseRefs } from './refs.ts'
+
+export async function run({ call, io, withApi }: Context): Promise<void> {
+  const refs = parseRefs(call.rest('refs'))
+  const withSecrets = call.flag('with-secrets')
+  const found = await withApi(async (api) => {
+    const all: StoredResource[] = []
+    for (const { kind, name } of refs) {
+      if (name === undefined) all.push(...(await fetchResources(api, kind, { withSecrets })))
+      else all.push(await fetchResource(api, kind, name, { withSecrets }))
+    }
+    return all
+  })
+  const format = formatOf(call)
+  if (found.length === 0 && format !== 'json') return void io.stderr.write(`There are no resources of ${refs.map(({ kind }) => kind).join(', ')}.\n`)
+  io.stdout.write(format === 'yaml' ? renderYamlDocuments(found) : renderOutput(format, found, renderText))
+}
+
+function renderText(resources: readonly StoredResource[]): string {
+  const rows = resources.map(({ kind, metadata }) => [kind, metadata.name, labelsOf(metadata), text(metadata['expires']), text(metadata['description'])])
+  return renderTable(['Kind', 'Name', 'Labels', 'Expires', 'Description'], rows)
+}
+
+function labelsOf(metadata: StoredResource['metadata']): string {
+  const labels = metadata['labels']
+  return typeof labels !== 'object' || labels === null ? '' : Object.entries(labels).map(([key, value]) => `${key}=${String(value)}`).join(',')
+}
+
+function text(value: unknown): string {
+  return typeof value === 'string' ? value : ''
+}

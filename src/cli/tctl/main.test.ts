@@ -1,0 +1,134 @@
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { PassThrough, Readable } from 'node:stream'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import type { WireAnswer, WireRequest } from '../../client/call.ts'
+import { main } from './main.ts'
+
+const ROLE = { kind: 'role', version: 'v8', metadata: { name: 'r', revision: '1' }, spec: {} }
+const ROLE_YAML = 'kind: role\nversion: v8\nmetadata:\n  name: r\nspec: {}\n'
+
+let folder = ''
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'tctl-test-'))
+})
+afterEach(async () => await rm(folder, { recursive: true }))
+
+test('YAML faults name file, line and column, and nothing is sent', async () => {
+  const { code, err, sent } = await run(['create'], { stdin: 'kind: role\nversion: v8\nmetadata:\n  nam: r\nspec: {}\n' })
+  expect(code).toBe(2)
+  expect(err).toContain('stdin:4:3 metadata: unknown key "nam"')
+  expect(sent).toEqual([])
+})
+
+test('a document without a kind, or of an unknown one, is refused at its place', async () => {
+  expect((await run(['create'], { stdin: 'metadata: {name: x}\n' })).err).toMatch(/^ERROR: stdin:1:1 kind: required/)
+  expect((await run(['create'], { stdin: `${ROLE_YAML}---\nkind: rolle\n` })).err).toMatch(/^ERROR: stdin:7:7 unsupported resource "rolle"/)
+})
+
+test('documents are applied one by one and a failure says how far it came', async () => {
+  const answers = [ok({ resource: ROLE, created: true, warnings: ['w'] }), failure(409, 'already_exists', 'role "r" already exists')]
+  const { code, out, err } = await run(['create'], { stdin: `${ROLE_YAML}---\n${ROLE_YAML}---\n${ROLE_YAML}`, answers })
+  expect(code).toBe(6)
+  expect(out).toBe('role "r" has been created\n')
+  expect(err).toBe('WARNING: w\nERROR: document 2 of 3 in stdin, role "r": role "r" already exists\n1 applied, 2 not applied\n')
+})
+
+test('create -f replaces', async () => {
+  const { out, sent } = await run(['create', '-f'], { stdin: ROLE_YAML, answers: [ok({ resource: ROLE, created: false, warnings: [] })] })
+  expect(out).toBe('role "r" has been updated\n')
+  expect(sent.map(({ method, path }) => [method, path])).toEqual([['PUT', '/v1/resources/role/r']])
+})
+
+test('get understands aliases, commas and formats', async () => {
+  const { out, sent } = await run(['get', 'roles,role/r', '--format=json'], { answers: [ok({ items: [ROLE] }), ok(ROLE)] })
+  expect(sent.map(({ path }) => path)).toEqual(['/v1/resources/role', '/v1/resources/role/r'])
+  expect(JSON.parse(out)).toEqual([ROLE, ROLE])
+})
+
+test.each([['role', 'name one role'], ['role/', 'is no reference'], ['connector/x', 'unsupported resource "connector"']])('rm %s is refused', async (ref, message) => {
+  const { code, err, sent } = await run(['rm', ref])
+  expect([code, sent]).toEqual([2, []])
+  expect(err).toContain(message)
+})
+
+test('rm says what is gone; a denial gives 5', async () => {
+  expect((await run(['rm', 'app/everything'], { answers: [ok({})] })).out).toBe('app "everything" has been deleted\n')
+  const denied = await run(['rm', 'app/everything'], { answers: [failure(403, 'permission_denied', 'no')] })
+  expect([denied.code, denied.err]).toEqual([5, 'ERROR: no\n'])
+})
+
+test('lock wants one target and one end', async () => {
+  expect((await run(['lock'])).code).toBe(2)
+  expect((await run(['lock', '--user=a', '--ttl=1h', '--expires=2030-01-01T00:00:00Z'])).err).toContain('only one of --ttl and --expires')
+  const { out, sent } = await run(['lock', '--user=a', '--message=m', '--ttl=1h'], { answers: [ok({ resource: ROLE, created: true, warnings: [] })] })
+  const { resource } = JSON.parse(sent[0]?.body ?? '')
+  expect(resource.spec).toEqual({ target: { user: 'a' }, message: 'm', expires: '1970-01-01T01:00:00.000Z' })
+  expect(out).toBe(`Created a lock with name "${resource.metadata.name}".\n`)
+})
+
+test('edit: unchanged text changes nothing; a conflict keeps the text', async () => {
+  expect((await run(['edit', 'role/r'], { answers: [ok(ROLE)], editor: 'true' })).out).toBe('Nothing was changed.\n')
+  const script = await editor('kind: role\nversion: v8\nmetadata:\n  name: r\nspec: {allow: {}}\n')
+  const { code, err, sent } = await run(['edit', 'role/r'], { answers: [ok(ROLE), failure(409, 'aborted', 'changed by somebody else')], editor: script })
+  expect(code).toBe(6)
+  expect(JSON.parse(sent[1]?.body ?? '').resource.metadata.revision).toBe('1')
+  const kept = /kept in (\S+)/.exec(err)?.[1] ?? ''
+  expect(await readFile(kept, 'utf8')).toContain('allow: {}')
+  await rm(join(kept, '..'), { recursive: true })
+})
+
+test('edit: an invalid text is shown again with its fault, then kept', async () => {
+  const { code, err } = await run(['edit', 'role/r'], { answers: [ok(ROLE)], editor: await editor('kind: role\nversion: v8\nmetadata:\n  name: other\nspec: {}\n') })
+  expect(code).toBe(2)
+  expect(err).toContain('kind and name cannot be changed here: it was role "r"')
+  await rm(join(/kept in (\S+)/.exec(err)?.[1] ?? '', '..'), { recursive: true })
+})
+
+test('audit verify finds a changed record offline and gives 7', async () => {
+  const file = join(folder, 'a.jsonl')
+  await writeFile(file, `{"uid":"u","chain":{"seq":5,"prev":"${'0'.repeat(64)}","hash":"${'1'.repeat(64)}"}}\n`)
+  const { code, out } = await run(['audit', 'verify', file])
+  expect(code).toBe(7)
+  expect(out).toMatch(/^BROKEN at line 1, seq 5 \(event u\): the record was changed/)
+})
+
+test('an error is JSON with --format json', async () => {
+  const { code, err } = await run(['status', '--format=json'], { answers: [failure(401, 'unauthenticated', 'who are you')] })
+  expect(code).toBe(3)
+  expect(JSON.parse(err)).toEqual({ error: { code: 'unauthenticated', message: 'who are you' } })
+})
+
+interface Given {
+  stdin?: string
+  answers?: WireAnswer[]
+  editor?: string
+}
+
+async function run(argv: string[], { stdin = '', answers = [], editor: program = 'false' }: Given = {}) {
+  const sent: WireRequest[] = []
+  const [stdout, stderr] = [new PassThrough(), new PassThrough()]
+  const carrier = async (request: WireRequest): Promise<WireAnswer> => {
+    sent.push(request)
+    return answers.shift() ?? failure(500, 'internal', 'not expected')
+  }
+  const code = await main(argv, { stdin: Readable.from([Buffer.from(stdin)]), stdout, stderr, env: { ...process.env, EDITOR: program }, isTTY: false, carrier, now: () => 0 })
+  const text = (stream: PassThrough) => stream.end().toArray().then((chunks) => Buffer.concat(chunks).toString())
+  return { code, out: await text(stdout), err: await text(stderr), sent }
+}
+
+/** A program that puts this text into the file it is given. */
+async function editor(text: string): Promise<string> {
+  await writeFile(join(folder, 'text'), text)
+  await writeFile(join(folder, 'editor.sh'), `cp ${join(folder, 'text')} "$1"\n`)
+  return `sh ${join(folder, 'editor.sh')}`
+}
+
+function ok(body: unknown): WireAnswer {
+  return { status: 200, body: JSON.stringify(body) }
+}
+
+function failure(status: number, code: string, message: string): WireAnswer {
+  return { status, body: JSON.stringify({ error: { code, message } }) }
+}

@@ -1,0 +1,144 @@
+import { command } from '../../lib/command-line.ts'
+import type { OptionRow, Program } from '../../lib/command-rows.ts'
+import { action } from './context.ts'
+import type { TctlIo } from './context.ts'
+import { FORMAT } from './format.ts'
+
+const TRAITS: readonly OptionRow[] = [
+  { flags: '--set-mcp-tools <tools>', description: 'MCP tools of the user, the trait mcp_tools', list: true },
+  { flags: '--set-traits <traits>', description: 'Traits, key=value; repeat a key for more values', list: true },
+]
+
+/** Commands about users, tokens, identities, locks and access. */
+export function addPeopleCommands(program: Program, io: TctlIo): void {
+  addUsers(program, io)
+  addTokens(program, io)
+  addApiTokens(program, io)
+  addIdentities(program, io)
+  addAccess(program, io)
+}
+
+function addUsers(program: Program, io: TctlIo): void {
+  const name = [{ name: '<name>', description: 'The user' }]
+  command(program, { path: 'users', summary: 'People who may sign in' })
+  command(program, {
+    path: 'users add', summary: 'Create a user and print a sign-up link', arguments: name,
+    options: [
+      { flags: '--roles <roles>', description: 'Roles of the user', list: true, required: true },
+      { flags: '--ttl <duration>', description: 'How long the link lives (at most 48h)', default: '1h' },
+      { flags: '--mcp-tools <tools>', description: 'MCP tools of the user, the trait mcp_tools', list: true },
+      { flags: '--traits <traits>', description: 'Traits, key=value; repeat a key for more values', list: true },
+      { flags: '--logins <logins>', description: 'Accepted, without effect for MCP servers', list: true, hidden: true },
+      FORMAT,
+    ],
+    examples: ['tctl users add alice --roles=access,editor'],
+    load: action(io, () => import('./users-add.ts')),
+  })
+  command(program, { path: 'users ls', aliases: ['list'], summary: 'List users', options: [FORMAT], load: action(io, () => import('./users-ls.ts')) })
+  command(program, {
+    path: 'users update', summary: 'Change roles or traits of a user', arguments: name,
+    options: [{ flags: '--set-roles <roles>', description: 'Roles, in place of those before', list: true }, ...TRAITS],
+    examples: ['tctl users update alice --set-roles=access', 'tctl users update alice --set-mcp-tools="slack_*,search"'],
+    load: action(io, () => import('./users-update.ts')),
+  })
+  command(program, { path: 'users rm', aliases: ['delete'], summary: 'Delete a user', arguments: name, load: action(io, () => import('./users-rm.ts')) })
+  command(program, {
+    path: 'users reset', summary: 'Drop password and second factor and print a new link', arguments: name,
+    options: [{ flags: '--ttl <duration>', description: 'How long the link lives (at most 24h)', default: '8h' }, FORMAT],
+    load: action(io, () => import('./users-reset.ts')),
+  })
+}
+
+function addTokens(program: Program, io: TctlIo): void {
+  command(program, { path: 'tokens', summary: 'Join tokens of agents and bots' })
+  command(program, {
+    path: 'tokens add', summary: 'Make a join token',
+    options: [
+      { flags: '--type <types>', description: 'What may join with it: app, node, proxy, bot …', list: true, required: true },
+      { flags: '--ttl <duration>', description: 'How long it lives', default: '30m' },
+      { flags: '--value <value>', description: 'The token itself, instead of a random one' },
+      { flags: '--labels <labels>', description: 'Labels, key=value', list: true },
+      FORMAT,
+    ],
+    examples: ['tctl tokens add --type=app --ttl=1h'],
+    load: action(io, () => import('./tokens-add.ts')),
+  })
+  command(program, {
+    path: 'tokens ls', aliases: ['list'], summary: 'List join tokens',
+    options: [{ flags: '--with-secrets', description: 'Show the tokens themselves' }, FORMAT],
+    load: action(io, () => import('./tokens-ls.ts')),
+  })
+  command(program, { path: 'tokens rm', aliases: ['delete'], summary: 'Delete a join token', arguments: [{ name: '<token>', description: 'The token' }], load: action(io, () => import('./tokens-rm.ts')) })
+}
+
+function addApiTokens(program: Program, io: TctlIo): void {
+  command(program, { path: 'api-tokens', summary: 'API tokens, for MCP clients that speak HTTP' })
+  command(program, {
+    path: 'api-tokens add', summary: 'Make an API token for a user; it is shown once',
+    arguments: [{ name: '[name]', description: 'A word to know it by' }],
+    options: [
+      { flags: '--user <user>', description: 'Whose token', required: true },
+      { flags: '--ttl <duration>', description: 'How long it lives' },
+      { flags: '--servers <names>', description: 'Only for these MCP servers', list: true },
+      { flags: '--roles <names>', description: 'Only with these of the user\'s roles', list: true },
+      FORMAT,
+    ],
+    examples: ['tctl api-tokens add ci --user=alice --servers=everything --ttl=720h'],
+    load: action(io, () => import('./api-tokens-add.ts')),
+  })
+  command(program, {
+    path: 'api-tokens ls', aliases: ['list'], summary: 'List API tokens', options: [{ flags: '--user <user>', description: 'Only of this user' }, FORMAT],
+    load: action(io, () => import('./api-tokens-ls.ts')),
+  })
+  command(program, { path: 'api-tokens rm', aliases: ['delete'], summary: 'Revoke an API token', arguments: [{ name: '<id>', description: 'Its id' }], load: action(io, () => import('./api-tokens-rm.ts')) })
+}
+
+function addIdentities(program: Program, io: TctlIo): void {
+  command(program, { path: 'auth', summary: 'Certificates' })
+  command(program, {
+    path: 'auth sign', summary: 'Make an identity file for a user',
+    options: [
+      { flags: '--user <user>', description: 'Whose identity', required: true },
+      { flags: '-o, --out <file>', description: 'The file to write', required: true },
+      { flags: '--format <format>', description: 'Form of the file', choices: ['file'], default: 'file' },
+      { flags: '--ttl <duration>', description: 'How long it lives', default: '12h' },
+      { flags: '--overwrite', description: 'Replace a file that is there' },
+    ],
+    examples: ['tctl auth sign --user=ci --out=ci.pem --ttl=12h'],
+    load: action(io, () => import('./auth-sign.ts')),
+  })
+  command(program, {
+    path: 'auth export', summary: 'Print certificates of the certificate authorities',
+    options: [{ flags: '--type <type>', description: 'Which authority', choices: ['host', 'user', 'tls-host', 'tls-user'] }],
+    load: action(io, () => import('./auth-export.ts')),
+  })
+}
+
+function addAccess(program: Program, io: TctlIo): void {
+  const target = (flag: string, what: string): OptionRow => ({ flags: `--${flag} <name>`, description: `Lock this ${what}` })
+  command(program, {
+    path: 'lock', summary: 'Cut somebody or something off, at once',
+    options: [
+      target('user', 'user'), target('role', 'role'), target('login', 'login'), target('mfa-device', 'second factor'), target('windows-desktop', 'desktop'),
+      target('access-request', 'access request'), target('device', 'device'), target('server-id', 'agent'), target('bot-instance-id', 'bot instance'),
+      target('join-token', 'join token'),
+      { flags: '--message <text>', description: 'What those locked out are told' },
+      { flags: '--ttl <duration>', description: 'How long it lasts' },
+      { flags: '--expires <time>', description: 'When it ends, RFC 3339' },
+    ],
+    examples: ['tctl lock --user=alice --message="laptop stolen" --ttl=24h'],
+    load: action(io, () => import('./lock.ts')),
+  })
+  command(program, {
+    path: 'access explain', summary: 'Show why a user may or may not use an MCP server or tool',
+    options: [
+      { flags: '--user <user>', description: 'Who', required: true },
+      { flags: '--server <name>', description: 'Which MCP server', required: true },
+      { flags: '--tool <name>', description: 'Which tool of it' },
+      { flags: '--args <json>', description: 'Arguments of the call, JSON' },
+      FORMAT,
+    ],
+    examples: ['tctl access explain --user=alice --server=everything --tool=echo'],
+    load: action(io, () => import('./access-explain.ts')),
+  })
+}

@@ -1,0 +1,39 @@
+import { completeSignup, fetchSignup, parseSignupLink, type Signup } from '../../client/signup.ts'
+import { renderProxyAddress } from '../../client/proxy-address.ts'
+import { establishTrust, pinsOf } from '../../client/trust.ts'
+import { AppError } from '../../lib/errors.ts'
+import type { Context, TshIo } from './context.ts'
+import { askLine } from './prompt.ts'
+import { readPassword } from './login.ts'
+
+const MIN_PASSWORD = 12
+
+export async function run(context: Context): Promise<void> {
+  const { call, io } = context
+  const { proxy, token } = parseSignupLink(call.argument('url') ?? '')
+  const trusted = await establishTrust({ proxy, known: [], caPins: call.list('ca-pin'), insecure: call.flag('insecure') })
+  try {
+    if (trusted.how === 'first-use') io.stderr.write(`The certificate authority of ${renderProxyAddress(proxy)} is ${pinsOf(trusted).join(', ')}\n`)
+    const signup = await fetchSignup(trusted, token)
+    const file = call.text('password-file')
+    const password = file === undefined ? await choosePassword(io, signup.user) : await readPassword(file)
+    const code = signup.isTotpRequired || call.flag('totp') ? await setUpTotp(io, signup) : undefined
+    await completeSignup(trusted, { token, password, totp: code === undefined ? undefined : { secret: signup.totpSecret, code } })
+    io.stdout.write(`${signup.user} can sign in now:\n  tsh login --proxy=${renderProxyAddress(proxy)} --user=${signup.user}\n`)
+  } finally {
+    trusted.close()
+  }
+}
+
+async function choosePassword(io: TshIo, user: string): Promise<string> {
+  const password = await askLine(io, { question: `Password for ${user} (at least ${MIN_PASSWORD} characters)`, secret: true })
+  if (password.length < MIN_PASSWORD) throw new AppError('invalid_argument', `a password has at least ${MIN_PASSWORD} characters; the link is still good`)
+  const again = await askLine(io, { question: 'The same once more', secret: true })
+  if (again !== password) throw new AppError('invalid_argument', 'the two passwords differ; the link is still good')
+  return password
+}
+
+async function setUpTotp(io: TshIo, { totpSecret, totpUri }: Signup): Promise<string> {
+  io.stderr.write(`Add this to your authenticator app:\n  ${totpUri}\nor type its secret there: ${totpSecret}\n`)
+  return askLine(io, { question: 'The code it shows now' })
+}

@@ -1,0 +1,105 @@
+import type { IncomingMessage } from 'node:http'
+import { AppError } from '../lib/errors.ts'
+import type { Connection } from './credentials.ts'
+import { createProxyHttp } from './proxy-http.ts'
+import type { ProxyHttp } from './proxy-http.ts'
+import { fetchAssertion } from './servers.ts'
+
+export interface McpEndpointOptions {
+  server: string
+  /** Opens a connection with the credentials of this moment: a new sign-in counts without a restart. */
+  open: () => Promise<Connection>
+  /** Sent with every request; names in lower case. */
+  headers?: Record<string, string>
+  now: () => number
+}
+
+export interface McpRequest {
+  method: 'POST' | 'GET' | 'DELETE'
+  headers: Record<string, string>
+  body?: Uint8Array
+  repeatable?: boolean
+  signal: AbortSignal
+  onSent?: () => void
+}
+
+/** One MCP server behind the proxy. Every request carries a route assertion, which is good for this server alone. */
+export interface McpEndpoint {
+  send(request: McpRequest): Promise<IncomingMessage>
+  close(): void
+}
+
+/** An assertion this near to its end is replaced. */
+const RENEW_BEFORE_MS = 60_000
+const CONNECT_TIMEOUT_MS = 30_000
+
+/** Contacts nobody before the first request. A 401 is answered by one fresh assertion and one more try: the request was not acted on. */
+export function createMcpEndpoint({ server, open, headers: extra = {}, now }: McpEndpointOptions): McpEndpoint {
+  let held: { assertion: string; expiresAt: number } | undefined
+  let fetching: Promise<string> | undefined
+  let link: { key: string; http: ProxyHttp } | undefined
+  const path = `/mcp/apps/${encodeURIComponent(server)}`
+
+  async function fetchFresh(): Promise<string> {
+    const connection = await open()
+    try {
+      held = await fetchAssertion(connection.api, server)
+      link = relink(link, connection)
+      return held.assertion
+    } finally {
+      connection.close()
+    }
+  }
+
+  function assertion(): Promise<string> {
+    if (held && link && held.expiresAt - now() > RENEW_BEFORE_MS) return Promise.resolve(held.assertion)
+    fetching ??= fetchFresh().finally(() => (fetching = undefined))
+    return fetching
+  }
+
+  async function attempt(request: McpRequest): Promise<IncomingMessage> {
+    const bearer = await assertion()
+    if (!link) throw new AppError('internal', 'no proxy to send to')
+    return await sendWithin(link.http, CONNECT_TIMEOUT_MS, {
+      ...request, path, headers: { ...extra, ...request.headers, authorization: `Bearer ${bearer}` },
+    })
+  }
+
+  return {
+    async send(request) {
+      const answer = await attempt(request)
+      if (answer.statusCode !== 401) return answer
+      answer.resume()
+      held = undefined
+      return await attempt(request)
+    },
+    close: () => link?.http.close(),
+  }
+}
+
+/** Keeps the connections to the proxy unless the new credentials name another one or other authorities. */
+function relink(link: { key: string; http: ProxyHttp } | undefined, { proxy, trust }: Connection): { key: string; http: ProxyHttp } {
+  if (!proxy || !trust) throw new AppError('failed_precondition', 'MCP servers are reached through a proxy: run tsh login')
+  const key = JSON.stringify([proxy, trust])
+  if (link?.key === key) return link
+  link?.http.close()
+  return { key, http: createProxyHttp({ proxy, ...trust, alpn: ['http/1.1'] }) }
+}
+
+/** Bounds the time until the request is on its way, not the time until it is answered. */
+async function sendWithin(http: ProxyHttp, timeoutMs: number, request: Parameters<ProxyHttp['send']>[0]): Promise<IncomingMessage> {
+  const timeout = new AbortController()
+  const timer = setTimeout(() => timeout.abort(new DOMException('not connected in time', 'TimeoutError')), timeoutMs)
+  try {
+    return await http.send({
+      ...request,
+      signal: AbortSignal.any([request.signal, timeout.signal]),
+      onSent: () => {
+        clearTimeout(timer)
+        request.onSent?.()
+      },
+    })
+  } finally {
+    clearTimeout(timer)
+  }
+}

@@ -1,0 +1,118 @@
+import { copyFile, stat } from 'node:fs/promises'
+import { mkdir, realpath } from 'node:fs/promises'
+import { dirname } from 'node:path'
+import { readTextIfPresent, writeFileAtomic } from '../../../lib/atomic-file.ts'
+import { AppError } from '../../../lib/errors.ts'
+import { contentEnd, hasTrailingComma, parseJsonc } from './jsonc.ts'
+import type { JsoncNode } from './jsonc.ts'
+
+/** `auto` writes as the file is written; `none` puts new entries in on one line. `pretty` and `compact` re-format the whole file. */
+export const JSON_FORMATS = ['pretty', 'compact', 'auto', 'none'] as const
+export type JsonFormat = (typeof JSON_FORMATS)[number]
+
+export type Entries = Record<string, unknown>
+
+/**
+ * The text of a client's config with these entries set in its container. Everything else stays byte for byte: order, unknown keys,
+ * comments. A container that is no object, or a file that is not JSON (with comments), throws `invalid_argument`.
+ */
+export function setEntries(text: string, container: string, entries: Entries, format: JsonFormat): string {
+  if (text.trim() === '') return renderWhole({ [container]: entries }, format === 'compact' || format === 'none' ? 'compact' : 'pretty')
+  let edited = text
+  for (const [name, entry] of Object.entries(entries)) edited = setEntry(edited, container, name, entry, format)
+  if (format === 'pretty' || format === 'compact') return reformat(edited, format)
+  return edited
+}
+
+/** Writes the entries into a client's file, made when absent; a changed file's former text is kept beside it as `.bak`. Tells whether anything changed. */
+export async function updateClientConfig(path: string, container: string, entries: Entries, format: JsonFormat): Promise<boolean> {
+  const target = await realpath(path).catch(() => path)
+  const before = await readTextIfPresent(target)
+  let after: string
+  try {
+    after = setEntries(before ?? '', container, entries, format)
+  } catch (thrown) {
+    if (thrown instanceof AppError) throw new AppError(thrown.code, `${path}:${thrown.message}\nThe file was left as it is.`, { cause: thrown })
+    throw thrown
+  }
+  if (after === before) return false
+  if (before !== undefined) await copyFile(target, `${target}.bak`)
+  const mode = before === undefined ? 0o644 : (await stat(target)).mode & 0o777
+  await mkdir(dirname(target), { recursive: true })
+  await writeFileAtomic(target, after, { mode })
+  return true
+}
+
+/** A whole file of these entries, as an example to copy. */
+export function renderWhole(value: unknown, style: 'pretty' | 'compact'): string {
+  return `${style === 'pretty' ? JSON.stringify(value, null, 2) : JSON.stringify(value)}\n`
+}
+
+function setEntry(text: string, container: string, name: string, entry: unknown, format: JsonFormat): string {
+  const root = parseJsonc(text)
+  if (root.kind !== 'object') throw new AppError('invalid_argument', '1:1 the file must hold an object')
+  const layout = layoutOf(text, format)
+  const servers = memberOf(root, container)
+  if (!servers) return insertMember(text, root, container, { [name]: entry }, layout, 0)
+  if (servers.kind !== 'object') throw new AppError('invalid_argument', `1:1 "${container}" must be an object`)
+  const present = memberOf(servers, name)
+  if (!present) return insertMember(text, servers, name, entry, layout, 1)
+  if (isSame(text.slice(present.start, present.end), entry)) return text
+  return text.slice(0, present.start) + renderValue(entry, layout, 2) + text.slice(present.end)
+}
+
+interface Layout {
+  /** Undefined: all on one line. */
+  indent: string | undefined
+  newline: string
+}
+
+function layoutOf(text: string, format: JsonFormat): Layout {
+  const newline = text.includes('\r\n') ? '\r\n' : '\n'
+  const isCompact = !text.trim().includes('\n') && text.replace(/\s/g, '') !== '{}'
+  if (format === 'none' || format === 'compact' || isCompact) return { indent: undefined, newline }
+  return { indent: text.match(/\n([ \t]+)\S/)?.[1] ?? '  ', newline }
+}
+
+/** The last member of that name counts, as it does for JSON readers. */
+function memberOf(node: JsoncNode, key: string): JsoncNode | undefined {
+  return node.members.findLast((member) => member.key === key)?.value
+}
+
+function insertMember(text: string, node: JsoncNode, key: string, value: unknown, layout: Layout, depth: number): string {
+  const last = node.members.at(-1)
+  const end = contentEnd(text, node)
+  const inside = text.slice(node.start + 1, end)
+  const { indent, newline } = layout
+  const colon = indent === undefined ? ':' : ': '
+  const member = `${JSON.stringify(key)}${colon}${renderValue(value, layout, depth + 1)}`
+  const comma = last && !hasTrailingComma(text, node) ? ',' : ''
+  const head = last ? text.slice(0, last.value.end) + comma + text.slice(last.value.end, end) : text.slice(0, node.start + 1) + inside
+  // A line comment would swallow what follows on its line.
+  if (indent === undefined && !inside.includes('//')) return `${head}${member}${text.slice(end)}`
+  const step = indent ?? '  '
+  return `${head}${newline}${step.repeat(depth + 1)}${member}${newline}${step.repeat(depth)}${text.slice(node.end - 1)}`
+}
+
+function renderValue(value: unknown, { indent, newline }: Layout, depth: number): string {
+  if (indent === undefined) return JSON.stringify(value)
+  return JSON.stringify(value, null, indent).replaceAll('\n', newline + indent.repeat(depth))
+}
+
+function isSame(text: string, entry: unknown): boolean {
+  try {
+    return JSON.stringify(JSON.parse(text)) === JSON.stringify(entry)
+  } catch {
+    return false
+  }
+}
+
+function reformat(text: string, format: 'pretty' | 'compact'): string {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch (cause) {
+    throw new AppError('invalid_argument', `1:1 has comments or trailing commas, which --json-format=${format} would lose: use --json-format=auto`, { cause })
+  }
+  return renderWhole(value, format)
+}
