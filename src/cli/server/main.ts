@@ -11,9 +11,10 @@ const STOP_GRACE_MS = 30_000
 export async function main(argv: readonly string[], io: TshIo): Promise<number> {
   if (argv[0] === 'tsh') return (await import('../tsh/main.ts')).main(argv.slice(1), io)
   if (argv[0] === 'tctl') return (await import('../tctl/main.ts')).main(argv.slice(1), io)
+  const version = io.version ?? 'dev'
   const program = createProgram({
     name: 'sallyport',
-    version: '0.1.0',
+    version,
     description: 'The one door through which people, agents and machines reach MCP servers',
     firstDay: ['start', 'config check'],
   })
@@ -22,7 +23,10 @@ export async function main(argv: readonly string[], io: TshIo): Promise<number> 
     summary: 'Run the services that the configuration names; without one, all of them on loopback',
     options: [CONFIG, DATA_DIR],
     examples: ['sallyport start', 'sallyport start -c /etc/sallyport.yaml'],
-    load: () => import('./start.ts'),
+    load: async () => {
+      const { start } = await import('./start.ts')
+      return { run: (invocation) => start(invocation, version) }
+    },
   })
   command(program, {
     path: 'config check',
@@ -32,6 +36,14 @@ export async function main(argv: readonly string[], io: TshIo): Promise<number> 
     examples: ['sallyport config check sallyport.yaml'],
     load: () => import('./config-check.ts'),
   })
-  command(program, { path: 'version', summary: 'Print the version', examples: ['sallyport version'], load: () => import('./version.ts') })
+  command(program, {
+    path: 'version',
+    summary: 'Print the version',
+    examples: ['sallyport version'],
+    load: async () => {
+      const { printVersion } = await import('./version.ts')
+      return { run: async (invocation) => printVersion(invocation, version) }
+    },
+  })
   return runProgram(program, argv, io.signal ? io : { ...io, signal: interruptSignal(process) }, { interruptGraceMs: STOP_GRACE_MS })
 }

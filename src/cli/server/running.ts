@@ -25,7 +25,6 @@ import { type ProxyConfig, publicAddresses, splitAddress } from '../../services/
 import { createProxyServer } from '../../services/proxy/server.ts'
 import type { Config } from './config.ts'
 
-export const VERSION = '0.1.0'
 /** What a certificate we issue ourselves is renewed at: a third of its life before its end. */
 const DRAIN_MS = 5000
 const RENEWAL_CHECK_MS = 3_600_000
@@ -36,6 +35,7 @@ export interface RunningOptions {
   env: Environment
   log: Logger
   now: () => number
+  version: string
 }
 
 /** A process with its services up. */
@@ -53,7 +53,7 @@ export interface Running {
 }
 
 /** Opens, wires and listens: Auth Service, Proxy Service and agent in one process, meeting over the same interfaces as between machines. */
-export async function startRunning({ config, env, log, now }: RunningOptions): Promise<Running> {
+export async function startRunning({ config, env, log, now, version }: RunningOptions): Promise<Running> {
   if (!config.auth.enabled || !config.proxy.enabled) {
     throw new AppError('unimplemented', 'this version runs the Auth Service and the Proxy Service in one process: leave both enabled')
   }
@@ -68,11 +68,11 @@ export async function startRunning({ config, env, log, now }: RunningOptions): P
     const hostId = await loadHostId(config.dataDirectory)
     let publicAddress = publicAddresses(config.proxy)[0] ?? config.proxy.web_listen_addr
     const auth = await startAuthService({
-      config: config.auth, dataDirectory: config.dataDirectory, publicAddress: () => publicAddress, log, now, version: VERSION,
+      config: config.auth, dataDirectory: config.dataDirectory, publicAddress: () => publicAddress, log, now, version,
       random: (size) => randomBytes(size),
     })
     closers.push(() => auth.close())
-    const { agent, registry } = await startAgentOf(config, auth, hostId, env, log, now)
+    const { agent, registry } = await startAgentOf({ config, env, log, now, version }, auth, hostId)
     if (agent) closers.push(() => agent.close({ drainMs: 0 }))
     const assertions = new Assertions({ clientFor: (token, remoteAddress) => createApiClient(withToken(auth, token, remoteAddress)), feed: auth.feed, now })
     closers.push(async () => assertions.close())
@@ -108,7 +108,7 @@ function withToken(auth: AuthService, token: string, remoteAddress: string): Ret
   return (request) => carrier({ ...request, remoteAddress, headers: { ...request.headers, authorization: `Bearer ${token}` } })
 }
 
-async function startAgentOf(config: Config, auth: AuthService, hostId: string, env: Environment, log: Logger, now: () => number) {
+async function startAgentOf({ config, env, log, now, version }: RunningOptions, auth: AuthService, hostId: string) {
   const registry = createChildRegistry()
   if (!config.agent.enabled) return { agent: undefined, registry }
   const run = createRunCommand(env)
@@ -121,7 +121,7 @@ async function startAgentOf(config: Config, auth: AuthService, hostId: string, e
     clusterName: auth.clusterName,
     hostId,
     hostname: config.nodename ?? hostname(),
-    version: VERSION,
+    version,
     spoolDirectory: join(config.dataDirectory, 'spool'),
     api: createApiClient(auth.carrier(identity)),
     feed: auth.feed,

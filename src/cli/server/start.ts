@@ -3,16 +3,16 @@ import type { Invocation } from '../../lib/command-rows.ts'
 import { createLogger } from '../../lib/log.ts'
 import { createRedactor } from '../../lib/redact.ts'
 import { loadConfig } from './config.ts'
-import { type Running, startRunning, VERSION } from './running.ts'
+import { type Running, startRunning } from './running.ts'
 
-export async function run(invocation: Invocation): Promise<number> {
+export async function start(invocation: Invocation, version: string): Promise<number> {
   const { io, signal } = invocation
   const config = await loadConfig({ file: invocation.text('config'), dataDirectory: invocation.text('data-dir'), env: io.env })
   const redactor = createRedactor()
   const log = createLogger({ level: config.logLevel, redact: (text) => redactor.text(text) })
-  const running = await startRunning({ config, env: io.env, log, now: Date.now })
+  const running = await startRunning({ config, env: io.env, log, now: Date.now, version })
   await serveUntil(signal, running, async () => {
-    io.stdout.write(`${await renderWelcome(running, config.dataDirectory)}\n`)
+    io.stdout.write(`${await renderWelcome(running, version, config.dataDirectory)}\n`)
   })
   return 0 // a stop that was asked for is no failure
 }
@@ -31,8 +31,8 @@ export async function serveUntil(signal: AbortSignal, running: Running, whenUp: 
   }
 }
 
-async function renderWelcome(running: Running, dataDirectory: string): Promise<string> {
-  const lines = [`Sallyport ${VERSION} is up: cluster ${running.auth.clusterName}, listening on ${running.address.host}:${running.address.port}, data in ${dataDirectory}`]
+async function renderWelcome(running: Running, version: string, dataDirectory: string): Promise<string> {
+  const lines = [`Sallyport ${version} is up: cluster ${running.auth.clusterName}, listening on ${running.address.host}:${running.address.port}, data in ${dataDirectory}`]
   if (!(await running.auth.hasUsers())) lines.push('There are no users yet. Make the first one with:', `  tctl users add NAME --roles=editor,access --data-dir ${dataDirectory}`)
   return lines.join('\n')
 }

@@ -1,6 +1,5 @@
 import type { Invocation } from '../../lib/command-rows.ts'
-import { VERSION } from './running.ts'
 
-export async function run({ io }: Invocation): Promise<void> {
-  io.stdout.write(`Sallyport v${VERSION} node ${process.version}\n`)
+export function printVersion({ io }: Invocation, version: string): void {
+  io.stdout.write(`Sallyport v${version} node ${process.version}\n`)
 }
