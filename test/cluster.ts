@@ -61,7 +61,7 @@ export async function startCluster({ log = silentLogger, file = {} }: { log?: Lo
       ...file,
     })
     const config = { dataDirectory, logLevel: 'info' as const, nodename: undefined, auth: auth_service, proxy: proxy_service, agent: app_service }
-    return startRunning({ config, env: process.env, log, now: Date.now })
+    return startRunning({ config, env: process.env, log, now: Date.now, version: '0.0.0' })
   }
   let running = await start()
   const cluster: Cluster = {

@@ -1,4 +1,5 @@
 import { join, relative, resolve } from 'node:path'
+import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import { interruptSignal } from '../../lib/command-line.ts'
 import { AppError, CODES, toAppError } from '../../lib/errors.ts'
@@ -58,12 +59,17 @@ async function startOnFreePort(dataDirectory: string, firstPort: number): Promis
   for (let port = firstPort; ; port++) {
     const proxy = { ...config.proxy, web_listen_addr: `127.0.0.1:${port}` }
     try {
-      return await startRunning({ config: { ...config, auth: { ...config.auth, cluster_name: 'demo' }, proxy }, env: process.env, log, now: Date.now })
+      return await startRunning({ config: { ...config, auth: { ...config.auth, cluster_name: 'demo' }, proxy }, env: process.env, log, now: Date.now, version: readVersion() })
     } catch (error) {
       if (!isAddressTaken(error) || port + 1 >= firstPort + PORTS_TRIED) throw error
       process.stdout.write(`Port ${port} is taken, trying ${port + 1}.\n`)
     }
   }
+}
+
+function readVersion(): string {
+  const manifest: unknown = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8'))
+  return typeof manifest === 'object' && manifest !== null && 'version' in manifest ? String(manifest.version) : 'dev'
 }
 
 function isAddressTaken(error: unknown): boolean {
