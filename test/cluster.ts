@@ -14,7 +14,14 @@ import type { Identity } from '../src/resources/identity.ts'
 import { eventually } from './wait.ts'
 
 export const LOCAL_ADMIN: Identity = {
-  kind: 'host', name: 'local-admin', roles: ['Admin'], traits: {}, credential: 'local', credentialId: 'local', expiresAt: Number.MAX_SAFE_INTEGER, mfaVerified: true,
+  kind: 'host',
+  name: 'local-admin',
+  roles: ['Admin'],
+  traits: {},
+  credential: 'local',
+  credentialId: 'local',
+  expiresAt: Number.MAX_SAFE_INTEGER,
+  mfaVerified: true,
 }
 
 export const PASSWORD = 'correct horse battery staple'
@@ -52,7 +59,10 @@ export interface Cluster {
 export type AuditEvent = Record<string, unknown>
 
 /** Boots Auth Service, proxy and agent in this process, on a free loopback port, with data that vanish at `close`. */
-export async function startCluster({ log = silentLogger, file = {} }: { log?: Logger; file?: Record<string, unknown> } = {}): Promise<Cluster> {
+export async function startCluster({
+  log = silentLogger,
+  file = {},
+}: { log?: Logger; file?: Record<string, unknown> } = {}): Promise<Cluster> {
   const dataDirectory = await mkdtemp(join(tmpdir(), 'sallyport-test-'))
   const start = (): Promise<Running> => {
     const { auth_service, proxy_service, app_service } = fileSchema.parse({
@@ -60,7 +70,14 @@ export async function startCluster({ log = silentLogger, file = {} }: { log?: Lo
       proxy_service: { web_listen_addr: '127.0.0.1:0' },
       ...file,
     })
-    const config = { dataDirectory, logLevel: 'info' as const, nodename: undefined, auth: auth_service, proxy: proxy_service, agent: app_service }
+    const config = {
+      dataDirectory,
+      logLevel: 'info' as const,
+      nodename: undefined,
+      auth: auth_service,
+      proxy: proxy_service,
+      agent: app_service,
+    }
     return startRunning({ config, env: process.env, log, now: Date.now, version: '0.0.0' })
   }
   let running = await start()
@@ -77,7 +94,12 @@ export async function startCluster({ log = silentLogger, file = {} }: { log?: Lo
       await cluster.admin(upsertResource, { kind: resource.kind, name: resource.metadata.name, resource })
     },
     saveStdioApp: async (name, command, args, labels = { env: 'test' }) => {
-      await cluster.save({ kind: 'app', version: 'v3', metadata: { name, labels }, spec: { mcp: { command, args, run_as_host_user: userInfo().username } } })
+      await cluster.save({
+        kind: 'app',
+        version: 'v3',
+        metadata: { name, labels },
+        spec: { mcp: { command, args, run_as_host_user: userInfo().username } },
+      })
       await running.agent?.announced()
     },
     saveHttpApp: async (name, url, labels = { env: 'test' }) => {

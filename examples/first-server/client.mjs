@@ -13,7 +13,10 @@ console.log('tools:', tools.map((tool) => tool.name).join(' '))
 const sum = await client.callTool({ name: 'get-sum', arguments: { a: 1, b: 2 } })
 console.log('get-sum:', sum.content[0].text)
 
-for (const call of [{ name: 'get-sum', arguments: { a: 1, b: 200 } }, { name: 'get-env', arguments: {} }]) {
+for (const call of [
+  { name: 'get-sum', arguments: { a: 1, b: 200 } },
+  { name: 'get-env', arguments: {} },
+]) {
   await client.callTool(call).catch((error) => console.log('refused:', error.message))
 }
 

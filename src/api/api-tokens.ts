@@ -24,7 +24,12 @@ export const createApiToken = route({
   input: z.strictObject({
     user: z.string().max(255).optional(),
     name: z.string().max(100).optional(),
-    ttl: z.int().min(60).max(366 * 86_400).optional().describe('seconds, 30 days unless told'),
+    ttl: z
+      .int()
+      .min(60)
+      .max(366 * 86_400)
+      .optional()
+      .describe('seconds, 30 days unless told'),
     /** Only these MCP servers; absent: all the user may use. */
     servers: z.array(z.string()).min(1).optional(),
     /** Only these of the user's roles; absent: all. */

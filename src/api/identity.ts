@@ -3,7 +3,12 @@ import { route } from './route.ts'
 
 const publicKey = z.string().max(4096).describe('SPKI PEM, EC P-256 or Ed25519')
 const possession = z.string().max(512).describe('signature over the request by the private key, base64url; see ca/keys.ts')
-const ttl = z.int().min(60).max(30 * 86_400).optional().describe('seconds wanted; roles and cluster may shorten it')
+const ttl = z
+  .int()
+  .min(60)
+  .max(30 * 86_400)
+  .optional()
+  .describe('seconds wanted; roles and cluster may shorten it')
 
 /** What a sign-in yields: a client certificate and the authorities to trust. */
 export const issuedIdentity = z.object({
@@ -23,7 +28,14 @@ export const loginLocal = route({
   path: '/v1/login/local',
   access: 'public',
   summary: 'Password (and one-time code) for a short-lived certificate.',
-  input: z.strictObject({ user: z.string().max(255), password: z.string().max(256), totp: z.string().max(16).optional(), public_key: publicKey, possession, ttl }),
+  input: z.strictObject({
+    user: z.string().max(255),
+    password: z.string().max(256),
+    totp: z.string().max(16).optional(),
+    public_key: publicKey,
+    possession,
+    ttl,
+  }),
   output: issuedIdentity,
 })
 

@@ -51,7 +51,8 @@ export const upsertResource = route({
   method: 'PUT',
   path: '/v1/resources/:kind/:name',
   access: { byKind: 'update' },
-  summary: 'Creates or replaces a resource (creating needs the verb create too); with metadata.revision set, only that revision is replaced.',
+  summary:
+    'Creates or replaces a resource (creating needs the verb create too); with metadata.revision set, only that revision is replaced.',
   input: z.strictObject({ ...named, resource: wireResource }),
   output: saved,
 })

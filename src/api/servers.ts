@@ -4,7 +4,9 @@ import { route } from './route.ts'
 
 /** What `tsh mcp ls --format json` prints: an app with the caller's permissions beside it. */
 const visibleServer = wireResource.and(
-  z.looseObject({ permissions: z.object({ mcp: z.object({ tools: z.object({ allowed: z.array(z.string()), denied: z.array(z.string()) }) }) }) }),
+  z.looseObject({
+    permissions: z.object({ mcp: z.object({ tools: z.object({ allowed: z.array(z.string()), denied: z.array(z.string()) }) }) }),
+  }),
 )
 export type VisibleServer = z.infer<typeof visibleServer>
 

@@ -68,7 +68,6 @@ export async function issueAssertion(
   const { now, ttlMs } = options
   if (!(ttlMs >= 1000 && ttlMs <= MAX_LIFETIME_MS))
     throw new AppError('internal', 'a route assertion lives from one second to five minutes')
-  if (identity.credential === 'assertion') throw new AppError('unauthenticated', 'a route assertion cannot be exchanged for another one')
   if (identity.servers && !identity.servers.includes(server))
     throw new AppError('permission_denied', `this token is not valid for the server "${server}"`)
   const issuedAt = now / 1000
@@ -100,7 +99,7 @@ export async function issueAssertion(
   return token
 }
 
-/** What an agent learns from an assertion; times in ms since 1970. The identity ends with the original credential, whose id it keeps. */
+/** What an agent learns from an assertion; times in ms since 1970. The identity ends with the original credential, whose kind and id it keeps. */
 export interface VerifiedAssertion {
   identity: Identity
   issuedAt: number
@@ -201,7 +200,7 @@ function identityOf(claims: z.infer<typeof payloadSchema>): Identity {
     name: claims.sub,
     roles: claims.roles,
     traits: claims.traits,
-    credential: 'assertion',
+    credential: claims.cred,
     credentialId: claims.cred_id,
     expiresAt: claims.cred_exp * 1000,
     mfaVerified: claims.mfa,

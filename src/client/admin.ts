@@ -36,7 +36,8 @@ export async function fetchResource(api: ApiClient, kind: Kind, name: string, { 
 }
 
 /** `already_exists` when the name is taken. */
-export const addResource = (api: ApiClient, resource: StoredResource): Promise<Saved> => api(createResource, { kind: resource.kind, resource })
+export const addResource = (api: ApiClient, resource: StoredResource): Promise<Saved> =>
+  api(createResource, { kind: resource.kind, resource })
 
 /** Creates or replaces; with `metadata.revision`, replaces that revision only (`aborted` otherwise). */
 export const putResource = (api: ApiClient, resource: StoredResource): Promise<Saved> =>
@@ -51,7 +52,8 @@ export const invite = (api: ApiClient, input: InputOf<typeof inviteUser>): Promi
 export const resetCredentials = (api: ApiClient, input: InputOf<typeof resetUser>): Promise<Invite> => api(resetUser, input)
 
 /** The secret of the new token is in this answer and nowhere else. */
-export const addApiToken = (api: ApiClient, input: InputOf<typeof createApiToken>): Promise<OutputOf<typeof createApiToken>> => api(createApiToken, input)
+export const addApiToken = (api: ApiClient, input: InputOf<typeof createApiToken>): Promise<OutputOf<typeof createApiToken>> =>
+  api(createApiToken, input)
 
 /** The caller's own tokens, another user's, or all (`*`). */
 export async function fetchApiTokens(api: ApiClient, user?: string): Promise<ApiTokenItem[]> {
@@ -65,11 +67,18 @@ export async function removeApiToken(api: ApiClient, id: string): Promise<void> 
 export const explain = (api: ApiClient, input: InputOf<typeof explainAccess>): Promise<Explanation> => api(explainAccess, input)
 
 /** Has an identity issued for a user; the text of an identity file whose key was made here, and the moment it ends. */
-export async function signIdentity(api: ApiClient, { user, ttlSeconds }: { user: string; ttlSeconds?: number | undefined }): Promise<{ text: string; expires: string }> {
+export async function signIdentity(
+  api: ApiClient,
+  { user, ttlSeconds }: { user: string; ttlSeconds?: number | undefined },
+): Promise<{ text: string; expires: string }> {
   const keys = await generateKeyPair()
   const publicKey = renderPublicKey(keys.publicKey)
   const possession = signPossession(keys.privateKey, possessionChallenge('sign', user, publicKey))
   const issued = await api(signCertificate, { user, public_key: publicKey, possession, ttl: ttlSeconds })
-  const text = renderIdentityFile({ privateKeyPem: renderPrivateKey(keys.privateKey), certificatePem: issued.certificate, authorityPems: issued.host_authorities })
+  const text = renderIdentityFile({
+    privateKeyPem: renderPrivateKey(keys.privateKey),
+    certificatePem: issued.certificate,
+    authorityPems: issued.host_authorities,
+  })
   return { text, expires: issued.expires }
 }

@@ -15,7 +15,8 @@ export async function readBody(message: IncomingMessage, maxBytes: number): Prom
   let total = 0
   try {
     for await (const chunk of message) {
-      const bytes = Buffer.from(chunk)
+      const piece: unknown = chunk
+      const bytes = piece instanceof Uint8Array ? Buffer.from(piece) : Buffer.from(String(piece))
       total += bytes.length
       if (total > maxBytes) throw new AppError('resource_exhausted', `the answer is larger than ${maxBytes} bytes`)
       chunks.push(bytes)

@@ -7,12 +7,13 @@ export type EventFilter = Omit<InputOf<typeof searchEvents>, 'limit' | 'after'>
 const PAGE = 500
 
 /** One page of chained events as their exact lines; `next` continues behind it. */
-export const fetchEvents = (api: ApiClient, input: InputOf<typeof searchEvents>): Promise<{ lines: string[]; next: number | null }> => api(searchEvents, input)
+export const fetchEvents = (api: ApiClient, input: InputOf<typeof searchEvents>): Promise<{ lines: string[]; next: number | null }> =>
+  api(searchEvents, input)
 
 /** All events that match, page by page, at most `limit`. */
 export async function* fetchAllEvents(api: ApiClient, filter: EventFilter, limit = Infinity): AsyncGenerator<string> {
   let after: number | undefined
-  for (let left = limit; left > 0; ) {
+  for (let left = limit; left > 0;) {
     const page = await fetchEvents(api, { ...filter, limit: Math.min(PAGE, left), after })
     yield* page.lines
     left -= page.lines.length

@@ -33,7 +33,8 @@ export function createApiClient(carrier: Carrier): ApiClient {
 }
 
 function renderRequest(route: Route, input: unknown): WireRequest {
-  const rest = new Map(Object.entries(typeof input === 'object' && input !== null ? input : {}).filter(([, value]) => value !== undefined))
+  const members: Record<string, unknown> = typeof input === 'object' && input !== null ? { ...input } : {}
+  const rest = new Map(Object.entries(members).filter(([, value]) => value !== undefined))
   const path = route.path.replace(/:(\w+)/g, (_, name: string) => {
     const value = rest.get(name)
     rest.delete(name)
@@ -50,7 +51,9 @@ function parseBody(answer: WireAnswer): unknown {
   try {
     return JSON.parse(answer.body)
   } catch (cause) {
-    throw new AppError('unavailable', `the answer (HTTP ${answer.status}) is not from a Sallyport Auth Service: check the address`, { cause })
+    throw new AppError('unavailable', `the answer (HTTP ${answer.status}) is not from a Sallyport Auth Service: check the address`, {
+      cause,
+    })
   }
 }
 
@@ -66,6 +69,7 @@ function parseError(status: number, body: unknown): AppError {
 function parseOutput<R extends Route>(route: R, body: unknown): OutputOf<R> {
   const output: z.ZodType<OutputOf<R>> = route.output as R['output'] & z.ZodType<OutputOf<R>> // the row's own schema
   const parsed = output.safeParse(body)
-  if (!parsed.success) throw new AppError('unavailable', `unexpected answer of ${route.name}: is the cluster of another version?`, { cause: parsed.error })
+  if (!parsed.success)
+    throw new AppError('unavailable', `unexpected answer of ${route.name}: is the cluster of another version?`, { cause: parsed.error })
   return parsed.data
 }

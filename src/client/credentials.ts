@@ -63,13 +63,22 @@ export function fromCarrier(carrier: Carrier): Connection {
 }
 
 async function fromIdentityFile(path: string, options: CredentialOptions): Promise<Connection> {
-  if (!options.proxy) throw new AppError('invalid_argument', '--identity needs --proxy (tctl: --auth-server): an identity file does not say where its cluster is')
+  if (!options.proxy)
+    throw new AppError(
+      'invalid_argument',
+      '--identity needs --proxy (tctl: --auth-server): an identity file does not say where its cluster is',
+    )
   const file = (await stat(path).catch(() => undefined))?.isDirectory() ? join(path, 'identity') : path
   const text = await readTextIfPresent(file)
-  if (text === undefined) throw new AppError('unauthenticated', `there is no identity file at ${file}: make one with tctl auth sign, tsh login --out or tbot`)
+  if (text === undefined)
+    throw new AppError('unauthenticated', `there is no identity file at ${file}: make one with tctl auth sign, tsh login --out or tbot`)
   const identity = parseIdentityFile(text)
   const proxy = parseProxyAddress(options.proxy)
-  const expiresAt = checkExpiry(identity, options.now(), (ago) => `the identity file ${file} expired ${ago} ago: get a new one (tctl auth sign, tsh login --out, or check that tbot runs)`)
+  const expiresAt = checkExpiry(
+    identity,
+    options.now(),
+    (ago) => `the identity file ${file} expired ${ago} ago: get a new one (tctl auth sign, tsh login --out, or check that tbot runs)`,
+  )
   return connect('identity_file', proxy, identity, expiresAt, options.insecure)
 }
 
@@ -79,13 +88,18 @@ async function fromProfile(options: CredentialOptions): Promise<Connection> {
   const profile = await findProfile(home, wanted)
   if (!profile) throw new AppError('unauthenticated', await notLoggedIn(home, wanted))
   const identity = await loadIdentity(home, profile)
-  const expiresAt = checkExpiry(identity, options.now(), (ago) => `your session expired ${ago} ago: run tsh login --proxy=${profile.proxy} --user=${profile.user}`)
+  const expiresAt = checkExpiry(
+    identity,
+    options.now(),
+    (ago) => `your session expired ${ago} ago: run tsh login --proxy=${profile.proxy} --user=${profile.user}`,
+  )
   return connect('profile', parseProxyAddress(profile.proxy), identity, expiresAt, options.insecure || profile.insecure)
 }
 
 async function notLoggedIn(home: string, wanted: string | undefined): Promise<string> {
   const others = (await listProfiles(home)).map((profile) => profile.proxy)
-  if (wanted && others.length > 0) return `Not logged in to ${wanted} (signed in to: ${others.join(', ')}).\nRun tsh login --proxy=${wanted}`
+  if (wanted && others.length > 0)
+    return `Not logged in to ${wanted} (signed in to: ${others.join(', ')}).\nRun tsh login --proxy=${wanted}`
   return `Not logged in.\nRun tsh login --proxy=${wanted ?? 'HOST:PORT'}`
 }
 
@@ -98,7 +112,9 @@ function checkExpiry(identity: IdentityFile, now: number, message: (ago: string)
 function connect(how: Connection['how'], proxy: ProxyAddress, identity: IdentityFile, expiresAt: number, insecure = false): Connection {
   const trust = { authorities: identity.authorityPems, insecure }
   const http = createProxyHttp({
-    proxy, ...trust, alpn: AUTH_ALPN,
+    proxy,
+    ...trust,
+    alpn: AUTH_ALPN,
     credentials: { key: identity.privateKeyPem, certificate: identity.certificatePem },
   })
   return { how, api: createApiClient(createHttpsCarrier(http)), proxy, trust, expiresAt, close: http.close }

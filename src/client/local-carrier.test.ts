@@ -13,7 +13,10 @@ beforeEach(async () => {
 afterEach(async () => await rm(folder, { recursive: true }))
 
 test('without a server: unavailable, naming the directory', async () => {
-  await expect(createLocalCarrier(folder)(REQUEST)).rejects.toMatchObject({ code: 'unavailable', message: expect.stringContaining(`no Auth Service is running on ${folder}`) })
+  await expect(createLocalCarrier(folder)(REQUEST)).rejects.toMatchObject({
+    code: 'unavailable',
+    message: expect.stringContaining(`no Auth Service is running on ${folder}`),
+  })
 })
 
 test('a folder in the temp directory that others can open, or a link, is refused on both sides', async () => {

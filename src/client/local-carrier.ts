@@ -29,7 +29,8 @@ export function prepareLocalSocket(dataDirectory: string, temporaryDirectory: st
   try {
     mkdirSync(folder, { mode: 0o700 })
   } catch (cause) {
-    if (!hasCode(cause, 'EEXIST')) throw new AppError('failed_precondition', `cannot make the folder ${folder} for the local socket`, { cause })
+    if (!hasCode(cause, 'EEXIST'))
+      throw new AppError('failed_precondition', `cannot make the folder ${folder} for the local socket`, { cause })
   }
   checkSocketFolder(folder, dataDirectory)
   return path
@@ -46,7 +47,13 @@ export function createLocalCarrier(dataDirectory: string, { timeoutMs = 30_000, 
       const folder = join(socketPath, '..')
       if (folder !== resolve(dataDirectory) && lstatSync(folder, { throwIfNoEntry: false })) checkSocketFolder(folder, dataDirectory)
       const length = body === undefined ? {} : { 'content-length': String(Buffer.byteLength(body)) }
-      const call = request({ socketPath, method, path, headers: { host: 'localhost', ...headers, ...length }, signal: AbortSignal.timeout(timeoutMs) })
+      const call = request({
+        socketPath,
+        method,
+        path,
+        headers: { host: 'localhost', ...headers, ...length },
+        signal: AbortSignal.timeout(timeoutMs),
+      })
       call.on('response', (answer) => readAnswer(answer).then(fulfil, reject))
       call.on('error', (cause) => reject(unreachable(dataDirectory, timeoutMs, cause)))
       call.end(body)
@@ -55,9 +62,17 @@ export function createLocalCarrier(dataDirectory: string, { timeoutMs = 30_000, 
 
 function unreachable(dataDirectory: string, timeoutMs: number, cause: unknown): AppError {
   if (hasCode(cause, 'ENOENT') || hasCode(cause, 'ECONNREFUSED'))
-    return new AppError('unavailable', `no Auth Service is running on ${dataDirectory}: start one with sallyport start, or sign in with tsh login`, { cause })
+    return new AppError(
+      'unavailable',
+      `no Auth Service is running on ${dataDirectory}: start one with sallyport start, or sign in with tsh login`,
+      { cause },
+    )
   if (hasCode(cause, 'EACCES'))
-    return new AppError('permission_denied', `the Auth Service of ${dataDirectory} belongs to another account: run this as that account, or sign in with tsh login`, { cause })
+    return new AppError(
+      'permission_denied',
+      `the Auth Service of ${dataDirectory} belongs to another account: run this as that account, or sign in with tsh login`,
+      { cause },
+    )
   if (cause instanceof Error && (cause.name === 'TimeoutError' || cause.name === 'AbortError'))
     return new AppError('deadline_exceeded', `the Auth Service of ${dataDirectory} did not answer within ${timeoutMs / 1000} s`, { cause })
   return new AppError('unavailable', `the connection to the Auth Service of ${dataDirectory} failed`, { cause })
@@ -67,7 +82,10 @@ function unreachable(dataDirectory: string, timeoutMs: number, cause: unknown): 
 function checkSocketFolder(folder: string, dataDirectory: string): void {
   const found = lstatSync(folder)
   if (!found.isDirectory() || found.uid !== statSync(dataDirectory).uid || (found.mode & 0o077) !== 0)
-    throw new AppError('failed_precondition', `${folder} is not a private folder of the owner of ${dataDirectory}: remove it, or use a shorter data directory path`)
+    throw new AppError(
+      'failed_precondition',
+      `${folder} is not a private folder of the owner of ${dataDirectory}: remove it, or use a shorter data directory path`,
+    )
 }
 
 function hasCode(thrown: unknown, code: string): boolean {

@@ -23,16 +23,23 @@ export async function startCallbackListener({ timeoutMs, signal }: { timeoutMs: 
       return answer(response, 400, 'This is not the sign-in that was started here. Run tsh login again.')
     if (!code) {
       answer(response, 400, 'The sign-in failed. The terminal says more.')
-      return arrived.reject(new AppError('permission_denied', `the sign-in was refused: ${url.searchParams.get('error') ?? 'the browser brought no code'}`))
+      return arrived.reject(
+        new AppError('permission_denied', `the sign-in was refused: ${url.searchParams.get('error') ?? 'the browser brought no code'}`),
+      )
     }
     answer(response, 200, 'You are signed in. Close this page and go back to the terminal.')
     arrived.resolve(code)
   })
   await new Promise<void>((fulfil, reject) => {
-    server.on('error', (cause) => reject(new AppError('failed_precondition', 'cannot listen on 127.0.0.1 for the browser: use --auth=local', { cause })))
+    server.on('error', (cause) =>
+      reject(new AppError('failed_precondition', 'cannot listen on 127.0.0.1 for the browser: use --auth=local', { cause })),
+    )
     server.listen(0, '127.0.0.1', fulfil)
   })
-  const late = new AppError('deadline_exceeded', `nobody signed in within ${Math.round(timeoutMs / 1000)} s: run tsh login again, or use --auth=local`)
+  const late = new AppError(
+    'deadline_exceeded',
+    `nobody signed in within ${Math.round(timeoutMs / 1000)} s: run tsh login again, or use --auth=local`,
+  )
   const timer = setTimeout(() => arrived.reject(late), timeoutMs)
   signal?.addEventListener('abort', () => arrived.reject(new AppError('cancelled', 'the sign-in was cancelled')), { once: true })
   const address = server.address()

@@ -8,9 +8,11 @@ import { createApiClient } from './call.ts'
 import { runMcpBridge } from './mcp-bridge.ts'
 import { createMcpEndpoint } from './mcp-endpoint.ts'
 
-const INITIALIZE = '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}'
+const INITIALIZE =
+  '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"c","version":"1"}}}'
 const INITIALIZED = '{"jsonrpc":"2.0","method":"notifications/initialized"}'
-const HELLO = (version = '1') => `{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"s","version":"${version}"}}}`
+const HELLO = (version = '1') =>
+  `{"jsonrpc":"2.0","id":0,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"s","version":"${version}"}}}`
 
 interface Seen {
   method: string
@@ -40,12 +42,17 @@ test('a line that is no JSON is answered with a parse error and not sent', async
 })
 
 test('a request that cannot be delivered is answered, and a notification is reported', async () => {
-  const world = await start(() => {}, { open: () => Promise.reject(new AppError('unauthenticated', 'your session expired 12m ago: run tsh login --proxy=p:443')) })
+  const world = await start(() => {}, {
+    open: () => Promise.reject(new AppError('unauthenticated', 'your session expired 12m ago: run tsh login --proxy=p:443')),
+  })
   world.client.write('{"jsonrpc":"2.0","id":"x","method":"tools/list"}\n{"jsonrpc":"2.0","method":"notifications/progress"}\n')
   const refused = JSON.parse(await world.line())
   expect(refused).toMatchObject({ id: 'x', error: { code: -32603, data: 'your session expired 12m ago: run tsh login --proxy=p:443' } })
   expect(refused.error.message).toMatch(/^\[MCP_TELEPORT_LOGIN_REQUIRED\] your session expired .*needs no restart$/)
-  expect(JSON.parse(await world.line())).toMatchObject({ method: 'notifications/tsherr', params: { error: expect.stringMatching(/^\[MCP_TELEPORT_LOGIN_REQUIRED\]/) } })
+  expect(JSON.parse(await world.line())).toMatchObject({
+    method: 'notifications/tsherr',
+    params: { error: expect.stringMatching(/^\[MCP_TELEPORT_LOGIN_REQUIRED\]/) },
+  })
 })
 
 test('a JSON-RPC refusal with HTTP 403 passes byte for byte', async () => {
@@ -68,7 +75,11 @@ test('an HTTP error that is not JSON-RPC becomes one, with a bounded piece of it
 })
 
 test('a 401 fetches one fresh assertion and tries once more', async () => {
-  const world = await start((seen, response) => (seen.headers.authorization === 'Bearer a1' ? response.writeHead(401).end() : answer(response, 200, '{"jsonrpc":"2.0","id":1,"result":{}}')))
+  const world = await start((seen, response) =>
+    seen.headers.authorization === 'Bearer a1'
+      ? response.writeHead(401).end()
+      : answer(response, 200, '{"jsonrpc":"2.0","id":1,"result":{}}'),
+  )
   world.client.write('{"jsonrpc":"2.0","id":1,"method":"x"}\n')
   expect(await world.line()).toBe('{"jsonrpc":"2.0","id":1,"result":{}}')
   expect(world.seen.map((seen) => seen.headers.authorization)).toEqual(['Bearer a1', 'Bearer a2'])
@@ -88,8 +99,15 @@ test('session and revision headers follow the initialisation, and the session is
   expect(await world.line()).toBe('{"jsonrpc":"2.0","id":1,"result":{"s":"s1"}}')
   world.client.end()
   await world.done
-  const facts = world.seen.filter((seen) => seen.method !== 'GET').map(({ method, headers }) => [method, headers['mcp-session-id'], headers['mcp-protocol-version']])
-  expect(facts).toEqual([['POST', undefined, undefined], ['POST', 's1', '2025-11-25'], ['POST', 's1', '2025-11-25'], ['DELETE', 's1', '2025-11-25']])
+  const facts = world.seen
+    .filter((seen) => seen.method !== 'GET')
+    .map(({ method, headers }) => [method, headers['mcp-session-id'], headers['mcp-protocol-version']])
+  expect(facts).toEqual([
+    ['POST', undefined, undefined],
+    ['POST', 's1', '2025-11-25'],
+    ['POST', 's1', '2025-11-25'],
+    ['DELETE', 's1', '2025-11-25'],
+  ])
 })
 
 test('an unknown session is started again unseen, and the message sent again', async () => {
@@ -126,7 +144,9 @@ test('without auto-reconnect a lost session ends the bridge', async () => {
 test('an event stream becomes lines; line ends inside become spaces', async () => {
   const world = await start((_, response) => {
     response.writeHead(200, { 'content-type': 'text/event-stream' })
-    response.end(': hi\n\ndata: {"jsonrpc":"2.0",\ndata: "method":"notifications/progress"}\n\ndata: no json\n\ndata: {"jsonrpc":"2.0","id":1,"result":1.0}\n\n')
+    response.end(
+      ': hi\n\ndata: {"jsonrpc":"2.0",\ndata: "method":"notifications/progress"}\n\ndata: no json\n\ndata: {"jsonrpc":"2.0","id":1,"result":1.0}\n\n',
+    )
   })
   world.client.write('{"jsonrpc":"2.0","id":1,"method":"x"}\n')
   expect(await world.line()).toBe('{"jsonrpc":"2.0", "method":"notifications/progress"}')
@@ -141,7 +161,10 @@ test('a stream that ends early is taken up again by GET', async () => {
   })
   world.client.write('{"jsonrpc":"2.0","id":1,"method":"x"}\n')
   expect(await world.line()).toBe('{"jsonrpc":"2.0","id":1,"result":{}}')
-  expect(world.seen.map(({ method, headers }) => [method, headers['last-event-id']])).toEqual([['POST', undefined], ['GET', 'e1']])
+  expect(world.seen.map(({ method, headers }) => [method, headers['last-event-id']])).toEqual([
+    ['POST', undefined],
+    ['GET', 'e1'],
+  ])
 })
 
 test('a stream that ends for good without the answer is an error', async () => {
@@ -152,16 +175,24 @@ test('a stream that ends for good without the answer is an error', async () => {
 
 test('messages of 2026-07-28 carry their headers and no session', async () => {
   const world = await start((_, response) => answer(response, 200, '{"jsonrpc":"2.0","id":1,"result":{}}'))
-  world.client.write('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ä","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}\n')
+  world.client.write(
+    '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"ä","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}\n',
+  )
   await world.line()
-  expect(world.seen[0]?.headers).toMatchObject({ 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': '=?base64?w6Q=?=' })
+  expect(world.seen[0]?.headers).toMatchObject({
+    'mcp-protocol-version': '2026-07-28',
+    'mcp-method': 'tools/call',
+    'mcp-name': '=?base64?w6Q=?=',
+  })
   expect(world.seen[0]?.headers['mcp-session-id']).toBeUndefined()
 })
 
 test('a cancelled request of 2026-07-28 has its stream closed and the notification is not sent', async () => {
   const closed = Promise.withResolvers<void>()
   const world = await start((_, response) => void response.on('close', () => closed.resolve()))
-  world.client.write('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}\n')
+  world.client.write(
+    '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}}}\n',
+  )
   world.client.write('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":1}}\n')
   await closed.promise
   world.client.end()
@@ -187,10 +218,15 @@ test('requests run side by side; their answers come as they are ready', async ()
   expect([JSON.parse(await world.line()).id, JSON.parse(await world.line()).id].toSorted()).toEqual([1, 2])
 })
 
-function legacy({ session = () => 's1', hello = () => HELLO(), listen }: { session?: () => string; hello?: () => string; listen?: string } = {}): Serve {
+function legacy({
+  session = () => 's1',
+  hello = () => HELLO(),
+  listen,
+}: { session?: () => string; hello?: () => string; listen?: string } = {}): Serve {
   return ({ method, headers, body }, response) => {
     if (body.includes('"initialize"')) return answer(response, 200, hello(), { 'mcp-session-id': session() })
-    if (headers['mcp-session-id'] !== session()) return answer(response, 404, '{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}')
+    if (headers['mcp-session-id'] !== session())
+      return answer(response, 404, '{"jsonrpc":"2.0","id":null,"error":{"code":-32001,"message":"Session not found"}}')
     if (method === 'GET' && listen !== undefined) return void response.writeHead(200, { 'content-type': 'text/event-stream' }).write(listen)
     if (method !== 'POST') return void response.writeHead(405).end()
     if (body.includes('notifications/')) return void response.writeHead(202).end()
@@ -202,7 +238,10 @@ function answer(response: ServerResponse, status: number, body: string, headers:
   response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(body)
 }
 
-async function start(serve: Serve, { autoReconnect = true, open: openConnection }: { autoReconnect?: boolean; open?: () => Promise<never> } = {}) {
+async function start(
+  serve: Serve,
+  { autoReconnect = true, open: openConnection }: { autoReconnect?: boolean; open?: () => Promise<never> } = {},
+) {
   const seen: Seen[] = []
   const watching = new Set<() => void>()
   const server = createServer(async (request, response) => {
@@ -219,7 +258,13 @@ async function start(serve: Serve, { autoReconnect = true, open: openConnection 
     assertions++
     return { status: 200, body: JSON.stringify({ assertion: `a${assertions}`, expires: '2030-01-01T00:00:00Z' }) }
   })
-  const connect = async () => ({ how: 'profile' as const, api, proxy: { host: '127.0.0.1', port }, trust: { authorities: [] }, close: () => {} })
+  const connect = async () => ({
+    how: 'profile' as const,
+    api,
+    proxy: { host: '127.0.0.1', port },
+    trust: { authorities: [] },
+    close: () => {},
+  })
   const endpoint = createMcpEndpoint({ server: 'demo', open: openConnection ?? connect, now: () => 0 })
   const client = new PassThrough()
   const output: string[] = []

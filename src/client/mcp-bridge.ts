@@ -39,7 +39,8 @@ export async function runMcpBridge(options: BridgeOptions): Promise<void> {
   const input = options.input[Symbol.asyncIterator]()
   try {
     const read = () => Promise.race([input.next(), bridge.ended])
-    for (let next = await read(); next && !next.done; next = await read()) for (const line of reader.push(next.value)) await bridge.take(line)
+    for (let next = await read(); next && !next.done; next = await read())
+      for (const line of reader.push(next.value)) await bridge.take(line)
     const last = bridge.lost ? undefined : reader.end()
     if (last) await bridge.take(last)
   } catch (thrown) {
@@ -141,7 +142,14 @@ class McpBridge {
     const repeatable = message.kind !== 'batch' && message.method !== 'tools/call'
     try {
       const headers = headersFor(message, this.#session)
-      return await this.#options.endpoint.send({ method: 'POST', headers, body: message.line, repeatable, signal, ...(onSent ? { onSent } : {}) })
+      return await this.#options.endpoint.send({
+        method: 'POST',
+        headers,
+        body: message.line,
+        repeatable,
+        signal,
+        ...(onSent ? { onSent } : {}),
+      })
     } catch (thrown) {
       if (thrown instanceof AppError && thrown.details?.['network'] === true) this.#markLost(thrown)
       throw thrown
@@ -163,7 +171,8 @@ class McpBridge {
   async #handOver(message: ClientMessage, answer: IncomingMessage, signal: AbortSignal, advance: (stage: Stage) => void): Promise<void> {
     const status = answer.statusCode ?? 0
     if (status >= 300) return await this.#handOverError(message, answer, status)
-    if (message.ids.length === 0 && (status === 202 || status === 204 || answer.headers['content-type'] === undefined)) return void answer.resume()
+    if (message.ids.length === 0 && (status === 202 || status === 204 || answer.headers['content-type'] === undefined))
+      return void answer.resume()
     const sessionId = headerOf(answer, 'mcp-session-id')
     let delivered = await deliver(answer, async (line, answers) => {
       if (message === this.#session.initialize && answers !== undefined) noteInitializeAnswer(this.#session, line, sessionId)
@@ -174,7 +183,10 @@ class McpBridge {
       delivered = await this.#resume(delivered, signal)
     }
     if (isAnswered(message, delivered) || signal.aborted) return
-    const error = bridgeError('MCP_UPSTREAM_UNREACHABLE', 'the connection ended before the answer came: the call may or may not have been carried out')
+    const error = bridgeError(
+      'MCP_UPSTREAM_UNREACHABLE',
+      'the connection ended before the answer came: the call may or may not have been carried out',
+    )
     this.#markLost(error)
     throw error
   }
@@ -189,11 +201,20 @@ class McpBridge {
     }
     const after = await deliver(answer, async (line) => await this.#options.write(line))
     const answered = after.answered.union(before.answered)
-    return { answered, lastEventId: after.lastEventId ?? before.lastEventId, retryMs: after.retryMs ?? before.retryMs, broken: after.broken }
+    return {
+      answered,
+      lastEventId: after.lastEventId ?? before.lastEventId,
+      retryMs: after.retryMs ?? before.retryMs,
+      broken: after.broken,
+    }
   }
 
   async #get(lastEventId: string | undefined, signal: AbortSignal): Promise<IncomingMessage> {
-    const headers = { accept: 'text/event-stream', ...sessionHeaders(this.#session), ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }) }
+    const headers = {
+      accept: 'text/event-stream',
+      ...sessionHeaders(this.#session),
+      ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
+    }
     return await this.#options.endpoint.send({ method: 'GET', headers, repeatable: true, signal })
   }
 
@@ -247,7 +268,7 @@ class McpBridge {
 
   async #keepListening(signal: AbortSignal): Promise<void> {
     let lastEventId: string | undefined
-    for (let failures = 0; !signal.aborted; ) {
+    for (let failures = 0; !signal.aborted;) {
       let retryMs: number | undefined
       try {
         const answer = await this.#get(lastEventId, signal)
@@ -282,7 +303,11 @@ class McpBridge {
 
   async #endSession(): Promise<void> {
     try {
-      const answer = await this.#options.endpoint.send({ method: 'DELETE', headers: sessionHeaders(this.#session), signal: AbortSignal.timeout(DELETE_MS) })
+      const answer = await this.#options.endpoint.send({
+        method: 'DELETE',
+        headers: sessionHeaders(this.#session),
+        signal: AbortSignal.timeout(DELETE_MS),
+      })
       answer.resume()
     } catch (thrown) {
       this.#options.log(`the session could not be ended on the server: ${explain(thrown).message}`)

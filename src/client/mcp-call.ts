@@ -18,7 +18,10 @@ export interface CallOptions {
 
 const PROTOCOL_VERSION = '2025-11-25'
 
-/** One tool call in a session of its own: initialize, call, end. No answer within `timeoutMs`: `deadline_exceeded`. */
+/**
+ * One tool call in a session of its own: initialize, call, end. No answer within `timeoutMs`: `deadline_exceeded`. A caller who gets no
+ * assertion, such as one who is locked: `permission_denied`.
+ */
 export async function callTool({ endpoint, tool, args, clientVersion, timeoutMs, wait, log }: CallOptions): Promise<CallAnswer> {
   const answers = [Promise.withResolvers<CallAnswer>(), Promise.withResolvers<CallAnswer>()] as const
   const finished = new AbortController()
@@ -35,9 +38,24 @@ export async function callTool({ endpoint, tool, args, clientVersion, timeoutMs,
     yield line({ id: 1, method: 'tools/call', params: { name: tool, arguments: args } })
     await Promise.race([answers[1].promise, deadline])
   }
+  let refusal: AppError | undefined
+  const send: McpEndpoint['send'] = (request) =>
+    endpoint.send(request).catch((thrown: unknown) => {
+      if (thrown instanceof AppError && thrown.code === 'permission_denied') refusal = thrown
+      throw thrown
+    })
   try {
-    await runMcpBridge({ input: input(), endpoint, autoReconnect: true, wait, log, write: async (bytes) => settle(bytes, answers) })
-    return await answers[1].promise
+    await runMcpBridge({
+      input: input(),
+      endpoint: { send, close: endpoint.close },
+      autoReconnect: true,
+      wait,
+      log,
+      write: async (bytes) => settle(bytes, answers),
+    })
+    const answer = await answers[1].promise
+    if (refusal && 'error' in answer) throw refusal
+    return answer
   } finally {
     finished.abort()
   }
@@ -51,7 +69,8 @@ function settle(bytes: Uint8Array, answers: readonly PromiseWithResolvers<CallAn
   const message: unknown = JSON.parse(Buffer.from(bytes).toString())
   if (typeof message !== 'object' || message === null || !('id' in message) || typeof message.id !== 'number') return
   const waiting = answers[message.id]
-  if ('result' in message && typeof message.result === 'object' && message.result !== null) waiting?.resolve({ result: { ...message.result } })
+  if ('result' in message && typeof message.result === 'object' && message.result !== null)
+    waiting?.resolve({ result: { ...message.result } })
   if (!('error' in message) || typeof message.error !== 'object' || message.error === null) return
   const { code, message: text, data } = { code: -32603, message: 'unknown error', data: undefined, ...message.error }
   waiting?.resolve({ error: { code: Number(code), message: String(text), data } })

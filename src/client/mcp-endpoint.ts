@@ -61,7 +61,9 @@ export function createMcpEndpoint({ server, open, headers: extra = {}, now }: Mc
     const bearer = await assertion()
     if (!link) throw new AppError('internal', 'no proxy to send to')
     return await sendWithin(link.http, CONNECT_TIMEOUT_MS, {
-      ...request, path, headers: { ...extra, ...request.headers, authorization: `Bearer ${bearer}` },
+      ...request,
+      path,
+      headers: { ...extra, ...request.headers, authorization: `Bearer ${bearer}` },
     })
   }
 

@@ -2,8 +2,16 @@ import { AppError, toAppError } from '../lib/errors.ts'
 
 /** What the bracket at the head of a message says; agents and people search for these words. */
 export type McpErrorCode =
-  | 'MCP_TELEPORT_LOGIN_REQUIRED' | 'MCP_SESSION_EXPIRED' | 'MCP_TELEPORT_ERROR' | 'MCP_UPSTREAM_UNREACHABLE' | 'MCP_UPSTREAM_ERROR'
-  | 'MCP_CONNECTION_TIMEOUT' | 'MCP_SERVER_CHANGED' | 'MCP_NETWORK_UNAVAILABLE' | 'MCP_PROTOCOL_ERROR' | 'MCP_REQUEST_FAILED'
+  | 'MCP_TELEPORT_LOGIN_REQUIRED'
+  | 'MCP_SESSION_EXPIRED'
+  | 'MCP_TELEPORT_ERROR'
+  | 'MCP_UPSTREAM_UNREACHABLE'
+  | 'MCP_UPSTREAM_ERROR'
+  | 'MCP_CONNECTION_TIMEOUT'
+  | 'MCP_SERVER_CHANGED'
+  | 'MCP_NETWORK_UNAVAILABLE'
+  | 'MCP_PROTOCOL_ERROR'
+  | 'MCP_REQUEST_FAILED'
 
 const SHOWN_BODY_BYTES = 256
 
@@ -17,7 +25,8 @@ export function errorOfStatus(status: number, body: Buffer, hasSession: boolean)
   const said = messageOf(body)
   const text = said ?? `HTTP ${status}: ${body.subarray(0, SHOWN_BODY_BYTES).toString().replace(/\s+/g, ' ').trim() || 'no further words'}`
   if (status === 401) return bridgeError('MCP_TELEPORT_LOGIN_REQUIRED', text)
-  if (status === 404 && hasSession) return bridgeError('MCP_SESSION_EXPIRED', 'the MCP session has ended on the server: send the request again, or restart the MCP client')
+  if (status === 404 && hasSession)
+    return bridgeError('MCP_SESSION_EXPIRED', 'the MCP session has ended on the server: send the request again, or restart the MCP client')
   if (status === 502 || status === 503) return bridgeError('MCP_UPSTREAM_UNREACHABLE', text)
   if (status === 504 || status === 408) return bridgeError('MCP_CONNECTION_TIMEOUT', text)
   return bridgeError(said === undefined ? 'MCP_UPSTREAM_ERROR' : 'MCP_TELEPORT_ERROR', text)

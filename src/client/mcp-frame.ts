@@ -25,7 +25,12 @@ export interface ServerMessage {
 }
 
 const NAME_MEMBER: Record<string, string> = {
-  'tools/call': 'name', 'prompts/get': 'name', 'resources/read': 'uri', 'tasks/get': 'taskId', 'tasks/update': 'taskId', 'tasks/cancel': 'taskId',
+  'tools/call': 'name',
+  'prompts/get': 'name',
+  'resources/read': 'uri',
+  'tasks/get': 'taskId',
+  'tasks/update': 'taskId',
+  'tasks/cancel': 'taskId',
 }
 
 /** Throws `invalid_argument` with `details.rpc` for a line that is no unambiguous JSON-RPC message. */
@@ -43,7 +48,9 @@ export function classifyClientLine(line: Buffer): ClientMessage {
   const nameSpan = scanned.paramsMembers.get(NAME_MEMBER[method] ?? '')
   const cancelSpan = method === 'notifications/cancelled' ? scanned.paramsMembers.get('requestId') : undefined
   return {
-    line, kind, method,
+    line,
+    kind,
+    method,
     ids: kind === 'request' && scanned.id !== undefined ? [scanned.id] : [],
     name: nameSpan && stringAt(line, nameSpan),
     modernVersion: findModernVersion(line, scanned),
@@ -57,7 +64,10 @@ export function classifyServerLine(line: Uint8Array): ServerMessage | undefined 
     const scanned = scanMessage(line)
     if (scanned.kind === 'object') return { answers: answeredId(scanned), batch: [] }
     const elements = scanned.elements.map((span) => scanMessage(line.subarray(span.start, span.end)))
-    return { answers: undefined, batch: elements.map((element) => (element.kind === 'object' ? answeredId(element) : undefined)).filter((id) => id !== undefined) }
+    return {
+      answers: undefined,
+      batch: elements.map((element) => (element.kind === 'object' ? answeredId(element) : undefined)).filter((id) => id !== undefined),
+    }
   } catch {
     return undefined
   }
@@ -114,6 +124,7 @@ function findModernVersion(line: Buffer, scanned: ScannedObject): string | undef
   const span = scanned.paramsMembers.get('_meta')
   if (!span) return undefined
   const meta: unknown = JSON.parse(textAt(line, span))
-  const version: unknown = typeof meta === 'object' && meta !== null ? Reflect.get(meta, 'io.modelcontextprotocol/protocolVersion') : undefined
+  const version: unknown =
+    typeof meta === 'object' && meta !== null ? Reflect.get(meta, 'io.modelcontextprotocol/protocolVersion') : undefined
   return typeof version === 'string' && /^[\x21-\x7e]{1,64}$/.test(version) ? version : undefined
 }

@@ -19,7 +19,14 @@ export interface Handshake {
 }
 
 export function createHandshake(): Handshake {
-  return { sessionId: undefined, protocolVersion: undefined, initialize: undefined, initialized: undefined, serverInfo: undefined, stale: false }
+  return {
+    sessionId: undefined,
+    protocolVersion: undefined,
+    initialize: undefined,
+    initialized: undefined,
+    serverInfo: undefined,
+    stale: false,
+  }
 }
 
 /** Notes what the answer to `initialize` says. An error answer leaves the handshake undone. */
@@ -45,7 +52,10 @@ export function checkSameServer(handshake: Handshake, line: Uint8Array): void {
 export function requireHandshake(handshake: Handshake): { initialize: ClientMessage; initialized: ClientMessage } {
   const { initialize, initialized } = handshake
   if (!initialize || !initialized || handshake.serverInfo === undefined)
-    throw new AppError('failed_precondition', 'the connection was lost before the MCP client finished its initialisation: restart the MCP client')
+    throw new AppError(
+      'failed_precondition',
+      'the connection was lost before the MCP client finished its initialisation: restart the MCP client',
+    )
   return { initialize, initialized }
 }
 

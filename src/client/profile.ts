@@ -59,7 +59,10 @@ export async function listProfiles(home: string): Promise<Profile[]> {
     if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return []
     throw new AppError('failed_precondition', `cannot read ${home}: check its owner and mode`, { cause: thrown })
   })
-  const folders = entries.filter((entry) => entry.isDirectory()).map((entry) => join(home, entry.name)).sort()
+  const folders = entries
+    .filter((entry) => entry.isDirectory())
+    .map((entry) => join(home, entry.name))
+    .sort()
   const profiles = await Promise.all(folders.map((folder) => readProfile(folder)))
   return profiles.filter((profile) => profile !== undefined)
 }

@@ -18,7 +18,8 @@ const PUBLIC_PORT = 443
 export function parseProxyAddress(text: string): ProxyAddress {
   const trimmed = text.trim()
   const url = URL.parse(/^https?:\/\//i.test(trimmed) ? trimmed : `https://${trimmed}`)
-  const isOnlyAddress = url !== null && !url.username && !url.password && (url.pathname === '/' || url.pathname === '/web') && !url.search && !url.hash
+  const isOnlyAddress =
+    url !== null && !url.username && !url.password && (url.pathname === '/' || url.pathname === '/web') && !url.search && !url.hash
   if (!isOnlyAddress || !url.hostname || /[\s\\]/.test(trimmed))
     throw new AppError('invalid_argument', `"${text}" is not a proxy address: write HOST:PORT, for example sallyport.example.com:443`)
   const host = url.hostname.replace(/^\[|\]$/g, '')

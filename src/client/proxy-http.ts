@@ -104,8 +104,13 @@ function createAgents(options: ProxyHttpOptions) {
 function attempt(agent: HttpAgent | HttpsAgent, plain: boolean, proxy: ProxyAddress, wanted: ProxyRequest): Promise<IncomingMessage> {
   const length = wanted.body === undefined ? {} : { 'content-length': String(Buffer.byteLength(wanted.body)) }
   const options: RequestOptions = {
-    agent, host: proxy.host, port: proxy.port, method: wanted.method, path: wanted.path,
-    headers: { host: renderProxyAddress(proxy), ...wanted.headers, ...length }, signal: wanted.signal,
+    agent,
+    host: proxy.host,
+    port: proxy.port,
+    method: wanted.method,
+    path: wanted.path,
+    headers: { host: renderProxyAddress(proxy), ...wanted.headers, ...length },
+    signal: wanted.signal,
   }
   return new Promise((fulfil, reject) => {
     const request = plain ? requestHttp(options) : requestHttps(options)
@@ -121,8 +126,13 @@ function attempt(agent: HttpAgent | HttpsAgent, plain: boolean, proxy: ProxyAddr
 }
 
 const UNTRUSTED = new Set([
-  'UNABLE_TO_VERIFY_LEAF_SIGNATURE', 'UNABLE_TO_GET_ISSUER_CERT', 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY', 'SELF_SIGNED_CERT_IN_CHAIN',
-  'DEPTH_ZERO_SELF_SIGNED_CERT', 'CERT_SIGNATURE_FAILURE', 'CERT_UNTRUSTED',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'CERT_SIGNATURE_FAILURE',
+  'CERT_UNTRUSTED',
 ])
 
 /** Whether TLS failed because no trusted CA vouches for the server. */
@@ -144,16 +154,25 @@ function describeFailure(thrown: unknown, proxy: ProxyAddress): AppError {
   if (code === 'ABORT_ERR' || code === 'TIMEOUT') {
     const cause = thrown instanceof Error ? thrown.cause : undefined
     if (cause instanceof Error && cause.name === 'TimeoutError')
-      return new AppError('deadline_exceeded', `${where} did not answer in time: check that the proxy is running and reachable`, { cause: thrown, details: { network: true } })
+      return new AppError('deadline_exceeded', `${where} did not answer in time: check that the proxy is running and reachable`, {
+        cause: thrown,
+        details: { network: true },
+      })
     return new AppError('cancelled', 'the request was cancelled', { cause: thrown })
   }
   if (code === 'ECONNREFUSED') return fail(`nothing listens on ${where}: check the address and that the proxy is running`)
-  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN') return fail(`the name of ${where} cannot be resolved: check the spelling and the network`)
-  if (code === 'ETIMEDOUT' || code === 'EHOSTUNREACH' || code === 'ENETUNREACH') return fail(`${where} cannot be reached (${code}): check the network`)
+  if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
+    return fail(`the name of ${where} cannot be resolved: check the spelling and the network`)
+  if (code === 'ETIMEDOUT' || code === 'EHOSTUNREACH' || code === 'ENETUNREACH')
+    return fail(`${where} cannot be reached (${code}): check the network`)
   if (UNTRUSTED.has(code))
-    return fail(`the certificate of ${where} is not from a trusted authority: sign in again with tsh login --proxy=${where} --ca-pin=… (tctl status shows the pin)`, false)
+    return fail(
+      `the certificate of ${where} is not from a trusted authority: sign in again with tsh login --proxy=${where} --ca-pin=… (tctl status shows the pin)`,
+      false,
+    )
   if (code === 'CERT_HAS_EXPIRED') return fail(`the certificate of ${where} has expired: its administrator has to renew it`, false)
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') return fail(`the certificate of ${where} is for another name: use the proxy's public address`, false)
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return fail(`the certificate of ${where} is for another name: use the proxy's public address`, false)
   if (speaksNoTls(thrown)) return fail(`${where} does not speak TLS: check the port`, false)
   return fail(`the connection to ${where} failed (${code || 'unknown'}): try again`)
 }

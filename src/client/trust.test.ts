@@ -32,13 +32,17 @@ afterEach(async () => {
 test('a pin that no CA has is refused, with those it has', async () => {
   const proxy = await start(host)
   const pin = `sha256:${'0'.repeat(64)}`
-  await expect(establishTrust({ proxy, known: [], caPins: [pin], insecure: false })).rejects.toThrow(`has the pin ${pin}\n  it has: ${pinOf(host.certificatePem)}`)
+  await expect(establishTrust({ proxy, known: [], caPins: [pin], insecure: false })).rejects.toThrow(
+    `has the pin ${pin}\n  it has: ${pinOf(host.certificatePem)}`,
+  )
   await expect(establishTrust({ proxy, known: [], caPins: ['sha256:x'], insecure: false })).rejects.toThrow('is not a CA pin')
 })
 
 test('a server that only claims to have the pinned CA is refused', async () => {
   const proxy = await start(other, host)
-  await expect(establishTrust({ proxy, known: [], caPins: [pinOf(host.certificatePem)], insecure: false })).rejects.toThrow('not from a trusted authority')
+  await expect(establishTrust({ proxy, known: [], caPins: [pinOf(host.certificatePem)], insecure: false })).rejects.toThrow(
+    'not from a trusted authority',
+  )
 })
 
 test('a changed CA is refused, showing both pins', async () => {
@@ -70,13 +74,23 @@ test('an expired profile says for how long and what to run; a fresh one presents
   const proxy = await start(host)
   const address = `localhost:${proxy.port}`
   const keys = await generateKeyPair()
-  const { certificatePem, expiresAt } = issueIdentityCertificate(user, 'c', keys.publicKey, { kind: 'user', name: 'alice', roles: [], mfaVerified: false }, { now: NOW, ttlMs: 600_000 })
+  const { certificatePem, expiresAt } = issueIdentityCertificate(
+    user,
+    'c',
+    keys.publicKey,
+    { kind: 'user', name: 'alice', roles: [], mfaVerified: false },
+    { now: NOW, ttlMs: 600_000 },
+  )
   const identity = { privateKeyPem: renderPrivateKey(keys.privateKey), certificatePem, authorityPems: [host.certificatePem] }
   const profile = { proxy: address, cluster: 'c', user: 'alice', roles: [], valid_until: new Date(expiresAt).toISOString() }
   await saveProfile(join(folder, 'home'), profile, identity)
   const env = { SALLYPORT_TSH_HOME: join(folder, 'home') }
-  await expect(openConnection({ env, now: () => expiresAt + 720_000 })).rejects.toThrow(`your session expired 12m0s ago: run tsh login --proxy=${address} --user=alice`)
-  await expect(openConnection({ env, now: () => NOW, proxy: 'elsewhere:443' })).rejects.toThrow(`Not logged in to elsewhere:443 (signed in to: ${address})`)
+  await expect(openConnection({ env, now: () => expiresAt + 720_000 })).rejects.toThrow(
+    `your session expired 12m0s ago: run tsh login --proxy=${address} --user=alice`,
+  )
+  await expect(openConnection({ env, now: () => NOW, proxy: 'elsewhere:443' })).rejects.toThrow(
+    `Not logged in to elsewhere:443 (signed in to: ${address})`,
+  )
   const connection = await openConnection({ env, now: () => NOW })
   expect((await fetchStatus(connection.api)).cluster_name).toBe('alice')
   connection.close()
@@ -90,11 +104,37 @@ test('an expired profile says for how long and what to run; a fresh one presents
 async function start(issuer: Authority, claimed: Authority = issuer, dns = ['localhost']): Promise<{ host: string; port: number }> {
   const keys = await generateKeyPair()
   const names = { dns, ip: dns[0] === 'localhost' ? ['127.0.0.1'] : [] }
-  const cert = issueCertificate({ subject: { commonName: 'proxy' }, publicKey: keys.publicKey, issuer, notBefore: NOW - 60_000, notAfter: NOW + 600_000, usage: 'server', names, serial: randomBytes(16) })
-  const options = { key: renderPrivateKey(keys.privateKey), cert, ca: [user.certificatePem], requestCert: true, rejectUnauthorized: false, ALPNProtocols: ['sallyport-auth', 'http/1.1'] }
+  const cert = issueCertificate({
+    subject: { commonName: 'proxy' },
+    publicKey: keys.publicKey,
+    issuer,
+    notBefore: NOW - 60_000,
+    notAfter: NOW + 600_000,
+    usage: 'server',
+    names,
+    serial: randomBytes(16),
+  })
+  const options = {
+    key: renderPrivateKey(keys.privateKey),
+    cert,
+    ca: [user.certificatePem],
+    requestCert: true,
+    rejectUnauthorized: false,
+    ALPNProtocols: ['sallyport-auth', 'http/1.1'],
+  }
   const server = createServer(options, (request, response) => {
-    const find = { server_version: '0', min_client_version: '0', cluster_name: 'c', auth: { type: 'local', second_factor: 'off' }, host_authorities: [claimed.certificatePem], ca_pins: [] }
-    const raw = 'getPeerX509Certificate' in request.socket && typeof request.socket.getPeerX509Certificate === 'function' ? request.socket.getPeerX509Certificate() : undefined
+    const find = {
+      server_version: '0',
+      min_client_version: '0',
+      cluster_name: 'c',
+      auth: { type: 'local', second_factor: 'off' },
+      host_authorities: [claimed.certificatePem],
+      ca_pins: [],
+    }
+    const raw =
+      'getPeerX509Certificate' in request.socket && typeof request.socket.getPeerX509Certificate === 'function'
+        ? request.socket.getPeerX509Certificate()
+        : undefined
     const name = raw instanceof X509Certificate ? (raw.subject.match(/CN=(.*)/)?.[1] ?? '') : ''
     response.setHeader('content-type', 'application/json')
     response.end(JSON.stringify(request.url === '/v1/status' ? { cluster_name: name, version: '0', authorities: [], ca_pins: [] } : find))

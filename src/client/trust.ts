@@ -74,11 +74,15 @@ async function judgeUntrusted({ proxy, known }: TrustOptions, cause: unknown): P
 
 async function trustPinned(proxy: ProxyAddress, caPins: readonly string[]): Promise<TrustedProxy> {
   for (const pin of caPins)
-    if (!/^sha256:[0-9a-f]{64}$/.test(pin)) throw new AppError('invalid_argument', `"${pin}" is not a CA pin: it is sha256: and 64 hex digits, as tctl status prints it`)
+    if (!/^sha256:[0-9a-f]{64}$/.test(pin))
+      throw new AppError('invalid_argument', `"${pin}" is not a CA pin: it is sha256: and 64 hex digits, as tctl status prints it`)
   const presented = await offeredAuthorities(proxy)
   const matching = presented.filter((pem) => caPins.includes(pinOf(pem)))
   if (matching.length === 0)
-    throw new AppError('failed_precondition', `no certificate authority of ${renderProxyAddress(proxy)} has the pin ${caPins.join(', ')}\n  it has: ${presented.map(pinOf).join(', ') || 'none'}`)
+    throw new AppError(
+      'failed_precondition',
+      `no certificate authority of ${renderProxyAddress(proxy)} has the pin ${caPins.join(', ')}\n  it has: ${presented.map(pinOf).join(', ') || 'none'}`,
+    )
   return await connect(proxy, matching, 'pin')
 }
 
@@ -89,12 +93,24 @@ async function offeredAuthorities(proxy: ProxyAddress): Promise<string[]> {
   return unverified.cluster.host_authorities
 }
 
-async function connect(proxy: ProxyAddress, authorities: readonly string[], how: TrustedProxy['how'], insecure = false): Promise<TrustedProxy> {
+async function connect(
+  proxy: ProxyAddress,
+  authorities: readonly string[],
+  how: TrustedProxy['how'],
+  insecure = false,
+): Promise<TrustedProxy> {
   const http = createProxyHttp({ proxy, authorities, alpn: AUTH_ALPN, insecure, acceptSystemAuthorities: how !== 'pin' })
   const carrier = createHttpsCarrier(http)
   try {
     const cluster = await createApiClient(carrier)(ping, {})
-    return { proxy, cluster, authorities: how === 'pin' || how === 'first-use' ? [...authorities] : cluster.host_authorities, how, carrier, close: http.close }
+    return {
+      proxy,
+      cluster,
+      authorities: how === 'pin' || how === 'first-use' ? [...authorities] : cluster.host_authorities,
+      how,
+      carrier,
+      close: http.close,
+    }
   } catch (thrown) {
     http.close()
     throw thrown

@@ -140,10 +140,14 @@ function buildTree(program: Program, run: Run): Command {
   }
 }
 
+function isTexts(value: unknown): value is string[] {
+  return Array.isArray(value) && value.every((item) => typeof item === 'string')
+}
+
 function addOption(node: Command, row: OptionRow): void {
   const { long, negatable } = parseFlags(row.flags)
   const option = new Option(row.flags.replace('[no-]', ''), row.description)
-  if (row.list) option.argParser((text, earlier: unknown) => [...(Array.isArray(earlier) ? earlier : []), text])
+  if (row.list) option.argParser((text, earlier: unknown) => [...(isTexts(earlier) ? earlier : []), text])
   node.addOption(option)
   if (negatable) node.addOption(new Option(`--no-${long}`))
 }
@@ -210,7 +214,7 @@ function fixesOf(error: AppError): string[] {
 function renderCauses(error: AppError): string[] {
   const stacks: string[] = []
   for (let each: unknown = error; each !== undefined && stacks.length < 10; each = each instanceof Error ? each.cause : undefined) {
-    stacks.push(`${stacks.length === 0 ? '' : 'caused by: '}${each instanceof Error ? (each.stack ?? String(each)) : String(each)}`)
+    stacks.push(`${stacks.length === 0 ? '' : 'caused by: '}${each instanceof Error ? (each.stack ?? each.message) : JSON.stringify(each)}`)
   }
   return stacks
 }

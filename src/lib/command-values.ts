@@ -42,7 +42,7 @@ export function resolveInvocation(
     flag: (name) => flag(name).value === true,
     list(name) {
       const { value } = flag(name)
-      return Array.isArray(value) ? [...value] : []
+      return Array.isArray(value) ? value.map(String) : []
     },
     isGiven: (name) => flag(name).given,
   }

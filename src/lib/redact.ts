@@ -25,11 +25,16 @@ const WINDOW = 2048
 const MOST_BYTES_PER_CHAR = 6
 /** Characters a member may not use, so that those after a large one still have room. */
 const RESERVE = 512
+const MAX_REMEMBERED = 1000
+const MAX_REMEMBERED_CHARS = 128
 
 export function createRedactor(options: { readonly knownSecrets?: Iterable<string> } = {}): Redactor {
   const counts = new Map<string, number>()
   /** Every spelling of every known secret, longest first: one may be part of another. */
   let spellings: readonly string[] = []
+  /** Short texts without a secret that come again and again, so that they are searched once. None with a secret is kept here. */
+  const keys = new Map<string, RedactedKey>()
+  const clean = new Set<string>()
 
   function text(input: string): string {
     let output = input
@@ -37,7 +42,26 @@ export function createRedactor(options: { readonly knownSecrets?: Iterable<strin
     return redactShapes(output)
   }
 
+  function key(name: string): RedactedKey {
+    const known = keys.get(name)
+    if (known) return known
+    const redacted = { text: copyKey(name, text), isSecret: isSecretName(name) }
+    if (name.length <= MAX_REMEMBERED_CHARS && keys.size < MAX_REMEMBERED && redacted.text === name) keys.set(name, redacted)
+    return redacted
+  }
+
+  /** A value that is one short text, such as the address of a server. */
+  function shortText(input: string): string {
+    if (clean.has(input)) return input
+    const output = text(input)
+    if (output === input && clean.size < MAX_REMEMBERED) clean.add(input)
+    return output
+  }
+
   function respell(): void {
+    // What was no secret may be one now.
+    keys.clear()
+    clean.clear()
     spellings = [...new Set([...counts.keys()].flatMap(spell))].toSorted((a, b) => b.length - a.length)
   }
 
@@ -59,7 +83,9 @@ export function createRedactor(options: { readonly knownSecrets?: Iterable<strin
   return {
     text,
     value: (value, { maxBytes = DEFAULT_MAX_BYTES } = {}) => {
-      const copying: Copying = { text, maxChars: maxBytes, left: 4 * maxBytes }
+      if (typeof value === 'string' && value.length <= MAX_REMEMBERED_CHARS && value.length * MOST_BYTES_PER_CHAR + 2 <= maxBytes)
+        return shortText(value)
+      const copying: Copying = { text, key, maxChars: maxBytes, left: 4 * maxBytes }
       const copied = copy(value, copying, 0)
       const used = 4 * maxBytes - copying.left
       return used * MOST_BYTES_PER_CHAR <= maxBytes ? copied : fitJson(copied, maxBytes)
@@ -88,8 +114,14 @@ function spell(secret: string): string[] {
   return [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret.toWellFormed())]
 }
 
+interface RedactedKey {
+  readonly text: string
+  readonly isSecret: boolean
+}
+
 interface Copying {
   readonly text: (text: string) => string
+  readonly key: (name: string) => RedactedKey
   readonly maxChars: number
   /** Characters that may still be copied. A few times the size wanted, so that large values do not cost their full size. */
   left: number
@@ -146,11 +178,11 @@ function copyArray(value: readonly unknown[], copying: Copying, depth: number): 
 function copyObject(value: object, copying: Copying, depth: number): unknown {
   const all = Object.entries(value)
   const copied: [string, unknown][] = []
-  for (const [key, item] of all) {
+  for (const [name, item] of all) {
     if (copying.left <= 0) break
-    copying.left -= Math.min(key.length, MAX_KEY_CHARS)
-    const isSecret = isSecretName(key) && item !== undefined
-    copied.push([copyKey(key, copying.text), isSecret ? REDACTED : copy(item, copying, depth + 1)])
+    copying.left -= Math.min(name.length, MAX_KEY_CHARS)
+    const key = copying.key(name)
+    copied.push([key.text, key.isSecret && item !== undefined ? REDACTED : copy(item, copying, depth + 1)])
   }
   if (copied.length < all.length) copied.push(['…', `[+${all.length - copied.length} members]`])
   // Not by assignment: a member called __proto__ must become a member.

@@ -133,7 +133,8 @@ function inspect(node: unknown, inspection: Inspection, depth: number): void {
 
 /** The property name that a pair's key becomes. */
 function keyText(pair: Pair): string {
-  return isScalar(pair.key) && pair.key.value !== null ? String(pair.key.value) : ''
+  const value = isScalar(pair.key) ? pair.key.value : null
+  return typeof value === 'string' ? value : value === null ? '' : JSON.stringify(value)
 }
 
 function startOf(node: unknown): number {

@@ -47,8 +47,17 @@ const specSchema = z
       .optional(),
     dynamic_labels: z.record(z.string(), dynamicLabelSchema).optional(),
     mcp: mcpSchema.optional(),
-    tls: kept, aws: kept, cors: kept, cloud: kept, tcp_ports: kept, integration: kept, user_groups: kept,
-    required_app_names: kept, use_any_proxy_public_addr: kept, identity_center: kept, inference: kept,
+    tls: kept,
+    aws: kept,
+    cors: kept,
+    cloud: kept,
+    tcp_ports: kept,
+    integration: kept,
+    user_groups: kept,
+    required_app_names: kept,
+    use_any_proxy_public_addr: kept,
+    identity_center: kept,
+    inference: kept,
   })
   .superRefine((spec, context) => {
     const fault = findFault(spec)
@@ -74,7 +83,9 @@ function findFault(spec: { uri?: string | undefined; mcp?: z.infer<typeof mcpSch
     if (SCHEMES[url.protocol] !== 'stdio') {
       if (!url.host) return { path: ['uri'], message: 'must name a host' }
       if (url.username || url.password) return { path: ['uri'], message: 'must not contain credentials: use rewrite.headers' }
-      return spec.mcp?.command ? { path: ['mcp', 'command'], message: 'an HTTP server has no command: give either spec.uri or spec.mcp.command' } : undefined
+      return spec.mcp?.command
+        ? { path: ['mcp', 'command'], message: 'an HTTP server has no command: give either spec.uri or spec.mcp.command' }
+        : undefined
     }
     if (spec.uri === DEMO_URI) return undefined
   }

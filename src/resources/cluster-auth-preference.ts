@@ -14,10 +14,23 @@ const specSchema = z.strictObject({
   require_session_mfa: z.union([z.boolean(), z.enum(['no', 'yes', 'hardware_key', 'hardware_key_touch'])]).optional(),
   locking_mode: z.enum(['best_effort', 'strict']).default('best_effort'),
   disconnect_expired_cert: z.boolean().optional(),
-  default_session_ttl: z.string().refine((text) => findDuration(text) !== undefined, 'must be a duration such as 12h').default('12h'),
+  default_session_ttl: z
+    .string()
+    .refine((text) => findDuration(text) !== undefined, 'must be a duration such as 12h')
+    .default('12h'),
   connector_name: z.string().optional(),
-  webauthn: kept, device_trust: kept, allow_local_auth: kept, allow_passwordless: kept, allow_headless: kept, idp: kept, hardware_key: kept,
-  u2f: kept, message_of_the_day: kept, signature_algorithm_suite: kept, okta: kept, stable_unix_user_config: kept,
+  webauthn: kept,
+  device_trust: kept,
+  allow_local_auth: kept,
+  allow_passwordless: kept,
+  allow_headless: kept,
+  idp: kept,
+  hardware_key: kept,
+  u2f: kept,
+  message_of_the_day: kept,
+  signature_algorithm_suite: kept,
+  okta: kept,
+  stable_unix_user_config: kept,
 })
 
 export const clusterAuthPreferenceSchema = resourceSchema('cluster_auth_preference', ['v2'], specSchema)

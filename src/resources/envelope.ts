@@ -39,11 +39,17 @@ export interface Resource {
 }
 
 /** The schema of one kind: the envelope of the document around the kind's own spec. */
-export function resourceSchema<K extends string, V extends readonly [string, ...string[]], S extends z.ZodType>(kind: K, versions: V, spec: S) {
+export function resourceSchema<K extends string, V extends readonly [string, ...string[]], S extends z.ZodType>(
+  kind: K,
+  versions: V,
+  spec: S,
+) {
   return z.strictObject({
     kind: z.literal(kind),
     sub_kind: z.string().optional(),
-    version: z.enum(versions, { error: (issue) => `${kind} version ${JSON.stringify(issue.input)} is not supported (use ${versions.join(', ')})` }),
+    version: z.enum(versions, {
+      error: (issue) => `${kind} version ${JSON.stringify(issue.input)} is not supported (use ${versions.join(', ')})`,
+    }),
     metadata: metadataSchema,
     spec,
     status: z.unknown().optional(),

@@ -2,12 +2,23 @@ import { z } from 'zod'
 import { resourceSchema, timestampSchema } from './envelope.ts'
 
 export const LOCK_TARGETS = [
-  'user', 'role', 'login', 'mfa_device', 'windows_desktop', 'access_request', 'device', 'server_id', 'bot_instance_id', 'join_token',
+  'user',
+  'role',
+  'login',
+  'mfa_device',
+  'windows_desktop',
+  'access_request',
+  'device',
+  'server_id',
+  'bot_instance_id',
+  'join_token',
 ] as const
 export type LockTarget = (typeof LOCK_TARGETS)[number]
 
 const targetSchema = z
-  .strictObject(Object.fromEntries(LOCK_TARGETS.map((key) => [key, z.string().min(1).optional()])) as Record<LockTarget, z.ZodOptional<z.ZodString>>)
+  .strictObject(
+    Object.fromEntries(LOCK_TARGETS.map((key) => [key, z.string().min(1).optional()])) as Record<LockTarget, z.ZodOptional<z.ZodString>>,
+  )
   .refine((target) => Object.values(target).some((value) => value !== undefined), `needs at least one of ${LOCK_TARGETS.join(', ')}`)
 
 const specSchema = z.strictObject({

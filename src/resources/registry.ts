@@ -55,7 +55,10 @@ export function parseKind(word: string): Kind {
   for (const kind of Object.keys(KINDS)) {
     if (isKind(kind) && (kind === lower || kindRow(kind).aliases.includes(lower))) return kind
   }
-  throw new AppError('invalid_argument', `unsupported resource "${word}": write KIND or KIND/NAME, for example app/everything (kinds: ${Object.keys(KINDS).join(', ')})`)
+  throw new AppError(
+    'invalid_argument',
+    `unsupported resource "${word}": write KIND or KIND/NAME, for example app/everything (kinds: ${Object.keys(KINDS).join(', ')})`,
+  )
 }
 
 /** A resource of the kind that the registry knows, checked and with defaults; throws `invalid_argument` naming every fault. */

@@ -6,7 +6,19 @@ export const VERBS = ['list', 'create', 'read', 'readnosecrets', 'update', 'dele
 export type Verb = (typeof VERBS)[number]
 
 /** Names of roles the services themselves carry; a role resource cannot take one. */
-export const SYSTEM_ROLES = ['Admin', 'Auth', 'Proxy', 'Node', 'App', 'Db', 'Kube', 'Bot', 'Discovery', 'Instance', 'WindowsDesktop'] as const
+export const SYSTEM_ROLES = [
+  'Admin',
+  'Auth',
+  'Proxy',
+  'Node',
+  'App',
+  'Db',
+  'Kube',
+  'Bot',
+  'Discovery',
+  'Instance',
+  'WindowsDesktop',
+] as const
 
 /** Key → value or values. Keys AND together, the values of one key OR. */
 export const selectorSchema = z.record(z.string(), z.union([z.string(), z.array(z.string())]))
@@ -41,13 +53,44 @@ const conditionsSchema = z.strictObject({
   app_labels_expression: z.string().optional(),
   mcp: mcpSchema.optional(),
   rules: z.array(ruleSchema).optional(),
-  request: kept, review_requests: kept, impersonate: kept, logins: kept, node_labels: kept, node_labels_expression: kept,
-  db_labels: kept, db_labels_expression: kept, db_users: kept, db_names: kept, db_roles: kept, db_service_labels: kept, db_permissions: kept,
-  kubernetes_labels: kept, kubernetes_labels_expression: kept, kubernetes_groups: kept, kubernetes_users: kept, kubernetes_resources: kept,
-  cluster_labels: kept, cluster_labels_expression: kept, windows_desktop_labels: kept, windows_desktop_labels_expression: kept,
-  windows_desktop_logins: kept, desktop_groups: kept, host_groups: kept, host_sudoers: kept, join_sessions: kept, require_session_join: kept,
-  aws_role_arns: kept, azure_identities: kept, gcp_service_accounts: kept, group_labels: kept, group_labels_expression: kept, github_permissions: kept,
-  workload_identity_labels: kept, workload_identity_labels_expression: kept, spiffe: kept, account_assignments: kept,
+  request: kept,
+  review_requests: kept,
+  impersonate: kept,
+  logins: kept,
+  node_labels: kept,
+  node_labels_expression: kept,
+  db_labels: kept,
+  db_labels_expression: kept,
+  db_users: kept,
+  db_names: kept,
+  db_roles: kept,
+  db_service_labels: kept,
+  db_permissions: kept,
+  kubernetes_labels: kept,
+  kubernetes_labels_expression: kept,
+  kubernetes_groups: kept,
+  kubernetes_users: kept,
+  kubernetes_resources: kept,
+  cluster_labels: kept,
+  cluster_labels_expression: kept,
+  windows_desktop_labels: kept,
+  windows_desktop_labels_expression: kept,
+  windows_desktop_logins: kept,
+  desktop_groups: kept,
+  host_groups: kept,
+  host_sudoers: kept,
+  join_sessions: kept,
+  require_session_join: kept,
+  aws_role_arns: kept,
+  azure_identities: kept,
+  gcp_service_accounts: kept,
+  group_labels: kept,
+  group_labels_expression: kept,
+  github_permissions: kept,
+  workload_identity_labels: kept,
+  workload_identity_labels_expression: kept,
+  spiffe: kept,
+  account_assignments: kept,
 })
 export type Conditions = z.infer<typeof conditionsSchema>
 
@@ -75,6 +118,6 @@ export const roleSchema = resourceSchema('role', ['v3', 'v4', 'v5', 'v6', 'v7', 
   .transform((role) => {
     // v3 opened everything unless told otherwise; later versions open nothing.
     if (role.version !== 'v3' || role.spec.allow?.app_labels) return role
-    return { ...role, spec: { ...role.spec, allow: { ...role.spec.allow, app_labels: { '*': '*' } as Selector } } }
+    return { ...role, spec: { ...role.spec, allow: { ...role.spec.allow, app_labels: { '*': '*' } } } }
   })
 export type Role = z.infer<typeof roleSchema>

@@ -62,7 +62,10 @@ export async function loadConfig(sources: ConfigSources): Promise<Config> {
   const parsed = sources.file === undefined ? fileSchema.parse({}) : await loadFile(sources.file)
   const common = parsed.sallyport ?? parsed.teleport
   const given = sources.dataDirectory ?? (sources.env['SALLYPORT_HOME'] || undefined)
-  const fromFile = common.data_dir !== undefined && !isAbsolute(common.data_dir) && sources.file ? resolve(join(sources.file, '..'), common.data_dir) : common.data_dir
+  const fromFile =
+    common.data_dir !== undefined && !isAbsolute(common.data_dir) && sources.file
+      ? resolve(join(sources.file, '..'), common.data_dir)
+      : common.data_dir
   return {
     dataDirectory: resolve(given ?? fromFile ?? join(stateDirectory(sources.env, 'sallyport'), 'data')),
     logLevel: LEVELS[common.log.severity],
@@ -78,6 +81,7 @@ async function loadFile(path: string): Promise<z.output<typeof fileSchema>> {
     throw new AppError('invalid_argument', `cannot read the configuration file ${path}`, { cause })
   })
   const [document, ...more] = parseYamlDocuments(text, path)
-  if (more.length > 0) throw new AppError('invalid_argument', `${path}: a configuration file is one YAML document, this has ${more.length + 1}`)
+  if (more.length > 0)
+    throw new AppError('invalid_argument', `${path}: a configuration file is one YAML document, this has ${more.length + 1}`)
   return document ? checkAgainst(fileSchema, document, path) : fileSchema.parse({})
 }

@@ -14,7 +14,14 @@ const USER = 'demo'
 const ROLE = 'demo'
 
 const LOCAL_ADMIN: Identity = {
-  kind: 'host', name: 'local-admin', roles: ['Admin'], traits: {}, credential: 'local', credentialId: 'local', expiresAt: Number.MAX_SAFE_INTEGER, mfaVerified: true,
+  kind: 'host',
+  name: 'local-admin',
+  roles: ['Admin'],
+  traits: {},
+  credential: 'local',
+  credentialId: 'local',
+  expiresAt: Number.MAX_SAFE_INTEGER,
+  mfaVerified: true,
 }
 
 /** The script of the Everything server, which comes with the development dependencies. */
@@ -23,7 +30,9 @@ export function findEverything(): string {
   try {
     return join(dirname(require.resolve('@modelcontextprotocol/server-everything/package.json')), 'dist', 'index.js')
   } catch (cause) {
-    throw new AppError('failed_precondition', 'the demo needs @modelcontextprotocol/server-everything: run npm ci in the checkout first', { cause })
+    throw new AppError('failed_precondition', 'the demo needs @modelcontextprotocol/server-everything: run npm ci in the checkout first', {
+      cause,
+    })
   }
 }
 
@@ -51,7 +60,10 @@ export async function createDemo(auth: AuthService, { httpUrl, passwordFile }: {
   await createUser(api, passwordFile)
 }
 
-async function save(api: ApiClient, resource: { kind: string; version: string; metadata: { name: string; [key: string]: unknown }; spec: unknown }): Promise<void> {
+async function save(
+  api: ApiClient,
+  resource: { kind: string; version: string; metadata: { name: string; [key: string]: unknown }; spec: unknown },
+): Promise<void> {
   await api(upsertResource, { kind: resource.kind, name: resource.metadata.name, resource })
 }
 

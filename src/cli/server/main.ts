@@ -1,7 +1,11 @@
 import { command, createProgram, interruptSignal, runProgram } from '../../lib/command-line.ts'
 import type { TshIo } from '../tsh/context.ts'
 
-const CONFIG = { flags: '-c, --config <file>', description: 'Path of sallyport.yaml', env: ['SALLYPORT_CONFIG_FILE', 'TELEPORT_CONFIG_FILE'] }
+const CONFIG = {
+  flags: '-c, --config <file>',
+  description: 'Path of sallyport.yaml',
+  env: ['SALLYPORT_CONFIG_FILE', 'TELEPORT_CONFIG_FILE'],
+}
 const DATA_DIR = { flags: '--data-dir <directory>', description: 'Directory of the store, keys and audit log (SALLYPORT_HOME)' }
 
 /** A stop that takes longer is given up. */

@@ -48,7 +48,11 @@ function parseOptions(): { dir: string | undefined; port: string | undefined } {
     const { values } = parseArgs({ options: { 'data-dir': { type: 'string' }, port: { type: 'string' } } })
     return { dir: values['data-dir'], port: values.port }
   } catch (cause) {
-    throw new AppError('invalid_argument', `npm start takes --data-dir=DIRECTORY and --port=NUMBER, not "${process.argv.slice(2).join(' ')}"`, { cause })
+    throw new AppError(
+      'invalid_argument',
+      `npm start takes --data-dir=DIRECTORY and --port=NUMBER, not "${process.argv.slice(2).join(' ')}"`,
+      { cause },
+    )
   }
 }
 
@@ -59,7 +63,13 @@ async function startOnFreePort(dataDirectory: string, firstPort: number): Promis
   for (let port = firstPort; ; port++) {
     const proxy = { ...config.proxy, web_listen_addr: `127.0.0.1:${port}` }
     try {
-      return await startRunning({ config: { ...config, auth: { ...config.auth, cluster_name: 'demo' }, proxy }, env: process.env, log, now: Date.now, version: readVersion() })
+      return await startRunning({
+        config: { ...config, auth: { ...config.auth, cluster_name: 'demo' }, proxy },
+        env: process.env,
+        log,
+        now: Date.now,
+        version: readVersion(),
+      })
     } catch (error) {
       if (!isAddressTaken(error) || port + 1 >= firstPort + PORTS_TRIED) throw error
       process.stdout.write(`Port ${port} is taken, trying ${port + 1}.\n`)

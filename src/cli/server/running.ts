@@ -68,13 +68,22 @@ export async function startRunning({ config, env, log, now, version }: RunningOp
     const hostId = await loadHostId(config.dataDirectory)
     let publicAddress = publicAddresses(config.proxy)[0] ?? config.proxy.web_listen_addr
     const auth = await startAuthService({
-      config: config.auth, dataDirectory: config.dataDirectory, publicAddress: () => publicAddress, log, now, version,
+      config: config.auth,
+      dataDirectory: config.dataDirectory,
+      publicAddress: () => publicAddress,
+      log,
+      now,
+      version,
       random: (size) => randomBytes(size),
     })
     closers.push(() => auth.close())
     const { agent, registry } = await startAgentOf({ config, env, log, now, version }, auth, hostId)
     if (agent) closers.push(() => agent.close({ drainMs: 0 }))
-    const assertions = new Assertions({ clientFor: (token, remoteAddress) => createApiClient(withToken(auth, token, remoteAddress)), feed: auth.feed, now })
+    const assertions = new Assertions({
+      clientFor: (token, remoteAddress) => createApiClient(withToken(auth, token, remoteAddress)),
+      feed: auth.feed,
+      now,
+    })
     closers.push(async () => assertions.close())
     const proxyServer = createProxyServer({
       assertions,
@@ -93,7 +102,8 @@ export async function startRunning({ config, env, log, now, version }: RunningOp
       await closing
     })
     const address = listener.address()
-    if (publicAddresses(config.proxy).length === 0) publicAddress = `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`
+    if (publicAddresses(config.proxy).length === 0)
+      publicAddress = `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`
     closers.push(await listenLocally(config.dataDirectory, auth.localHandler))
     await agent?.announced()
     return { auth, agent, address, publicAddress, close, killChildren: () => registry.killAllNow() }
@@ -114,7 +124,14 @@ async function startAgentOf({ config, env, log, now, version }: RunningOptions, 
   const run = createRunCommand(env)
   const self = await probeSelf(run, { uid: process.getuid?.() ?? 0, name: userInfo().username, hostname: hostname() })
   const identity: Identity = {
-    kind: 'host', name: hostId, roles: ['App'], traits: {}, credential: 'local', credentialId: hostId, expiresAt: Number.MAX_SAFE_INTEGER, mfaVerified: true,
+    kind: 'host',
+    name: hostId,
+    roles: ['App'],
+    traits: {},
+    credential: 'local',
+    credentialId: hostId,
+    expiresAt: Number.MAX_SAFE_INTEGER,
+    mfaVerified: true,
   }
   const agent = startAgent({
     config: config.agent,
@@ -126,7 +143,8 @@ async function startAgentOf({ config, env, log, now, version }: RunningOptions, 
     api: createApiClient(auth.carrier(identity)),
     feed: auth.feed,
     assertionKeys: () => auth.assertionKeys(),
-    createUpstream: (app) => createUpstream(app, { now, log, demo: { clusterName: auth.clusterName }, stdio: { self, run, env, registry }, http: {} }),
+    createUpstream: (app) =>
+      createUpstream(app, { now, log, demo: { clusterName: auth.clusterName }, stdio: { self, run, env, registry }, http: {} }),
     redactor: createRedactor(),
     ids: createIds(),
     now,
@@ -156,7 +174,11 @@ async function listen(
   const authServer = createServer({ headersTimeout: 15_000, requestTimeout: 60_000 }, auth.handler)
   let credentials = await tlsCredentials(config, auth)
   const listener = await startListener({
-    host, port, tls: credentials, defaultServer: proxyServer, allowPlain: isLoopbackAddress,
+    host,
+    port,
+    tls: credentials,
+    defaultServer: proxyServer,
+    allowPlain: isLoopbackAddress,
     servers: { 'http/1.1': proxyServer, 'sallyport-auth': authServer },
     onFault: (error, remoteAddress) => log.debug('connection fault', { error: error.message, remoteAddress }),
   })

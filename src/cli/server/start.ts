@@ -32,7 +32,13 @@ export async function serveUntil(signal: AbortSignal, running: Running, whenUp: 
 }
 
 async function renderWelcome(running: Running, version: string, dataDirectory: string): Promise<string> {
-  const lines = [`Sallyport ${version} is up: cluster ${running.auth.clusterName}, listening on ${running.address.host}:${running.address.port}, data in ${dataDirectory}`]
-  if (!(await running.auth.hasUsers())) lines.push('There are no users yet. Make the first one with:', `  tctl users add NAME --roles=editor,access --data-dir ${dataDirectory}`)
+  const lines = [
+    `Sallyport ${version} is up: cluster ${running.auth.clusterName}, listening on ${running.address.host}:${running.address.port}, data in ${dataDirectory}`,
+  ]
+  if (!(await running.auth.hasUsers()))
+    lines.push(
+      'There are no users yet. Make the first one with:',
+      `  tctl users add NAME --roles=editor,access --data-dir ${dataDirectory}`,
+    )
   return lines.join('\n')
 }

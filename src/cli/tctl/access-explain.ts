@@ -17,7 +17,13 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
   )
   io.stdout.write(
     renderOutput(formatOf(call), explanation, ({ allow, reason, by, steps }) => {
-      const table = steps.length === 0 ? '' : `\n\n${renderTable(['Subject', 'Name', 'Verdict', 'Detail'], steps.map((step) => [step.subject, step.name, step.verdict, step.detail]))}`
+      const table =
+        steps.length === 0
+          ? ''
+          : `\n\n${renderTable(
+              ['Subject', 'Name', 'Verdict', 'Detail'],
+              steps.map((step) => [step.subject, step.name, step.verdict, step.detail]),
+            )}`
       return `${allow ? 'ALLOWED' : 'DENIED'}: ${reason}${by === null ? '' : ` (by ${by})`}${table}`
     }),
   )

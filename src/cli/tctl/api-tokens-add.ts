@@ -15,5 +15,12 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
       ...(roles.length > 0 ? { roles } : {}),
     }),
   )
-  io.stdout.write(renderOutput(formatOf(call), made, ({ token, item }) => `${token}\n\nThis token of ${item.user} is shown once. It expires ${item.expires}; revoke it with: tctl api-tokens rm ${item.id}`))
+  io.stdout.write(
+    renderOutput(
+      formatOf(call),
+      made,
+      ({ token, item }) =>
+        `${token}\n\nThis token of ${item.user} is shown once. It expires ${item.expires}; revoke it with: tctl api-tokens rm ${item.id}`,
+    ),
+  )
 }

@@ -10,7 +10,15 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
   if (tokens.length === 0 && format === 'text') return void io.stderr.write('There are no API tokens: tctl api-tokens add makes one.\n')
   io.stdout.write(
     renderOutput(format, tokens, (items) => {
-      const rows = items.map((item) => [item.id, item.user, item.name, item.servers?.join(',') ?? '*', item.roles?.join(',') ?? '*', item.expires, item.last_used ?? 'never'])
+      const rows = items.map((item) => [
+        item.id,
+        item.user,
+        item.name,
+        item.servers?.join(',') ?? '*',
+        item.roles?.join(',') ?? '*',
+        item.expires,
+        item.last_used ?? 'never',
+      ])
       return renderTable(['ID', 'User', 'Name', 'Servers', 'Roles', 'Expiry Time (UTC)', 'Last Used'], rows)
     }),
   )

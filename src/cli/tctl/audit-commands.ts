@@ -19,27 +19,42 @@ export function addAuditCommands(program: Program, io: TctlIo): void {
   command(program, { path: 'audit', summary: 'What happened' })
   const limit: OptionRow = { flags: '--limit <count>', description: 'How many events at most', default: '50' }
   command(program, {
-    path: 'audit ls', aliases: ['list'], summary: 'List the latest events', options: [...FILTERS, limit, FORMAT],
+    path: 'audit ls',
+    aliases: ['list'],
+    summary: 'List the latest events',
+    options: [...FILTERS, limit, FORMAT],
     examples: ['tctl audit ls --user=alice --from=24h --outcome=denied'],
     load: action(io, () => import('./audit-ls.ts')),
   })
   command(program, {
-    path: 'audit search', summary: 'List the events that contain a text', arguments: [{ name: '<text>', description: 'The text' }],
+    path: 'audit search',
+    summary: 'List the events that contain a text',
+    arguments: [{ name: '<text>', description: 'The text' }],
     options: [...FILTERS, limit, FORMAT],
     load: action(io, () => import('./audit-search.ts')),
   })
   command(program, {
-    path: 'audit tail', summary: 'Show the newest events, and new ones as they come',
-    options: [...FILTERS, { ...limit, default: '10' }, { flags: '-f, --follow', description: 'Wait for more until interrupted' }, { ...FORMAT, choices: ['text', 'json'] }],
+    path: 'audit tail',
+    summary: 'Show the newest events, and new ones as they come',
+    options: [
+      ...FILTERS,
+      { ...limit, default: '10' },
+      { flags: '-f, --follow', description: 'Wait for more until interrupted' },
+      { ...FORMAT, choices: ['text', 'json'] },
+    ],
     examples: ['tctl audit tail -f'],
     load: action(io, () => import('./audit-tail.ts')),
   })
   command(program, {
-    path: 'audit export', summary: 'Write events as JSON lines, oldest first', options: [...FILTERS, { flags: '-o, --out <file>', description: 'Into this file, not to standard output' }],
+    path: 'audit export',
+    summary: 'Write events as JSON lines, oldest first',
+    options: [...FILTERS, { flags: '-o, --out <file>', description: 'Into this file, not to standard output' }],
     load: action(io, () => import('./audit-export.ts')),
   })
   command(program, {
-    path: 'audit verify', summary: 'Prove that no event was changed, removed or added', arguments: [{ name: '[files...]', description: 'JSON-lines files, in order; without: the cluster\'s whole log' }],
+    path: 'audit verify',
+    summary: 'Prove that no event was changed, removed or added',
+    arguments: [{ name: '[files...]', description: "JSON-lines files, in order; without: the cluster's whole log" }],
     options: [FORMAT],
     examples: ['tctl audit verify', 'tctl audit verify /var/lib/sallyport/audit/2026-11-21.jsonl'],
     load: action(io, () => import('./audit-verify.ts')),

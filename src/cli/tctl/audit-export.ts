@@ -21,7 +21,9 @@ export async function run({ call, io, now, withApi }: Context): Promise<void> {
     const file = createWriteStream(out, { flags: 'wx', mode: 0o600 })
     await pipeline(Readable.from(lines()), file).catch((thrown: unknown) => {
       if (thrown instanceof AppError) throw thrown
-      throw new AppError('failed_precondition', `cannot write ${out}: it must not be there yet, and its folder must be writable`, { cause: thrown })
+      throw new AppError('failed_precondition', `cannot write ${out}: it must not be there yet, and its folder must be writable`, {
+        cause: thrown,
+      })
     })
   })
   if (out !== undefined) io.stderr.write(`${count} events written to ${out}\n`)

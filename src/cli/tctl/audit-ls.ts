@@ -12,7 +12,8 @@ export const run = (context: Context): Promise<void> => listEvents(context, unde
 export async function listEvents({ call, io, now, withApi }: Context, text: string | undefined): Promise<void> {
   const events = await withApi(async (api) => {
     const found: AuditRecord[] = []
-    for await (const line of fetchAllEvents(api, { ...readFilter(call, now()), text, order: 'desc' }, readLimit(call))) found.push(parseLine(line))
+    for await (const line of fetchAllEvents(api, { ...readFilter(call, now()), text, order: 'desc' }, readLimit(call)))
+      found.push(parseLine(line))
     return found.reverse()
   })
   const format = formatOf(call)

@@ -16,16 +16,26 @@ export function renderEvents(events: readonly AuditRecord[], width: number | und
 
 /** One event on one line, for output that goes on. */
 export function renderEvent(event: AuditRecord): string {
-  return cells(event).filter((cell) => cell !== '').join('  ')
+  return cells(event)
+    .filter((cell) => cell !== '')
+    .join('  ')
 }
 
 function cells(event: AuditRecord): string[] {
-  return [word(event, 'time'), word(event, 'event'), word(event, 'code'), word(event, 'user'), word(event, 'server') || word(event, 'app_name'), toolOf(event), word(event, 'outcome')]
+  return [
+    word(event, 'time'),
+    word(event, 'event'),
+    word(event, 'code'),
+    word(event, 'user'),
+    word(event, 'server') || word(event, 'app_name'),
+    toolOf(event),
+    word(event, 'outcome'),
+  ]
 }
 
 function toolOf(event: AuditRecord): string {
-  const params = member(event['message'], 'params')
-  return word(event, 'tool') || String(member(params, 'name') ?? '')
+  const name = member(member(event['message'], 'params'), 'name')
+  return word(event, 'tool') || (typeof name === 'string' ? name : '')
 }
 
 function word(event: AuditRecord, name: string): string {

@@ -14,7 +14,8 @@ const FOUND_PROBLEMS = 7
 /** Verifies here, by the lines alone: the Auth Service's word is not needed. A broken chain gives the exit code 7. */
 export async function run({ call, io, withApi }: Context): Promise<number> {
   const files = call.rest('files')
-  const verdict = files.length > 0 ? await verifyChain(linesOf(files)) : await withApi((api) => verifyChain(fetchAllEvents(api, { order: 'asc' })))
+  const verdict =
+    files.length > 0 ? await verifyChain(linesOf(files)) : await withApi((api) => verifyChain(fetchAllEvents(api, { order: 'asc' })))
   io.stdout.write(renderOutput(formatOf(call), verdict, renderVerdict))
   return verdict.ok ? 0 : FOUND_PROBLEMS
 }

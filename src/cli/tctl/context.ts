@@ -36,14 +36,18 @@ export function action(io: TctlIo, load: () => Promise<Action>) {
 function createContext(call: Invocation, io: TctlIo): Context {
   const now = io.now ?? Date.now
   return {
-    call, io, now,
+    call,
+    io,
+    now,
     async withApi(use) {
       const { fromCarrier, openConnection } = await import('../../client/credentials.ts')
       const insecure = call.flag('insecure')
       if (insecure) io.stderr.write('WARNING: you are using an insecure connection: nobody checks who the server is.\n')
       const local = { dataDirectory: call.text('data-dir'), configFile: call.text('config') }
       const proxy = call.text('auth-server') ?? call.text('proxy')
-      const connection = io.carrier ? fromCarrier(io.carrier) : await openConnection({ identity: call.text('identity'), proxy, insecure, local, env: io.env, now })
+      const connection = io.carrier
+        ? fromCarrier(io.carrier)
+        : await openConnection({ identity: call.text('identity'), proxy, insecure, local, env: io.env, now })
       try {
         return await use(connection.api)
       } finally {

@@ -15,7 +15,8 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
     for (const document of written) {
       const { resource } = document
       try {
-        const saved = force || kindRow(parseKind(resource.kind)).singleton ? await putResource(api, resource) : await addResource(api, resource)
+        const saved =
+          force || kindRow(parseKind(resource.kind)).singleton ? await putResource(api, resource) : await addResource(api, resource)
         report(saved, io)
       } catch (thrown) {
         throw placed(thrown, document, fileName)

@@ -27,7 +27,8 @@ export async function readInput(file: string | undefined, { stdin }: TctlIo): Pr
   const chunks: Buffer[] = []
   let total = 0
   for await (const chunk of stdin) {
-    const bytes = Buffer.from(chunk)
+    const piece: unknown = chunk
+    const bytes = piece instanceof Uint8Array ? Buffer.from(piece) : Buffer.from(String(piece))
     total += bytes.length
     if (total > MAX_INPUT_BYTES) throw new AppError('resource_exhausted', 'standard input holds more than 4 MiB: split it')
     chunks.push(bytes)
@@ -44,11 +45,18 @@ export function parseResources(text: string, fileName: string): Written[] {
     const word: unknown = typeof value === 'object' && value !== null ? Reflect.get(value, 'kind') : undefined
     if (typeof word !== 'string' || typeof value !== 'object') {
       const { line, column } = document.positionOf([])
-      throw new AppError('invalid_argument', `${fileName}:${line}:${column} kind: required: every resource says what it is, such as kind: app`)
+      throw new AppError(
+        'invalid_argument',
+        `${fileName}:${line}:${column} kind: required: every resource says what it is, such as kind: app`,
+      )
     }
     const kind = atPosition(() => parseKind(word), fileName, document.positionOf(['kind']))
     const resource = checkAgainst(kindRow(kind).schema, { ...document, value: { ...value, kind } }, fileName)
-    return { resource: { ...resource, kind, metadata: { ...resource.metadata }, spec: resource.spec }, index: index + 1, count: documents.length }
+    return {
+      resource: { ...resource, kind, metadata: { ...resource.metadata }, spec: resource.spec },
+      index: index + 1,
+      count: documents.length,
+    }
   })
 }
 

@@ -38,10 +38,18 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
 }
 
 /** Opens the editor, again with the fault on top while the text is invalid. Undefined: nothing was changed. */
-async function editUntilValid({ io, file, before }: { io: Context['io']; file: string; before: StoredResource }): Promise<StoredResource | undefined> {
+async function editUntilValid({
+  io,
+  file,
+  before,
+}: {
+  io: Context['io']
+  file: string
+  before: StoredResource
+}): Promise<StoredResource | undefined> {
   const original = renderYamlDocuments([before])
   let shown = HEAD + original
-  for (let earlier: string | undefined; ; ) {
+  for (let earlier: string | undefined; ;) {
     await writeFileAtomic(file, shown, { mode: 0o600 })
     await openEditor(io, file)
     const text = (await readTextIfPresent(file)) ?? ''
@@ -51,7 +59,10 @@ async function editUntilValid({ io, file, before }: { io: Context['io']; file: s
     // The same faulty text twice: the person gave up, or no person is there.
     if (withoutHead(text) === earlier) throw new AppError('invalid_argument', `${outcome.fault}\nYour text is kept in ${file}`)
     earlier = withoutHead(text)
-    shown = `${outcome.fault.split('\n').map((line) => `# ${line}\n`).join('')}${earlier}`
+    shown = `${outcome.fault
+      .split('\n')
+      .map((line) => `# ${line}\n`)
+      .join('')}${earlier}`
   }
 }
 
@@ -60,7 +71,8 @@ function judge(text: string, file: string, before: StoredResource): { resource: 
     const [written, ...more] = parseResources(text, file)
     if (!written || more.length > 0) return { fault: 'the file must hold exactly one resource' }
     const { kind, metadata } = written.resource
-    if (kind !== before.kind || metadata.name !== before.metadata.name) return { fault: `kind and name cannot be changed here: it was ${titleOf(before)}` }
+    if (kind !== before.kind || metadata.name !== before.metadata.name)
+      return { fault: `kind and name cannot be changed here: it was ${titleOf(before)}` }
     return { resource: written.resource }
   } catch (thrown) {
     if (thrown instanceof AppError) return { fault: thrown.message }
@@ -77,7 +89,13 @@ function openEditor({ env }: Context['io'], file: string): Promise<void> {
   const [program = 'vi', ...args] = words
   return new Promise((fulfil, reject) => {
     const child = spawn(program, [...args, file], { stdio: 'inherit', env: { ...env } })
-    child.on('error', (cause) => reject(new AppError('failed_precondition', `cannot start the editor ${program}: set EDITOR to one that is there`, { cause })))
-    child.on('exit', (code) => (code === 0 ? fulfil() : reject(new AppError('cancelled', `the editor ended with ${code ?? 'a signal'}: nothing was changed, your text is in ${file}`))))
+    child.on('error', (cause) =>
+      reject(new AppError('failed_precondition', `cannot start the editor ${program}: set EDITOR to one that is there`, { cause })),
+    )
+    child.on('exit', (code) =>
+      code === 0
+        ? fulfil()
+        : reject(new AppError('cancelled', `the editor ended with ${code ?? 'a signal'}: nothing was changed, your text is in ${file}`)),
+    )
   })
 }

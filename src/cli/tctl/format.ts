@@ -2,7 +2,12 @@ import type { Invocation, OptionRow } from '../../lib/command-rows.ts'
 import type { OutputFormat } from '../../lib/output.ts'
 
 /** The flag of every command that prints a list or a thing. */
-export const FORMAT: OptionRow = { flags: '--format <format>', description: 'How to print', choices: ['text', 'json', 'yaml'], default: 'text' }
+export const FORMAT: OptionRow = {
+  flags: '--format <format>',
+  description: 'How to print',
+  choices: ['text', 'json', 'yaml'],
+  default: 'text',
+}
 
 /** What `--format` says; its choices are checked by then. */
 export function formatOf(call: Invocation): OutputFormat {

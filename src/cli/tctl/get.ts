@@ -18,18 +18,29 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
     return all
   })
   const format = formatOf(call)
-  if (found.length === 0 && format !== 'json') return void io.stderr.write(`There are no resources of ${refs.map(({ kind }) => kind).join(', ')}.\n`)
+  if (found.length === 0 && format !== 'json')
+    return void io.stderr.write(`There are no resources of ${refs.map(({ kind }) => kind).join(', ')}.\n`)
   io.stdout.write(format === 'yaml' ? renderYamlDocuments(found) : renderOutput(format, found, renderText))
 }
 
 function renderText(resources: readonly StoredResource[]): string {
-  const rows = resources.map(({ kind, metadata }) => [kind, metadata.name, labelsOf(metadata), text(metadata['expires']), text(metadata['description'])])
+  const rows = resources.map(({ kind, metadata }) => [
+    kind,
+    metadata.name,
+    labelsOf(metadata),
+    text(metadata['expires']),
+    text(metadata['description']),
+  ])
   return renderTable(['Kind', 'Name', 'Labels', 'Expires', 'Description'], rows)
 }
 
 function labelsOf(metadata: StoredResource['metadata']): string {
   const labels = metadata['labels']
-  return typeof labels !== 'object' || labels === null ? '' : Object.entries(labels).map(([key, value]) => `${key}=${String(value)}`).join(',')
+  return typeof labels !== 'object' || labels === null
+    ? ''
+    : Object.entries(labels)
+        .map(([key, value]) => `${key}=${String(value)}`)
+        .join(',')
 }
 
 function text(value: unknown): string {

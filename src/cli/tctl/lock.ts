@@ -13,7 +13,8 @@ export async function run({ call, io, now, withApi }: Context): Promise<void> {
       return value === undefined ? [] : [[key, value]]
     }),
   )
-  if (Object.keys(target).length === 0) throw new AppError('invalid_argument', `say what to lock: ${LOCK_TARGETS.map((key) => `--${key.replaceAll('_', '-')}`).join(', ')}`)
+  if (Object.keys(target).length === 0)
+    throw new AppError('invalid_argument', `say what to lock: ${LOCK_TARGETS.map((key) => `--${key.replaceAll('_', '-')}`).join(', ')}`)
   const [ttl, expires, message] = [call.text('ttl'), call.text('expires'), call.text('message')]
   if (ttl !== undefined && expires !== undefined) throw new AppError('invalid_argument', 'only one of --ttl and --expires can be given')
   const until = ttl === undefined ? expires : new Date(now() + parseDuration(ttl)).toISOString()

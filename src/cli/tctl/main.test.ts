@@ -47,7 +47,11 @@ test('get understands aliases, commas and formats', async () => {
   expect(JSON.parse(out)).toEqual([ROLE, ROLE])
 })
 
-test.each([['role', 'name one role'], ['role/', 'is no reference'], ['connector/x', 'unsupported resource "connector"']])('rm %s is refused', async (ref, message) => {
+test.each([
+  ['role', 'name one role'],
+  ['role/', 'is no reference'],
+  ['connector/x', 'unsupported resource "connector"'],
+])('rm %s is refused', async (ref, message) => {
   const { code, err, sent } = await run(['rm', ref])
   expect([code, sent]).toEqual([2, []])
   expect(err).toContain(message)
@@ -62,7 +66,9 @@ test('rm says what is gone; a denial gives 5', async () => {
 test('lock wants one target and one end', async () => {
   expect((await run(['lock'])).code).toBe(2)
   expect((await run(['lock', '--user=a', '--ttl=1h', '--expires=2030-01-01T00:00:00Z'])).err).toContain('only one of --ttl and --expires')
-  const { out, sent } = await run(['lock', '--user=a', '--message=m', '--ttl=1h'], { answers: [ok({ resource: ROLE, created: true, warnings: [] })] })
+  const { out, sent } = await run(['lock', '--user=a', '--message=m', '--ttl=1h'], {
+    answers: [ok({ resource: ROLE, created: true, warnings: [] })],
+  })
   const { resource } = JSON.parse(sent[0]?.body ?? '')
   expect(resource.spec).toEqual({ target: { user: 'a' }, message: 'm', expires: '1970-01-01T01:00:00.000Z' })
   expect(out).toBe(`Created a lock with name "${resource.metadata.name}".\n`)
@@ -71,7 +77,10 @@ test('lock wants one target and one end', async () => {
 test('edit: unchanged text changes nothing; a conflict keeps the text', async () => {
   expect((await run(['edit', 'role/r'], { answers: [ok(ROLE)], editor: 'true' })).out).toBe('Nothing was changed.\n')
   const script = await editor('kind: role\nversion: v8\nmetadata:\n  name: r\nspec: {allow: {}}\n')
-  const { code, err, sent } = await run(['edit', 'role/r'], { answers: [ok(ROLE), failure(409, 'aborted', 'changed by somebody else')], editor: script })
+  const { code, err, sent } = await run(['edit', 'role/r'], {
+    answers: [ok(ROLE), failure(409, 'aborted', 'changed by somebody else')],
+    editor: script,
+  })
   expect(code).toBe(6)
   expect(JSON.parse(sent[1]?.body ?? '').resource.metadata.revision).toBe('1')
   const kept = /kept in (\S+)/.exec(err)?.[1] ?? ''
@@ -80,7 +89,10 @@ test('edit: unchanged text changes nothing; a conflict keeps the text', async ()
 })
 
 test('edit: an invalid text is shown again with its fault, then kept', async () => {
-  const { code, err } = await run(['edit', 'role/r'], { answers: [ok(ROLE)], editor: await editor('kind: role\nversion: v8\nmetadata:\n  name: other\nspec: {}\n') })
+  const { code, err } = await run(['edit', 'role/r'], {
+    answers: [ok(ROLE)],
+    editor: await editor('kind: role\nversion: v8\nmetadata:\n  name: other\nspec: {}\n'),
+  })
   expect(code).toBe(2)
   expect(err).toContain('kind and name cannot be changed here: it was role "r"')
   await rm(join(/kept in (\S+)/.exec(err)?.[1] ?? '', '..'), { recursive: true })
@@ -113,8 +125,20 @@ async function run(argv: string[], { stdin = '', answers = [], editor: program =
     sent.push(request)
     return answers.shift() ?? failure(500, 'internal', 'not expected')
   }
-  const code = await main(argv, { stdin: Readable.from([Buffer.from(stdin)]), stdout, stderr, env: { ...process.env, EDITOR: program }, isTTY: false, carrier, now: () => 0 })
-  const text = (stream: PassThrough) => stream.end().toArray().then((chunks) => Buffer.concat(chunks).toString())
+  const code = await main(argv, {
+    stdin: Readable.from([Buffer.from(stdin)]),
+    stdout,
+    stderr,
+    env: { ...process.env, EDITOR: program },
+    isTTY: false,
+    carrier,
+    now: () => 0,
+  })
+  const text = (stream: PassThrough) =>
+    stream
+      .end()
+      .toArray()
+      .then((chunks) => Buffer.concat(chunks).toString())
   return { code, out: await text(stdout), err: await text(stderr), sent }
 }
 

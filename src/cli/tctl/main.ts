@@ -13,11 +13,23 @@ export async function main(argv: readonly string[], io: TctlIo): Promise<number>
 }
 
 const GLOBALS: readonly OptionRow[] = [
-  { flags: '-c, --config <file>', description: 'A sallyport.yaml of this machine; its data_dir counts', env: ['SALLYPORT_CONFIG_FILE', 'TELEPORT_CONFIG_FILE'] },
+  {
+    flags: '-c, --config <file>',
+    description: 'A sallyport.yaml of this machine; its data_dir counts',
+    env: ['SALLYPORT_CONFIG_FILE', 'TELEPORT_CONFIG_FILE'],
+  },
   { flags: '--data-dir <directory>', description: 'Data directory of an Auth Service on this machine' },
-  { flags: '--auth-server <address>', description: 'Proxy or Auth Service to talk to, HOST:PORT', env: ['SALLYPORT_AUTH_SERVER', 'TELEPORT_AUTH_SERVER'] },
+  {
+    flags: '--auth-server <address>',
+    description: 'Proxy or Auth Service to talk to, HOST:PORT',
+    env: ['SALLYPORT_AUTH_SERVER', 'TELEPORT_AUTH_SERVER'],
+  },
   { flags: '--proxy <address>', description: 'The same', env: ['SALLYPORT_PROXY', 'TELEPORT_PROXY'], hidden: true },
-  { flags: '-i, --identity <file>', description: 'Use this identity file; needs --auth-server', env: ['SALLYPORT_IDENTITY_FILE', 'TELEPORT_IDENTITY_FILE'] },
+  {
+    flags: '-i, --identity <file>',
+    description: 'Use this identity file; needs --auth-server',
+    env: ['SALLYPORT_IDENTITY_FILE', 'TELEPORT_IDENTITY_FILE'],
+  },
   { flags: '--[no-]insecure', description: 'Do not check who the server is' },
 ]
 

@@ -22,7 +22,9 @@ function addUsers(program: Program, io: TctlIo): void {
   const name = [{ name: '<name>', description: 'The user' }]
   command(program, { path: 'users', summary: 'People who may sign in' })
   command(program, {
-    path: 'users add', summary: 'Create a user and print a sign-up link', arguments: name,
+    path: 'users add',
+    summary: 'Create a user and print a sign-up link',
+    arguments: name,
     options: [
       { flags: '--roles <roles>', description: 'Roles of the user', list: true, required: true },
       { flags: '--ttl <duration>', description: 'How long the link lives (at most 48h)', default: '1h' },
@@ -34,16 +36,32 @@ function addUsers(program: Program, io: TctlIo): void {
     examples: ['tctl users add alice --roles=access,editor'],
     load: action(io, () => import('./users-add.ts')),
   })
-  command(program, { path: 'users ls', aliases: ['list'], summary: 'List users', options: [FORMAT], load: action(io, () => import('./users-ls.ts')) })
   command(program, {
-    path: 'users update', summary: 'Change roles or traits of a user', arguments: name,
+    path: 'users ls',
+    aliases: ['list'],
+    summary: 'List users',
+    options: [FORMAT],
+    load: action(io, () => import('./users-ls.ts')),
+  })
+  command(program, {
+    path: 'users update',
+    summary: 'Change roles or traits of a user',
+    arguments: name,
     options: [{ flags: '--set-roles <roles>', description: 'Roles, in place of those before', list: true }, ...TRAITS],
     examples: ['tctl users update alice --set-roles=access', 'tctl users update alice --set-mcp-tools="slack_*,search"'],
     load: action(io, () => import('./users-update.ts')),
   })
-  command(program, { path: 'users rm', aliases: ['delete'], summary: 'Delete a user', arguments: name, load: action(io, () => import('./users-rm.ts')) })
   command(program, {
-    path: 'users reset', summary: 'Drop password and second factor and print a new link', arguments: name,
+    path: 'users rm',
+    aliases: ['delete'],
+    summary: 'Delete a user',
+    arguments: name,
+    load: action(io, () => import('./users-rm.ts')),
+  })
+  command(program, {
+    path: 'users reset',
+    summary: 'Drop password and second factor and print a new link',
+    arguments: name,
     options: [{ flags: '--ttl <duration>', description: 'How long the link lives (at most 24h)', default: '8h' }, FORMAT],
     load: action(io, () => import('./users-reset.ts')),
   })
@@ -52,7 +70,8 @@ function addUsers(program: Program, io: TctlIo): void {
 function addTokens(program: Program, io: TctlIo): void {
   command(program, { path: 'tokens', summary: 'Join tokens of agents and bots' })
   command(program, {
-    path: 'tokens add', summary: 'Make a join token',
+    path: 'tokens add',
+    summary: 'Make a join token',
     options: [
       { flags: '--type <types>', description: 'What may join with it: app, node, proxy, bot …', list: true, required: true },
       { flags: '--ttl <duration>', description: 'How long it lives', default: '30m' },
@@ -64,39 +83,58 @@ function addTokens(program: Program, io: TctlIo): void {
     load: action(io, () => import('./tokens-add.ts')),
   })
   command(program, {
-    path: 'tokens ls', aliases: ['list'], summary: 'List join tokens',
+    path: 'tokens ls',
+    aliases: ['list'],
+    summary: 'List join tokens',
     options: [{ flags: '--with-secrets', description: 'Show the tokens themselves' }, FORMAT],
     load: action(io, () => import('./tokens-ls.ts')),
   })
-  command(program, { path: 'tokens rm', aliases: ['delete'], summary: 'Delete a join token', arguments: [{ name: '<token>', description: 'The token' }], load: action(io, () => import('./tokens-rm.ts')) })
+  command(program, {
+    path: 'tokens rm',
+    aliases: ['delete'],
+    summary: 'Delete a join token',
+    arguments: [{ name: '<token>', description: 'The token' }],
+    load: action(io, () => import('./tokens-rm.ts')),
+  })
 }
 
 function addApiTokens(program: Program, io: TctlIo): void {
   command(program, { path: 'api-tokens', summary: 'API tokens, for MCP clients that speak HTTP' })
   command(program, {
-    path: 'api-tokens add', summary: 'Make an API token for a user; it is shown once',
+    path: 'api-tokens add',
+    summary: 'Make an API token for a user; it is shown once',
     arguments: [{ name: '[name]', description: 'A word to know it by' }],
     options: [
       { flags: '--user <user>', description: 'Whose token', required: true },
       { flags: '--ttl <duration>', description: 'How long it lives' },
       { flags: '--servers <names>', description: 'Only for these MCP servers', list: true },
-      { flags: '--roles <names>', description: 'Only with these of the user\'s roles', list: true },
+      { flags: '--roles <names>', description: "Only with these of the user's roles", list: true },
       FORMAT,
     ],
     examples: ['tctl api-tokens add ci --user=alice --servers=everything --ttl=720h'],
     load: action(io, () => import('./api-tokens-add.ts')),
   })
   command(program, {
-    path: 'api-tokens ls', aliases: ['list'], summary: 'List API tokens', options: [{ flags: '--user <user>', description: 'Only of this user' }, FORMAT],
+    path: 'api-tokens ls',
+    aliases: ['list'],
+    summary: 'List API tokens',
+    options: [{ flags: '--user <user>', description: 'Only of this user' }, FORMAT],
     load: action(io, () => import('./api-tokens-ls.ts')),
   })
-  command(program, { path: 'api-tokens rm', aliases: ['delete'], summary: 'Revoke an API token', arguments: [{ name: '<id>', description: 'Its id' }], load: action(io, () => import('./api-tokens-rm.ts')) })
+  command(program, {
+    path: 'api-tokens rm',
+    aliases: ['delete'],
+    summary: 'Revoke an API token',
+    arguments: [{ name: '<id>', description: 'Its id' }],
+    load: action(io, () => import('./api-tokens-rm.ts')),
+  })
 }
 
 function addIdentities(program: Program, io: TctlIo): void {
   command(program, { path: 'auth', summary: 'Certificates' })
   command(program, {
-    path: 'auth sign', summary: 'Make an identity file for a user',
+    path: 'auth sign',
+    summary: 'Make an identity file for a user',
     options: [
       { flags: '--user <user>', description: 'Whose identity', required: true },
       { flags: '-o, --out <file>', description: 'The file to write', required: true },
@@ -108,7 +146,8 @@ function addIdentities(program: Program, io: TctlIo): void {
     load: action(io, () => import('./auth-sign.ts')),
   })
   command(program, {
-    path: 'auth export', summary: 'Print certificates of the certificate authorities',
+    path: 'auth export',
+    summary: 'Print certificates of the certificate authorities',
     options: [{ flags: '--type <type>', description: 'Which authority', choices: ['host', 'user', 'tls-host', 'tls-user'] }],
     load: action(io, () => import('./auth-export.ts')),
   })
@@ -117,10 +156,18 @@ function addIdentities(program: Program, io: TctlIo): void {
 function addAccess(program: Program, io: TctlIo): void {
   const target = (flag: string, what: string): OptionRow => ({ flags: `--${flag} <name>`, description: `Lock this ${what}` })
   command(program, {
-    path: 'lock', summary: 'Cut somebody or something off, at once',
+    path: 'lock',
+    summary: 'Cut somebody or something off, at once',
     options: [
-      target('user', 'user'), target('role', 'role'), target('login', 'login'), target('mfa-device', 'second factor'), target('windows-desktop', 'desktop'),
-      target('access-request', 'access request'), target('device', 'device'), target('server-id', 'agent'), target('bot-instance-id', 'bot instance'),
+      target('user', 'user'),
+      target('role', 'role'),
+      target('login', 'login'),
+      target('mfa-device', 'second factor'),
+      target('windows-desktop', 'desktop'),
+      target('access-request', 'access request'),
+      target('device', 'device'),
+      target('server-id', 'agent'),
+      target('bot-instance-id', 'bot instance'),
       target('join-token', 'join token'),
       { flags: '--message <text>', description: 'What those locked out are told' },
       { flags: '--ttl <duration>', description: 'How long it lasts' },
@@ -130,7 +177,8 @@ function addAccess(program: Program, io: TctlIo): void {
     load: action(io, () => import('./lock.ts')),
   })
   command(program, {
-    path: 'access explain', summary: 'Show why a user may or may not use an MCP server or tool',
+    path: 'access explain',
+    summary: 'Show why a user may or may not use an MCP server or tool',
     options: [
       { flags: '--user <user>', description: 'Who', required: true },
       { flags: '--server <name>', description: 'Which MCP server', required: true },

@@ -12,7 +12,10 @@ export interface Ref {
 export function parseRefs(words: readonly string[]): Ref[] {
   // Teleport lets a space stand for the slash: `tctl get role access`.
   const joined = words.length === 2 && !/[/,]/.test(words.join('')) && words[0] !== 'all' ? [words.join('/')] : words
-  const texts = joined.flatMap((word) => word.split(/(?<!\\),/)).map((text) => text.replaceAll('\\,', ',').trim()).filter((text) => text !== '')
+  const texts = joined
+    .flatMap((word) => word.split(/(?<!\\),/))
+    .map((text) => text.replaceAll('\\,', ',').trim())
+    .filter((text) => text !== '')
   if (texts.length === 1 && texts[0] === 'all') return allKinds().map((kind) => ({ kind, name: undefined }))
   if (texts.length === 0) throw new AppError('invalid_argument', 'name a resource: KIND or KIND/NAME, for example app/everything')
   return texts.map(parseRef)
@@ -29,10 +32,13 @@ export function parseNamedRef(text: string): { kind: Kind; name: string } {
 function parseRef(text: string): Ref {
   const [word = '', ...rest] = text.split(/[/ \t]/)
   const name = rest.at(-1)
-  if (rest.length > 2 || name === '') throw new AppError('invalid_argument', `"${text}" is no reference: write KIND or KIND/NAME, for example app/everything`)
+  if (rest.length > 2 || name === '')
+    throw new AppError('invalid_argument', `"${text}" is no reference: write KIND or KIND/NAME, for example app/everything`)
   return { kind: parseKind(word), name }
 }
 
 function allKinds(): Kind[] {
-  return Object.keys(KINDS).filter(isKind).filter((kind) => kindRow(kind).heartbeat !== true)
+  return Object.keys(KINDS)
+    .filter(isKind)
+    .filter((kind) => kindRow(kind).heartbeat !== true)
 }

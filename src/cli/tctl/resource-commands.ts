@@ -27,17 +27,25 @@ export function addResourceCommands(program: Program, io: TctlIo): void {
     load: action(io, () => import('./get.ts')),
   })
   command(program, {
-    path: 'rm', aliases: ['del'], summary: 'Delete resources',
+    path: 'rm',
+    aliases: ['del'],
+    summary: 'Delete resources',
     arguments: [{ name: '<refs...>', description: 'KIND/NAME' }],
     examples: ['tctl rm app/everything'],
     load: action(io, () => import('./rm.ts')),
   })
   command(program, {
-    path: 'edit', summary: 'Change a resource in your editor',
+    path: 'edit',
+    summary: 'Change a resource in your editor',
     arguments: [{ name: '<ref>', description: 'KIND/NAME' }],
     examples: ['tctl edit role/access'],
     load: action(io, () => import('./edit.ts')),
   })
-  command(program, { path: 'status', summary: 'Show the cluster, its version and CA pins', options: [FORMAT], load: action(io, () => import('./status.ts')) })
+  command(program, {
+    path: 'status',
+    summary: 'Show the cluster, its version and CA pins',
+    options: [FORMAT],
+    load: action(io, () => import('./status.ts')),
+  })
   command(program, { path: 'version', summary: 'Show the version', options: [FORMAT], load: action(io, () => import('./version.ts')) })
 }

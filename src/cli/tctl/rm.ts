@@ -10,7 +10,11 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
   await withApi(async (api) => {
     for (const { kind, name } of refs) {
       await removeResource(api, kind, name)
-      io.stdout.write(kindRow(kind).singleton ? `${kind.replaceAll('_', ' ')} has been reset to defaults\n` : `${kind} ${JSON.stringify(name)} has been deleted\n`)
+      io.stdout.write(
+        kindRow(kind).singleton
+          ? `${kind.replaceAll('_', ' ')} has been reset to defaults\n`
+          : `${kind} ${JSON.stringify(name)} has been deleted\n`,
+      )
     }
   })
 }

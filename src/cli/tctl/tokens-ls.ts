@@ -10,7 +10,12 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
   if (tokens.length === 0 && format === 'text') return void io.stderr.write('No active tokens found: tctl tokens add makes one.\n')
   io.stdout.write(
     renderOutput(format, tokens, (items) => {
-      const rows = items.map(({ metadata, spec }) => [metadata.name, words(spec, 'roles'), pairs(spec), typeof metadata['expires'] === 'string' ? metadata['expires'] : 'never'])
+      const rows = items.map(({ metadata, spec }) => [
+        metadata.name,
+        words(spec, 'roles'),
+        pairs(spec),
+        typeof metadata['expires'] === 'string' ? metadata['expires'] : 'never',
+      ])
       return renderTable(['Token', 'Type', 'Labels', 'Expiry Time (UTC)'], rows)
     }),
   )
@@ -23,5 +28,9 @@ function words(spec: unknown, name: string): string {
 
 function pairs(spec: unknown): string {
   const labels: unknown = typeof spec === 'object' && spec !== null ? Reflect.get(spec, 'suggested_labels') : undefined
-  return typeof labels === 'object' && labels !== null ? Object.entries(labels).map(([key, value]) => `${key}=${String(value)}`).join(',') : ''
+  return typeof labels === 'object' && labels !== null
+    ? Object.entries(labels)
+        .map(([key, value]) => `${key}=${String(value)}`)
+        .join(',')
+    : ''
 }

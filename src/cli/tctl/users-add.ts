@@ -9,10 +9,19 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
   const traits = { ...parsePairs(call.list('traits')), ...(tools.length > 0 ? { mcp_tools: tools } : {}) }
   const name = call.argument('name') ?? ''
   const invited = await withApi((api) =>
-    invite(api, { name, roles: call.list('roles'), ttl: parseSeconds(call.text('ttl')), ...(Object.keys(traits).length > 0 ? { traits } : {}) }),
+    invite(api, {
+      name,
+      roles: call.list('roles'),
+      ttl: parseSeconds(call.text('ttl')),
+      ...(Object.keys(traits).length > 0 ? { traits } : {}),
+    }),
   )
   io.stdout.write(
-    renderOutput(formatOf(call), invited, ({ user, url, expires }) =>
-      `User ${JSON.stringify(user)} has been created but requires a password. Share this URL with the user to complete user setup, link is valid until ${expires}:\n${url}\n\nNOTE: Make sure the address of this URL can be reached by the user.`),
+    renderOutput(
+      formatOf(call),
+      invited,
+      ({ user, url, expires }) =>
+        `User ${JSON.stringify(user)} has been created but requires a password. Share this URL with the user to complete user setup, link is valid until ${expires}:\n${url}\n\nNOTE: Make sure the address of this URL can be reached by the user.`,
+    ),
   )
 }

@@ -10,6 +10,11 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
   const format = formatOf(call)
   if (users.length === 0 && format === 'text') return void io.stderr.write('There are no users: tctl users add makes one.\n')
   io.stdout.write(
-    renderOutput(format, users, (items) => renderTable(['User', 'Roles', 'MCP Tools'], items.map(({ metadata, spec }) => [metadata.name, spec.roles.join(','), spec.traits?.['mcp_tools']?.join(',') ?? '']))),
+    renderOutput(format, users, (items) =>
+      renderTable(
+        ['User', 'Roles', 'MCP Tools'],
+        items.map(({ metadata, spec }) => [metadata.name, spec.roles.join(','), spec.traits?.['mcp_tools']?.join(',') ?? '']),
+      ),
+    ),
   )
 }

@@ -8,7 +8,11 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
   const name = call.argument('name') ?? ''
   const made = await withApi((api) => resetCredentials(api, { name, ttl: parseSeconds(call.text('ttl')) }))
   io.stdout.write(
-    renderOutput(formatOf(call), made, ({ user, url, expires }) =>
-      `User ${JSON.stringify(user)} has been reset. Share this URL with the user to complete password reset, link is valid until ${expires}:\n${url}`),
+    renderOutput(
+      formatOf(call),
+      made,
+      ({ user, url, expires }) =>
+        `User ${JSON.stringify(user)} has been reset. Share this URL with the user to complete password reset, link is valid until ${expires}:\n${url}`,
+    ),
   )
 }

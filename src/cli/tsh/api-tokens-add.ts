@@ -17,5 +17,11 @@ export async function run(context: Context): Promise<void> {
       ...(roles.length > 0 ? { roles } : {}),
     }),
   )
-  io.stdout.write(renderOutput(formatOf(call), made, ({ token, item }) => `${token}\n\nThis token is shown once. It expires ${item.expires}; revoke it with: tsh api-tokens rm ${item.id}`))
+  io.stdout.write(
+    renderOutput(
+      formatOf(call),
+      made,
+      ({ token, item }) => `${token}\n\nThis token is shown once. It expires ${item.expires}; revoke it with: tsh api-tokens rm ${item.id}`,
+    ),
+  )
 }

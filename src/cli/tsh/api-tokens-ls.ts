@@ -12,7 +12,14 @@ export async function run(context: Context): Promise<void> {
   if (tokens.length === 0 && format === 'text') return void io.stderr.write('You have no API tokens: tsh api-tokens add makes one.\n')
   io.stdout.write(
     renderOutput(format, tokens, (items) => {
-      const rows = items.map((item) => [item.id, item.name, item.servers?.join(',') ?? '*', item.roles?.join(',') ?? '*', item.expires, item.last_used ?? 'never'])
+      const rows = items.map((item) => [
+        item.id,
+        item.name,
+        item.servers?.join(',') ?? '*',
+        item.roles?.join(',') ?? '*',
+        item.expires,
+        item.last_used ?? 'never',
+      ])
       return renderTable(['ID', 'Name', 'Servers', 'Roles', 'Expiry Time (UTC)', 'Last Used'], rows)
     }),
   )

@@ -1,7 +1,8 @@
 import { AppError } from '../../lib/errors.ts'
 
 /** Set by the bridge itself or by HTTP; a person cannot. */
-const RESERVED = /^(authorization|host|connection|content-.*|transfer-encoding|accept|mcp-.*|last-event-id|upgrade|te|trailer|keep-alive|proxy-.*)$/
+const RESERVED =
+  /^(authorization|host|connection|content-.*|transfer-encoding|accept|mcp-.*|last-event-id|upgrade|te|trailer|keep-alive|proxy-.*)$/
 const HEADER = /^([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)$/
 
 /** `-H "Name: value"` flags as they were given: the command line has cut them at commas. */
@@ -19,8 +20,10 @@ export function parseHeaders(parts: readonly string[]): Record<string, string> {
   return Object.fromEntries(
     joinHeaders(parts).map((text) => {
       const [, name, value] = HEADER.exec(text) ?? []
-      if (name === undefined || value === undefined) throw new AppError('invalid_argument', `malformed header "${text}": write "Name: value"`)
-      if (RESERVED.test(name.toLowerCase())) throw new AppError('invalid_argument', `the header ${name} belongs to the connection itself and cannot be set`)
+      if (name === undefined || value === undefined)
+        throw new AppError('invalid_argument', `malformed header "${text}": write "Name: value"`)
+      if (RESERVED.test(name.toLowerCase()))
+        throw new AppError('invalid_argument', `the header ${name} belongs to the connection itself and cannot be set`)
       return [name.toLowerCase(), value.trim()]
     }),
   )

@@ -19,7 +19,8 @@ export async function run(context: Context): Promise<void> {
   const { call, io } = context
   const out = call.text('out')
   if (call.text('identity')) throw new AppError('invalid_argument', 'tsh login makes credentials: --identity does not go with it')
-  if (out && !call.flag('overwrite') && (await lstat(out).catch(() => undefined))) throw new AppError('already_exists', `${out} is there already: use --overwrite to replace it`)
+  if (out && !call.flag('overwrite') && (await lstat(out).catch(() => undefined)))
+    throw new AppError('already_exists', `${out} is there already: use --overwrite to replace it`)
   const ttlSeconds = parseTtl(call.text('ttl'))
   const proxy = await chooseProxy(context)
   const trusted = await trust(context, proxy)
@@ -31,7 +32,10 @@ export async function run(context: Context): Promise<void> {
   } finally {
     trusted.close()
   }
-  await showStatus({ ...context, call: { ...call, text: (name) => (name === 'proxy' ? renderProxyAddress(proxy) : name === 'format' ? 'text' : call.text(name)) } })
+  await showStatus({
+    ...context,
+    call: { ...call, text: (name) => (name === 'proxy' ? renderProxyAddress(proxy) : name === 'format' ? 'text' : call.text(name)) },
+  })
 }
 
 async function chooseProxy({ call, io }: Context): Promise<ProxyAddress> {
@@ -46,7 +50,8 @@ async function trust({ call, io }: Context, proxy: ProxyAddress): Promise<Truste
   const known = earlier && !earlier.insecure ? (await loadIdentity(home, earlier)).authorityPems : []
   if (call.flag('insecure')) io.stderr.write('WARNING: you are using an insecure connection: nobody checks who the proxy is.\n')
   const trusted = await establishTrust({ proxy, known, caPins: call.list('ca-pin'), insecure: call.flag('insecure') })
-  if (trusted.how === 'first-use') io.stderr.write(`First sign-in at ${renderProxyAddress(proxy)}: its certificate authority is ${pinsOf(trusted).join(', ')}\n`)
+  if (trusted.how === 'first-use')
+    io.stderr.write(`First sign-in at ${renderProxyAddress(proxy)}: its certificate authority is ${pinsOf(trusted).join(', ')}\n`)
   return trusted
 }
 
@@ -54,12 +59,17 @@ async function signIn(context: Context, trusted: TrustedProxy, ttlSeconds: numbe
   const { call, io } = context
   const method = chooseMethod(context)
   if (method === 'browser') {
-    return await signInWithBrowser(trusted, { user: call.text('user'), ttlSeconds, timeoutMs: BROWSER_TIMEOUT_MS, signal: call.signal }, (url) => {
-      io.stderr.write(`If the browser does not open by itself, open this page to sign in:\n  ${url}\n`)
-      openBrowser(url, { choice: call.text('browser'), env: io.env, platform: process.platform })
-    })
+    return await signInWithBrowser(
+      trusted,
+      { user: call.text('user'), ttlSeconds, timeoutMs: BROWSER_TIMEOUT_MS, signal: call.signal },
+      (url) => {
+        io.stderr.write(`If the browser does not open by itself, open this page to sign in:\n  ${url}\n`)
+        openBrowser(url, { choice: call.text('browser'), env: io.env, platform: process.platform })
+      },
+    )
   }
-  const user = call.text('user') ?? (await userOfProfile(context)) ?? (io.stdin.isTTY ? await askLine(io, { question: 'User name' }) : undefined)
+  const user =
+    call.text('user') ?? (await userOfProfile(context)) ?? (io.stdin.isTTY ? await askLine(io, { question: 'User name' }) : undefined)
   if (!user) throw new AppError('invalid_argument', 'the user is not known: use --user=NAME')
   const file = call.text('password-file')
   const password = file === undefined ? await askLine(io, { question: `Password of ${user}`, secret: true }) : await readPassword(file)
@@ -77,7 +87,8 @@ function chooseMethod({ call, io }: Context): 'local' | 'browser' {
   const named = call.text('auth')
   if (named === 'local') return 'local'
   if (named === 'browser') return 'browser'
-  if (named !== undefined) throw new AppError('unimplemented', `sign-in by "${named}" is not offered by this cluster: use --auth=local or --auth=browser`)
+  if (named !== undefined)
+    throw new AppError('unimplemented', `sign-in by "${named}" is not offered by this cluster: use --auth=local or --auth=browser`)
   return call.isGiven('browser') || (!call.text('user') && io.stdin.isTTY) ? 'browser' : 'local'
 }
 

@@ -12,5 +12,9 @@ export async function run({ call, io }: Context): Promise<void> {
   const leaving = profiles.filter((profile) => address === undefined || profile.proxy === address)
   if (address !== undefined && leaving.length === 0) throw new AppError('not_found', `Not logged in to ${address}.`)
   for (const profile of leaving) await deleteProfile(home, profile.proxy)
-  io.stdout.write(leaving.length === 0 ? 'All users logged out already.\n' : leaving.map((profile) => `Logged out ${profile.user} from ${profile.proxy}.\n`).join(''))
+  io.stdout.write(
+    leaving.length === 0
+      ? 'All users logged out already.\n'
+      : leaving.map((profile) => `Logged out ${profile.user} from ${profile.proxy}.\n`).join(''),
+  )
 }

@@ -66,7 +66,10 @@ test('mcp ls: nothing is an empty list in JSON and a sentence on stderr in text'
 
 test('mcp ls: filters by labels, words and query', async () => {
   const servers = [server('a', ['*']), server('b', ['*'])]
-  const names = async (argv: string[]) => JSON.parse((await run(['mcp', 'ls', '-f', 'json', ...argv], { servers })).out).map((item: { metadata: { name: string } }) => item.metadata.name)
+  const names = async (argv: string[]) =>
+    JSON.parse((await run(['mcp', 'ls', '-f', 'json', ...argv], { servers })).out).map(
+      (item: { metadata: { name: string } }) => item.metadata.name,
+    )
   expect(await names(['env=dev'])).toEqual(['a', 'b'])
   expect(await names(['env=prod'])).toEqual([])
   expect(await names(['--search', 'OF b'])).toEqual(['b'])
@@ -76,16 +79,26 @@ test('mcp ls: filters by labels, words and query', async () => {
 
 test('mcp config writes a client file with the identity in its arguments', async () => {
   const path = join(folder, '.mcp.json')
-  const { out } = await run(['mcp', 'config', 'a', '-i', '/id', '--proxy=p:443', '--client-config', path, '-H', 'X-A: 1'], { servers: [server('a', ['*'])] })
+  const { out } = await run(['mcp', 'config', 'a', '-i', '/id', '--proxy=p:443', '--client-config', path, '-H', 'X-A: 1'], {
+    servers: [server('a', ['*'])],
+  })
   expect(out).toContain(`Updated client configuration at:\n${path}\n`)
   expect(JSON.parse(await readFile(path, 'utf8'))).toEqual({
-    mcpServers: { 'teleport-mcp-a': { type: 'stdio', command: '/bin/tsh', args: ['mcp', 'connect', '-i', '/id', '--proxy', 'p:443', '-H', 'X-A: 1', 'a'], env: {} } },
+    mcpServers: {
+      'teleport-mcp-a': {
+        type: 'stdio',
+        command: '/bin/tsh',
+        args: ['mcp', 'connect', '-i', '/id', '--proxy', 'p:443', '-H', 'X-A: 1', 'a'],
+        env: {},
+      },
+    },
   })
 })
 
 function server(name: string, allowed: string[], denied: string[] = []) {
   return {
-    kind: 'app', version: 'v3',
+    kind: 'app',
+    version: 'v3',
     metadata: { name, description: `of ${name}`, labels: { env: 'dev', 'teleport.internal/x': 'y' } },
     spec: { uri: 'mcp+stdio://', mcp: { command: 'c', run_as_host_user: 'u' } },
     permissions: { mcp: { tools: { allowed, denied } } },
@@ -96,8 +109,21 @@ async function run(argv: string[], { stdin = '', servers }: { stdin?: string; se
   const [stdout, stderr] = [new PassThrough(), new PassThrough()]
   const carrier = async (): Promise<WireAnswer> => ({ status: 200, body: JSON.stringify({ items: servers }) })
   const env = { HOME: folder, SALLYPORT_TSH_HOME: join(folder, 'home') }
-  const io = { stdin: Readable.from([Buffer.from(stdin)]), stdout, stderr, env, isTTY: false, launcher: ['/bin/tsh'], now: () => 0, ...(servers ? { carrier } : {}) }
+  const io = {
+    stdin: Readable.from([Buffer.from(stdin)]),
+    stdout,
+    stderr,
+    env,
+    isTTY: false,
+    launcher: ['/bin/tsh'],
+    now: () => 0,
+    ...(servers ? { carrier } : {}),
+  }
   const code = await main(argv, io)
-  const text = (stream: PassThrough) => stream.end().toArray().then((chunks) => Buffer.concat(chunks).toString())
+  const text = (stream: PassThrough) =>
+    stream
+      .end()
+      .toArray()
+      .then((chunks) => Buffer.concat(chunks).toString())
   return { code, out: await text(stdout), err: await text(stderr) }
 }

@@ -10,16 +10,30 @@ export async function main(argv: readonly string[], io: TshIo): Promise<number> 
   return await runProgram(createTsh(outside), argv, outside)
 }
 
-const FORMAT: OptionRow = { flags: '-f, --format <format>', description: 'How to print', choices: ['text', 'json', 'yaml'], default: 'text' }
+const FORMAT: OptionRow = {
+  flags: '-f, --format <format>',
+  description: 'How to print',
+  choices: ['text', 'json', 'yaml'],
+  default: 'text',
+}
 
 const GLOBALS: readonly OptionRow[] = [
-  { flags: '-i, --identity <file>', description: 'Use this identity file and no profile; needs --proxy', env: ['SALLYPORT_IDENTITY_FILE', 'TELEPORT_IDENTITY_FILE'] },
+  {
+    flags: '-i, --identity <file>',
+    description: 'Use this identity file and no profile; needs --proxy',
+    env: ['SALLYPORT_IDENTITY_FILE', 'TELEPORT_IDENTITY_FILE'],
+  },
   { flags: '--proxy <address>', description: 'Proxy to talk to, HOST:PORT', env: ['SALLYPORT_PROXY', 'TELEPORT_PROXY'] },
   { flags: '--user <name>', description: 'User to sign in as', env: ['SALLYPORT_USER', 'TELEPORT_USER'] },
   { flags: '--ttl <minutes>', description: 'How long a new sign-in lasts' },
   { flags: '--auth <method>', description: 'How to sign in: local or browser', env: ['SALLYPORT_AUTH', 'TELEPORT_AUTH'] },
   { flags: '--[no-]insecure', description: 'Do not check who the proxy is' },
-  { flags: '-c, --cluster <name>', description: 'Name of the cluster (there is one behind a proxy)', env: ['SALLYPORT_CLUSTER', 'TELEPORT_CLUSTER'], hidden: true },
+  {
+    flags: '-c, --cluster <name>',
+    description: 'Name of the cluster (there is one behind a proxy)',
+    env: ['SALLYPORT_CLUSTER', 'TELEPORT_CLUSTER'],
+    hidden: true,
+  },
   { flags: '--mfa-mode <mode>', description: 'Kind of second factor', hidden: true },
 ]
 
@@ -46,8 +60,17 @@ function addSession(program: Program, io: TshIo): void {
       { flags: '-o, --out <file>', description: 'Write an identity file instead of a profile' },
       { flags: '--format <format>', description: 'Form of the identity file', choices: ['file'], default: 'file' },
       { flags: '--[no-]overwrite', description: 'Replace an identity file that is there' },
-      { flags: '--browser <program>', description: 'Program to open the page with; none prints the address only', env: ['SALLYPORT_BROWSER'] },
-      { flags: '--ca-pin <pin>', description: 'Pin of the cluster\'s certificate authority, sha256:…', env: ['SALLYPORT_CA_PIN', 'TELEPORT_CA_PIN'], list: true },
+      {
+        flags: '--browser <program>',
+        description: 'Program to open the page with; none prints the address only',
+        env: ['SALLYPORT_BROWSER'],
+      },
+      {
+        flags: '--ca-pin <pin>',
+        description: "Pin of the cluster's certificate authority, sha256:…",
+        env: ['SALLYPORT_CA_PIN', 'TELEPORT_CA_PIN'],
+        list: true,
+      },
       { flags: '--password-file <file>', description: 'Read the password from this file' },
     ],
     examples: ['tsh login --proxy=sallyport.example.com:443 --user=alice', 'tsh login --proxy=localhost:3080 --user=alice --auth=local'],
@@ -59,14 +82,24 @@ function addSession(program: Program, io: TshIo): void {
     arguments: [{ name: '<url>', description: 'The link that tctl users add or tctl users reset printed' }],
     options: [
       { flags: '--totp', description: 'Set up one-time codes even where they are not required' },
-      { flags: '--ca-pin <pin>', description: 'Pin of the cluster\'s certificate authority, sha256:…', env: ['SALLYPORT_CA_PIN', 'TELEPORT_CA_PIN'], list: true },
+      {
+        flags: '--ca-pin <pin>',
+        description: "Pin of the cluster's certificate authority, sha256:…",
+        env: ['SALLYPORT_CA_PIN', 'TELEPORT_CA_PIN'],
+        list: true,
+      },
       { flags: '--password-file <file>', description: 'Read the password from this file' },
     ],
     examples: ['tsh signup https://sallyport.example.com/web/signup/TOKEN'],
     load: action(io, () => import('./signup.ts')),
   })
   command(program, { path: 'logout', summary: 'Forget the certificates on this machine', load: action(io, () => import('./logout.ts')) })
-  command(program, { path: 'status', summary: 'Show who is signed in where', options: [FORMAT], load: action(io, () => import('./status.ts')) })
+  command(program, {
+    path: 'status',
+    summary: 'Show who is signed in where',
+    options: [FORMAT],
+    load: action(io, () => import('./status.ts')),
+  })
   command(program, { path: 'version', summary: 'Show the version', options: [FORMAT], load: action(io, () => import('./version.ts')) })
 }
 
@@ -121,13 +154,31 @@ function addMcpConfig(program: Program, io: TshIo): void {
       { flags: '-R, --all', description: 'All MCP servers you may use' },
       { flags: '--labels <labels>', description: 'The MCP servers with these labels: key=value,key2=value2' },
       { flags: '--query <predicate>', description: 'The MCP servers for which this holds' },
-      { flags: '--client-config <client>', description: 'Client to write to: claude, claude-code, cursor, vscode, or the path of its file', env: ['SALLYPORT_MCP_CLIENT_CONFIG', 'TELEPORT_MCP_CLIENT_CONFIG'] },
-      { flags: '--format <format>', description: 'Notation, when the path does not tell', choices: ['claude', 'claude-code', 'cursor', 'vscode'] },
-      { flags: '--json-format <format>', description: 'Layout of the file', choices: ['pretty', 'compact', 'auto', 'none'], default: 'auto', env: ['SALLYPORT_MCP_CONFIG_JSON_FORMAT', 'TELEPORT_MCP_CONFIG_JSON_FORMAT'] },
+      {
+        flags: '--client-config <client>',
+        description: 'Client to write to: claude, claude-code, cursor, vscode, or the path of its file',
+        env: ['SALLYPORT_MCP_CLIENT_CONFIG', 'TELEPORT_MCP_CLIENT_CONFIG'],
+      },
+      {
+        flags: '--format <format>',
+        description: 'Notation, when the path does not tell',
+        choices: ['claude', 'claude-code', 'cursor', 'vscode'],
+      },
+      {
+        flags: '--json-format <format>',
+        description: 'Layout of the file',
+        choices: ['pretty', 'compact', 'auto', 'none'],
+        default: 'auto',
+        env: ['SALLYPORT_MCP_CONFIG_JSON_FORMAT', 'TELEPORT_MCP_CONFIG_JSON_FORMAT'],
+      },
       { flags: '--[no-]auto-reconnect', description: 'Write this choice for tsh mcp connect too', default: true },
       { flags: '-H, --header <header>', description: 'Write this HTTP header for tsh mcp connect too', list: true },
     ],
-    examples: ['tsh mcp config everything', 'tsh mcp config --all --client-config=claude', 'tsh mcp config everything --client-config=.vscode/mcp.json'],
+    examples: [
+      'tsh mcp config everything',
+      'tsh mcp config --all --client-config=claude',
+      'tsh mcp config everything --client-config=.vscode/mcp.json',
+    ],
     load: action(io, () => import('./mcp-config.ts')),
   })
 }
@@ -147,9 +198,18 @@ function addApiTokens(program: Program, io: TshIo): void {
     examples: ['tsh api-tokens add laptop --servers=everything'],
     load: action(io, () => import('./api-tokens-add.ts')),
   })
-  command(program, { path: 'api-tokens ls', aliases: ['list'], summary: 'List your API tokens', options: [FORMAT], load: action(io, () => import('./api-tokens-ls.ts')) })
   command(program, {
-    path: 'api-tokens rm', aliases: ['delete'], summary: 'Revoke an API token', arguments: [{ name: '<id>', description: 'Its id' }],
+    path: 'api-tokens ls',
+    aliases: ['list'],
+    summary: 'List your API tokens',
+    options: [FORMAT],
+    load: action(io, () => import('./api-tokens-ls.ts')),
+  })
+  command(program, {
+    path: 'api-tokens rm',
+    aliases: ['delete'],
+    summary: 'Revoke an API token',
+    arguments: [{ name: '<id>', description: 'Its id' }],
     load: action(io, () => import('./api-tokens-rm.ts')),
   })
 }

@@ -28,7 +28,8 @@ export async function run(context: Context): Promise<number> {
 }
 
 function parseArguments(positional: string | undefined, flag: string | undefined): Record<string, unknown> {
-  if (positional !== undefined && flag !== undefined) throw new AppError('invalid_argument', 'give the arguments once: as JSON behind the tool, or with --args')
+  if (positional !== undefined && flag !== undefined)
+    throw new AppError('invalid_argument', 'give the arguments once: as JSON behind the tool, or with --args')
   const text = positional ?? flag ?? '{}'
   let value: unknown
   try {
@@ -36,7 +37,8 @@ function parseArguments(positional: string | undefined, flag: string | undefined
   } catch (cause) {
     throw new AppError('invalid_argument', `the arguments are not JSON: ${text}`, { cause })
   }
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new AppError('invalid_argument', 'the arguments must be a JSON object, such as {"message": "hello"}')
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new AppError('invalid_argument', 'the arguments must be a JSON object, such as {"message": "hello"}')
   return { ...value }
 }
 
@@ -48,7 +50,9 @@ function renderContent(result: Record<string, unknown>): string {
     const type = 'type' in item ? String(item.type) : 'unknown'
     return `[${type}: use --format json to see it]`
   })
-  return texts.length === 0 && result['structuredContent'] !== undefined ? JSON.stringify(result['structuredContent'], null, 2) : texts.join('\n')
+  return texts.length === 0 && result['structuredContent'] !== undefined
+    ? JSON.stringify(result['structuredContent'], null, 2)
+    : texts.join('\n')
 }
 
 function toAppError({ code, message, data }: Extract<CallAnswer, { error: unknown }>['error']): AppError {

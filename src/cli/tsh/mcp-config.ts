@@ -19,21 +19,42 @@ export async function run(context: Context): Promise<void> {
   parseHeaders(call.list('header'))
   const all = await withConnection(context, ({ api }) => fetchServers(api))
   const name = call.argument('name')
-  const servers = selectServers(all, { labels: call.text('labels'), query: call.text('query') }).filter((server) => name === undefined || server.metadata.name === name)
+  const servers = selectServers(all, { labels: call.text('labels'), query: call.text('query') }).filter(
+    (server) => name === undefined || server.metadata.name === name,
+  )
   if (servers.length === 0) throw new AppError('not_found', 'no MCP servers found: tsh mcp ls lists the ones you may use')
   const names = servers.map((server) => server.metadata.name)
   const client = call.text('client-config')
   if (client === undefined) return printSample(context, names)
-  const target = findTarget(client, readFormat(call.text('format')), { platform: process.platform, home: io.env['HOME'] ?? homedir(), cwd: process.cwd(), env: io.env })
+  const target = findTarget(client, readFormat(call.text('format')), {
+    platform: process.platform,
+    home: io.env['HOME'] ?? homedir(),
+    cwd: process.cwd(),
+    env: io.env,
+  })
   const { container, restart } = FORMATS[target.format]
-  const changed = await updateClientConfig(target.path, container, entriesFor(context, names, target.format), readJsonFormat(call.text('json-format')))
+  const changed = await updateClientConfig(
+    target.path,
+    container,
+    entriesFor(context, names, target.format),
+    readJsonFormat(call.text('json-format')),
+  )
   io.stdout.write(`Found MCP servers:\n${names.join('\n')}\n\n`)
-  io.stdout.write(changed ? `Updated client configuration at:\n${target.path}\n\nTeleport MCP servers will be prefixed with "${PREFIX}" in this configuration.\n` : `Nothing to change in:\n${target.path}\n`)
+  io.stdout.write(
+    changed
+      ? `Updated client configuration at:\n${target.path}\n\nTeleport MCP servers will be prefixed with "${PREFIX}" in this configuration.\n`
+      : `Nothing to change in:\n${target.path}\n`,
+  )
   if (changed) io.stdout.write(`You may need to restart the client for it to take notice. ${restart}\n`)
 }
 
 function checkSelectors({ call }: Context): void {
-  const given = [call.argument('name') !== undefined, call.flag('all'), call.text('labels') !== undefined, call.text('query') !== undefined].filter(Boolean)
+  const given = [
+    call.argument('name') !== undefined,
+    call.flag('all'),
+    call.text('labels') !== undefined,
+    call.text('query') !== undefined,
+  ].filter(Boolean)
   if (given.length === 0) throw new AppError('invalid_argument', 'no selector specified: give a NAME, --all, --labels or --query')
   if (given.length > 1) throw new AppError('invalid_argument', 'only one selector is allowed: a NAME, --all, --labels or --query')
 }
@@ -42,8 +63,15 @@ function printSample(context: Context, names: readonly string[]): void {
   const { call, io } = context
   const format = readFormat(call.text('format')) ?? 'claude'
   io.stdout.write(`Found MCP servers:\n${names.join('\n')}\n\nHere is a sample JSON configuration for launching them (${format}):\n`)
-  io.stdout.write(renderWhole({ [FORMATS[format].container]: entriesFor(context, names, format) }, call.text('json-format') === 'compact' ? 'compact' : 'pretty'))
-  io.stdout.write('\nIf you already have a configuration for your client, add these entries to it, or write them with --client-config=claude|claude-code|cursor|vscode or the path of its file.\n')
+  io.stdout.write(
+    renderWhole(
+      { [FORMATS[format].container]: entriesFor(context, names, format) },
+      call.text('json-format') === 'compact' ? 'compact' : 'pretty',
+    ),
+  )
+  io.stdout.write(
+    '\nIf you already have a configuration for your client, add these entries to it, or write them with --client-config=claude|claude-code|cursor|vscode or the path of its file.\n',
+  )
 }
 
 function entriesFor(context: Context, names: readonly string[], format: ConfigFormat): Record<string, unknown> {

@@ -10,16 +10,32 @@ import { descriptionOf, labelsOf, selectServers, typeOf } from './select-servers
 export async function run(context: Context): Promise<void> {
   const { call, io } = context
   const all = await withConnection(context, ({ api }) => fetchServers(api))
-  const servers = selectServers(all, { labels: call.argument('labels'), words: call.list('search').flatMap((words) => words.split(/\s+/)), query: call.text('query') })
+  const servers = selectServers(all, {
+    labels: call.argument('labels'),
+    words: call.list('search').flatMap((words) => words.split(/\s+/)),
+    query: call.text('query'),
+  })
   const format = formatOf(call)
   if (servers.length === 0 && format === 'text')
-    return void io.stderr.write(all.length === 0 ? 'There are no MCP servers you may use now: ask an administrator for a role that allows one.\n' : 'None of your MCP servers matches: tsh mcp ls without filters lists all.\n')
+    return void io.stderr.write(
+      all.length === 0
+        ? 'There are no MCP servers you may use now: ask an administrator for a role that allows one.\n'
+        : 'None of your MCP servers matches: tsh mcp ls without filters lists all.\n',
+    )
   const width = io.isTTY ? io.columns : undefined
-  io.stdout.write(renderOutput(format, servers, (shown) => (call.flag('verbose') ? renderVerbose(shown) : renderShort(shown, width)) + footnote(shown)))
+  io.stdout.write(
+    renderOutput(format, servers, (shown) => (call.flag('verbose') ? renderVerbose(shown) : renderShort(shown, width)) + footnote(shown)),
+  )
 }
 
 function renderShort(servers: readonly UsableServer[], width: number | undefined): string {
-  const rows = servers.map((server) => [server.metadata.name, descriptionOf(server), typeOf(server), allowedTools(server), renderLabels(server, isOwnLabel)])
+  const rows = servers.map((server) => [
+    server.metadata.name,
+    descriptionOf(server),
+    typeOf(server),
+    allowedTools(server),
+    renderLabels(server, isOwnLabel),
+  ])
   return renderTable(['Name', 'Description', 'Type', 'Allowed Tools', 'Labels'], rows, { width })
 }
 
@@ -27,7 +43,15 @@ function renderVerbose(servers: readonly UsableServer[]): string {
   const rows = servers.map((server) => {
     const mcp = mcpOf(server)
     const args = Array.isArray(mcp['args']) ? mcp['args'].map(String).join(' ') : ''
-    return [server.metadata.name, descriptionOf(server), typeOf(server), renderLabels(server, () => true), String(mcp['command'] ?? ''), args, allowedTools(server)]
+    return [
+      server.metadata.name,
+      descriptionOf(server),
+      typeOf(server),
+      renderLabels(server, () => true),
+      typeof mcp['command'] === 'string' ? mcp['command'] : '',
+      args,
+      allowedTools(server),
+    ]
   })
   return renderTable(['Name', 'Description', 'Type', 'Labels', 'Command', 'Args', 'Allowed Tools'], rows)
 }
@@ -40,11 +64,17 @@ function allowedTools({ permissions }: UsableServer): string {
 
 function footnote(servers: readonly UsableServer[]): string {
   const blocked = servers.filter(({ permissions }) => permissions.mcp.tools.allowed.length === 0)
-  return blocked.length === 0 ? '' : '\n[!] Your roles allow no tool of this MCP server: ask an administrator for mcp.tools in one of them.\n'
+  return blocked.length === 0
+    ? ''
+    : '\n[!] Your roles allow no tool of this MCP server: ask an administrator for mcp.tools in one of them.\n'
 }
 
 function renderLabels(server: UsableServer, isShown: (key: string) => boolean): string {
-  return Object.entries(labelsOf(server)).filter(([key]) => isShown(key)).toSorted().map(([key, value]) => `${key}=${value}`).join(',')
+  return Object.entries(labelsOf(server))
+    .filter(([key]) => isShown(key))
+    .toSorted(([a], [b]) => (a < b ? -1 : 1))
+    .map(([key, value]) => `${key}=${value}`)
+    .join(',')
 }
 
 function isOwnLabel(key: string): boolean {

@@ -25,7 +25,8 @@ async function readLine({ stdin }: TshIo, question: string): Promise<string> {
   const end = text.indexOf('\n')
   rests.set(stdin, end === -1 ? '' : text.slice(end + 1))
   const line = (end === -1 ? text : text.slice(0, end)).replace(/\r$/, '')
-  if (line === '' && text === '') throw new AppError('invalid_argument', `"${question}" has no answer: standard input is empty and no terminal`)
+  if (line === '' && text === '')
+    throw new AppError('invalid_argument', `"${question}" has no answer: standard input is empty and no terminal`)
   if (line.length > MAX_LINE) throw new AppError('invalid_argument', 'the line on standard input is too long')
   return line
 }

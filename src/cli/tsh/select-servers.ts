@@ -34,7 +34,9 @@ export function typeOf(server: UsableServer): string {
 
 export function labelsOf(server: UsableServer): Record<string, string> {
   const labels = server.metadata['labels']
-  return typeof labels === 'object' && labels !== null ? Object.fromEntries(Object.entries(labels).map(([key, value]) => [key, String(value)])) : {}
+  return typeof labels === 'object' && labels !== null
+    ? Object.fromEntries(Object.entries(labels).map(([key, value]) => [key, String(value)]))
+    : {}
 }
 
 export function descriptionOf(server: UsableServer): string {
@@ -61,7 +63,11 @@ const TERM = /^\s*(?:(name)|labels\["([^"]{1,200})"\]|labels\.([\w-]{1,200}))\s*
 function parseQuery(query: string): (server: UsableServer) => boolean {
   const terms = query.split('&&').map((term) => {
     const found = TERM.exec(term)
-    if (!found) throw new AppError('invalid_argument', `"${term.trim()}" is not understood: write name == "x" or labels["key"] == "value", joined by &&`)
+    if (!found)
+      throw new AppError(
+        'invalid_argument',
+        `"${term.trim()}" is not understood: write name == "x" or labels["key"] == "value", joined by &&`,
+      )
     const key = found[2] ?? found[3]
     const equal = found[4] === '=='
     return (server: UsableServer) => ((key === undefined ? server.metadata.name : (labelsOf(server)[key] ?? '')) === found[5]) === equal

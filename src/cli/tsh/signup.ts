@@ -13,7 +13,8 @@ export async function run(context: Context): Promise<void> {
   const { proxy, token } = parseSignupLink(call.argument('url') ?? '')
   const trusted = await establishTrust({ proxy, known: [], caPins: call.list('ca-pin'), insecure: call.flag('insecure') })
   try {
-    if (trusted.how === 'first-use') io.stderr.write(`The certificate authority of ${renderProxyAddress(proxy)} is ${pinsOf(trusted).join(', ')}\n`)
+    if (trusted.how === 'first-use')
+      io.stderr.write(`The certificate authority of ${renderProxyAddress(proxy)} is ${pinsOf(trusted).join(', ')}\n`)
     const signup = await fetchSignup(trusted, token)
     const file = call.text('password-file')
     const password = file === undefined ? await choosePassword(io, signup.user) : await readPassword(file)
@@ -27,7 +28,8 @@ export async function run(context: Context): Promise<void> {
 
 async function choosePassword(io: TshIo, user: string): Promise<string> {
   const password = await askLine(io, { question: `Password for ${user} (at least ${MIN_PASSWORD} characters)`, secret: true })
-  if (password.length < MIN_PASSWORD) throw new AppError('invalid_argument', `a password has at least ${MIN_PASSWORD} characters; the link is still good`)
+  if (password.length < MIN_PASSWORD)
+    throw new AppError('invalid_argument', `a password has at least ${MIN_PASSWORD} characters; the link is still good`)
   const again = await askLine(io, { question: 'The same once more', secret: true })
   if (again !== password) throw new AppError('invalid_argument', 'the two passwords differ; the link is still good')
   return password

@@ -20,7 +20,11 @@ interface Shown {
 export async function run(context: Context): Promise<void> {
   const { call, io, now } = context
   const status = call.text('identity') ? { active: await statusOfIdentity(context), profiles: [] } : await statusOfHome(context)
-  io.stdout.write(renderOutput(formatOf(call), status, ({ active, profiles }) => [...(active ? [renderProfile(active, '> ', now())] : []), ...profiles.map((each) => renderProfile(each, '  ', now()))].join('\n\n')))
+  io.stdout.write(
+    renderOutput(formatOf(call), status, ({ active, profiles }) =>
+      [...(active ? [renderProfile(active, '> ', now())] : []), ...profiles.map((each) => renderProfile(each, '  ', now()))].join('\n\n'),
+    ),
+  )
 }
 
 async function statusOfHome({ call, io }: Context): Promise<{ active: Shown | null; profiles: Shown[] }> {
@@ -42,7 +46,13 @@ async function statusOfIdentity(context: Context): Promise<Shown> {
 }
 
 function show(profile: Profile): Shown {
-  return { profile_url: `https://${profile.proxy}`, username: profile.user, cluster: profile.cluster, roles: profile.roles, valid_until: profile.valid_until }
+  return {
+    profile_url: `https://${profile.proxy}`,
+    username: profile.user,
+    cluster: profile.cluster,
+    roles: profile.roles,
+    valid_until: profile.valid_until,
+  }
 }
 
 function renderProfile(shown: Shown, mark: string, now: number): string {

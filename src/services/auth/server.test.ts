@@ -194,7 +194,13 @@ test('sealed in the store, not readable there', async () => {
 
 test('a body over the limit or of unknown length is refused before it is read; a DELETE without one is served', async () => {
   const send = async (method: string, path: string, body: string | undefined, headers: Record<string, string>): Promise<Reply> => {
-    const request = httpRequest({ host: '127.0.0.1', port: local, method, path, headers: { host: 'localhost', 'content-type': 'application/json', ...headers } })
+    const request = httpRequest({
+      host: '127.0.0.1',
+      port: local,
+      method,
+      path,
+      headers: { host: 'localhost', 'content-type': 'application/json', ...headers },
+    })
     request.end(body)
     const [response] = await once(request, 'response')
     return { status: response.statusCode, headers: response.headers, body: await text(response) }
@@ -203,7 +209,9 @@ test('a body over the limit or of unknown length is refused before it is read; a
   const create = JSON.stringify({ kind: 'role', resource: role })
   const large = JSON.stringify({ kind: 'role', resource: { ...role, metadata: { name: 'large', description: 'x'.repeat(1024 * 1024) } } })
   expect((await send('POST', '/v1/resources/role', large, { 'content-length': String(large.length) })).status).toBe(400)
-  expect((await send('POST', '/v1/resources/role', create, { 'transfer-encoding': 'chunked' })).body).toContain('send the body with Content-Length')
+  expect((await send('POST', '/v1/resources/role', create, { 'transfer-encoding': 'chunked' })).body).toContain(
+    'send the body with Content-Length',
+  )
   expect((await send('POST', '/v1/resources/role', create, { 'content-length': String(create.length) })).status).toBe(200)
   expect(await send('DELETE', '/v1/resources/role/gone-soon', undefined, {})).toMatchObject({ status: 200, body: '{}' })
 })

@@ -87,7 +87,8 @@ export function createServer(context: AuthContext): Hono<AppEnv> {
 /** The length is told before the body, so that none is read that is too large; node:http keeps the sender to what it told. */
 function checkLength(c: Context<AppEnv>, maxSize: number): void {
   if (c.req.header('transfer-encoding') !== undefined) throw new AppError('invalid_argument', 'send the body with Content-Length')
-  if (Number(c.req.header('content-length') ?? 0) > maxSize) throw new AppError('invalid_argument', `the body is larger than ${maxSize} bytes`)
+  if (Number(c.req.header('content-length') ?? 0) > maxSize)
+    throw new AppError('invalid_argument', `the body is larger than ${maxSize} bytes`)
 }
 
 interface Served {

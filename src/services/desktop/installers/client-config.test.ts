@@ -11,14 +11,16 @@ beforeEach(async () => {
 })
 afterEach(async () => await rm(folder, { recursive: true }))
 
-test.each(['[]', '{"mcpServers":[]}', '{"a":}', '{"a":1} x', "{'a':1}", `${'['.repeat(300)}`])('%s is refused', (text) => {
+test.each(['[]', '{"mcpServers":[]}', '{"a":}', '{"a":1} x', "{'a':1}", '['.repeat(300)])('%s is refused', (text) => {
   expect(() => setEntries(text, 'mcpServers', { demo: ENTRY }, 'auto')).toThrow(/^\d+:\d+ /)
 })
 
 test('a refused file is left as it is, without a backup', async () => {
   const path = join(folder, 'c.json')
   await writeFile(path, '{"mcpServers":[]}')
-  await expect(updateClientConfig(path, 'mcpServers', { demo: ENTRY }, 'auto')).rejects.toThrow(`${path}:1:1 "mcpServers" must be an object`)
+  await expect(updateClientConfig(path, 'mcpServers', { demo: ENTRY }, 'auto')).rejects.toThrow(
+    `${path}:1:1 "mcpServers" must be an object`,
+  )
   expect(await readFile(path, 'utf8')).toBe('{"mcpServers":[]}')
   await expect(stat(`${path}.bak`)).rejects.toThrow('ENOENT')
 })
@@ -47,7 +49,9 @@ test('unknown keys, their order, numbers and characters stay byte for byte', () 
 })
 
 test('an entry of the name is replaced where it stands', () => {
-  expect(setEntries('{"mcpServers":{"d":{"command":"old"},"e":1}}', 'mcpServers', { d: { command: 'new' } }, 'auto')).toBe('{"mcpServers":{"d":{"command":"new"},"e":1}}')
+  expect(setEntries('{"mcpServers":{"d":{"command":"old"},"e":1}}', 'mcpServers', { d: { command: 'new' } }, 'auto')).toBe(
+    '{"mcpServers":{"d":{"command":"new"},"e":1}}',
+  )
 })
 
 test('comments and trailing commas stay', () => {
@@ -68,5 +72,7 @@ test('compact files stay compact, pretty re-formats', () => {
 })
 
 test('line ends of Windows stay', () => {
-  expect(setEntries('{\r\n  "a": 1\r\n}\r\n', 'servers', { d: {} }, 'auto')).toBe('{\r\n  "a": 1,\r\n  "servers": {\r\n    "d": {}\r\n  }\r\n}\r\n')
+  expect(setEntries('{\r\n  "a": 1\r\n}\r\n', 'servers', { d: {} }, 'auto')).toBe(
+    '{\r\n  "a": 1,\r\n  "servers": {\r\n    "d": {}\r\n  }\r\n}\r\n',
+  )
 })

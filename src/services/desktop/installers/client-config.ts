@@ -1,5 +1,4 @@
-import { copyFile, stat } from 'node:fs/promises'
-import { mkdir, realpath } from 'node:fs/promises'
+import { copyFile, mkdir, realpath, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { readTextIfPresent, writeFileAtomic } from '../../../lib/atomic-file.ts'
 import { AppError } from '../../../lib/errors.ts'
@@ -32,7 +31,8 @@ export async function updateClientConfig(path: string, container: string, entrie
   try {
     after = setEntries(before ?? '', container, entries, format)
   } catch (thrown) {
-    if (thrown instanceof AppError) throw new AppError(thrown.code, `${path}:${thrown.message}\nThe file was left as it is.`, { cause: thrown })
+    if (thrown instanceof AppError)
+      throw new AppError(thrown.code, `${path}:${thrown.message}\nThe file was left as it is.`, { cause: thrown })
     throw thrown
   }
   if (after === before) return false
@@ -112,7 +112,11 @@ function reformat(text: string, format: 'pretty' | 'compact'): string {
   try {
     value = JSON.parse(text)
   } catch (cause) {
-    throw new AppError('invalid_argument', `1:1 has comments or trailing commas, which --json-format=${format} would lose: use --json-format=auto`, { cause })
+    throw new AppError(
+      'invalid_argument',
+      `1:1 has comments or trailing commas, which --json-format=${format} would lose: use --json-format=auto`,
+      { cause },
+    )
   }
   return renderWhole(value, format)
 }

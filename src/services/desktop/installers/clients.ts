@@ -44,7 +44,10 @@ export function findTarget(value: string, format: ConfigFormat | undefined, surr
   const known = userFile(value, surroundings)
   if (known) return { path: known, format: format ?? formatNamed(value) }
   if (/^[a-z-]+$/i.test(value))
-    throw new AppError('invalid_argument', `"${value}" is not a client known here: write ${Object.keys(FORMATS).join(', ')}, or the path of its config file`)
+    throw new AppError(
+      'invalid_argument',
+      `"${value}" is not a client known here: write ${Object.keys(FORMATS).join(', ')}, or the path of its config file`,
+    )
   return { path: resolve(surroundings.cwd, value), format: format ?? formatOfPath(value) }
 }
 
@@ -70,7 +73,11 @@ function userFile(client: string, { platform, home, env }: Surroundings): string
   const roaming = env['APPDATA'] ?? win32.join(home, 'AppData', 'Roaming')
   const config = env['XDG_CONFIG_HOME']?.startsWith('/') ? env['XDG_CONFIG_HOME'] : join(home, '.config')
   const application = (name: string) =>
-    platform === 'win32' ? win32.join(roaming, name) : platform === 'darwin' ? join(home, 'Library', 'Application Support', name) : join(config, name)
+    platform === 'win32'
+      ? win32.join(roaming, name)
+      : platform === 'darwin'
+        ? join(home, 'Library', 'Application Support', name)
+        : join(config, name)
   switch (client) {
     case 'claude':
       return path.join(application('Claude'), 'claude_desktop_config.json')
