@@ -106,6 +106,13 @@ export const EVENTS = {
   'role.created': { code: { success: 'SPROL001I' }, fields: NAMED, summary: 'A role was created.' },
   'role.updated': { code: { success: 'SPROL002I' }, fields: NAMED, summary: 'A role was changed.' },
   'role.deleted': { code: { success: 'SPROL003I' }, fields: NAMED, summary: 'A role was deleted.' },
+  'resource.create': {
+    code: { success: 'SPRES001I' },
+    fields: NAMED,
+    summary: 'A resource of a kind without events of its own was created.',
+  },
+  'resource.update': { code: { success: 'SPRES002I' }, fields: NAMED, summary: 'Such a resource was changed.' },
+  'resource.delete': { code: { success: 'SPRES003I' }, fields: NAMED, summary: 'Such a resource was deleted.' },
   'app.create': { code: { success: 'SPAPP001I' }, fields: { ...NAMED, app_uri: 'sensitive' }, summary: 'An MCP server was registered.' },
   'app.update': { code: { success: 'SPAPP002I' }, fields: { ...NAMED, app_uri: 'sensitive' }, summary: 'An MCP server was changed.' },
   'app.delete': { code: { success: 'SPAPP003I' }, fields: NAMED, summary: 'An MCP server was deleted.' },

@@ -39,58 +39,72 @@ async function openPage(): Promise<{ page: Page; faults: string[] }> {
   return { page, faults }
 }
 
-test.skipIf(!BROWSER)('a person signs up with a second factor, then signs tsh in through the browser', async () => {
-  const { path } = await cluster.admin(inviteUser, { name: 'ana', roles: ['dev'] })
-  const { page, faults } = await openPage()
-  await page.goto(`${cluster.url}${path}`)
-  await page.getByLabel('Password').fill(PASSWORD)
-  await page.getByLabel('The same again').fill(`${PASSWORD}x`)
-  await page.getByRole('button', { name: 'Save' }).click()
-  expect(await page.getByRole('alert').textContent()).toMatch(/not the same|differ/)
+test.skipIf(!BROWSER)(
+  'a person signs up with a second factor, then signs tsh in through the browser',
+  async () => {
+    const { path } = await cluster.admin(inviteUser, { name: 'ana', roles: ['dev'] })
+    const { page, faults } = await openPage()
+    await page.goto(`${cluster.url}${path}`)
+    await page.getByLabel('Password').fill(PASSWORD)
+    await page.getByLabel('The same again').fill(`${PASSWORD}x`)
+    await page.getByRole('button', { name: 'Save' }).click()
+    expect(await page.getByRole('alert').textContent()).toMatch(/not the same|differ/)
 
-  const secret = (await page.locator('code').first().textContent()) ?? ''
-  const totp = new TOTP({ secret })
-  await page.getByLabel('Password').fill(PASSWORD)
-  await page.getByLabel('The same again').fill(PASSWORD)
-  await page.getByLabel('One-time code').fill(totp.generate({ timestamp: Date.now() - 30_000 }))
-  await page.getByRole('button', { name: 'Save' }).click()
-  await page.getByText('Your password is set').waitFor()
+    const secret = (await page.locator('code').first().textContent()) ?? ''
+    const totp = new TOTP({ secret })
+    await page.getByLabel('Password').fill(PASSWORD)
+    await page.getByLabel('The same again').fill(PASSWORD)
+    await page.getByLabel('One-time code').fill(totp.generate({ timestamp: Date.now() - 30_000 }))
+    await page.getByRole('button', { name: 'Save' }).click()
+    await page.getByText('Your password is set').waitFor()
 
-  // The link works once.
-  await page.goto(`${cluster.url}${path}`)
-  expect(await page.getByText(/not valid|used|expired/).count()).toBeGreaterThan(0)
+    // The link works once.
+    await page.goto(`${cluster.url}${path}`)
+    expect(await page.getByText(/not valid|used|expired/).count()).toBeGreaterThan(0)
 
-  const proxy = cluster.url.slice('http://'.length)
-  const tsh = startProgram(bin('tsh'), ['login', `--proxy=${proxy}`, '--auth=browser', '--browser=none'], { env: { SALLYPORT_TSH_HOME: home.path } })
-  const url = await eventually('the address of the page', () => /https?:\/\/\S+\/web\/login\S+/.exec(tsh.stderr())?.[0])
-  await page.goto(url)
-  await page.getByLabel('User name').fill('ana')
-  await page.getByLabel('Password').fill('not the password at all')
-  await page.getByLabel('One-time code').fill(totp.generate())
-  await page.getByRole('button', { name: 'Sign in' }).click()
-  await page.getByRole('alert').waitFor()
-  await page.getByLabel('User name').fill('ana')
-  await page.getByLabel('Password').fill(PASSWORD)
-  await page.getByLabel('One-time code').fill(totp.generate())
-  await page.getByRole('button', { name: 'Sign in' }).click()
-  const ended = await within('the end of tsh login', tsh.ended)
-  expect(ended).toMatchObject({ code: 0, stdout: expect.stringContaining('Logged in as:       ana') })
-  const status = await runProgram(bin('tsh'), ['status', '--format=json'], { env: { SALLYPORT_TSH_HOME: home.path } })
-  expect(JSON.parse(status.stdout)).toMatchObject({ active: { username: 'ana', roles: ['dev'] } })
-  expect(faults.filter((fault) => !fault.includes('status of 4'))).toEqual([])
-}, 60_000)
+    const proxy = cluster.url.slice('http://'.length)
+    const tsh = startProgram(bin('tsh'), ['login', `--proxy=${proxy}`, '--auth=browser', '--browser=none'], {
+      env: { SALLYPORT_TSH_HOME: home.path },
+    })
+    const url = await eventually('the address of the page', () => /https?:\/\/\S+\/web\/login\S+/.exec(tsh.stderr())?.[0])
+    await page.goto(url)
+    await page.getByLabel('User name').fill('ana')
+    await page.getByLabel('Password').fill('not the password at all')
+    await page.getByLabel('One-time code').fill(totp.generate())
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.getByRole('alert').waitFor()
+    await page.getByLabel('User name').fill('ana')
+    await page.getByLabel('Password').fill(PASSWORD)
+    await page.getByLabel('One-time code').fill(totp.generate())
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    const ended = await within('the end of tsh login', tsh.ended)
+    expect(ended).toMatchObject({ code: 0, stdout: expect.stringContaining('Logged in as:       ana') })
+    const status = await runProgram(bin('tsh'), ['status', '--format=json'], { env: { SALLYPORT_TSH_HOME: home.path } })
+    expect(JSON.parse(status.stdout)).toMatchObject({ active: { username: 'ana', roles: ['dev'] } })
+    expect(faults.filter((fault) => !fault.includes('status of 4'))).toEqual([])
+  },
+  60_000,
+)
 
-test.skipIf(!BROWSER)('a person signs up at the terminal', async () => {
-  const { url } = await cluster.admin(inviteUser, { name: 'bob', roles: ['dev'] })
-  const env = { SALLYPORT_TSH_HOME: home.path }
-  const passwordFile = `${home.path}/password`
-  const { writeFile } = await import('node:fs/promises')
-  await writeFile(passwordFile, `${PASSWORD}\n`)
-  const signup = await runProgram(bin('tsh'), ['signup', url, `--password-file=${passwordFile}`], { env })
-  expect(signup).toMatchObject({ code: 0, stdout: expect.stringContaining('bob can sign in now') })
-  const again = await runProgram(bin('tsh'), ['signup', url, `--password-file=${passwordFile}`], { env })
-  expect(again.code).not.toBe(0)
-  const proxy = cluster.url.slice('http://'.length)
-  const login = await runProgram(bin('tsh'), ['login', `--proxy=${proxy}`, '--user=bob', '--auth=local', `--password-file=${passwordFile}`], { env })
-  expect(login).toMatchObject({ code: 0, stdout: expect.stringContaining('Logged in as:       bob') })
-}, 60_000)
+test.skipIf(!BROWSER)(
+  'a person signs up at the terminal',
+  async () => {
+    const { url } = await cluster.admin(inviteUser, { name: 'bob', roles: ['dev'] })
+    const env = { SALLYPORT_TSH_HOME: home.path }
+    const passwordFile = `${home.path}/password`
+    const { writeFile } = await import('node:fs/promises')
+    await writeFile(passwordFile, `${PASSWORD}\n`)
+    const signup = await runProgram(bin('tsh'), ['signup', url, `--password-file=${passwordFile}`], { env })
+    expect(signup).toMatchObject({ code: 0, stdout: expect.stringContaining('bob can sign in now') })
+    const again = await runProgram(bin('tsh'), ['signup', url, `--password-file=${passwordFile}`], { env })
+    expect(again.code).not.toBe(0)
+    const proxy = cluster.url.slice('http://'.length)
+    const login = await runProgram(
+      bin('tsh'),
+      ['login', `--proxy=${proxy}`, '--user=bob', '--auth=local', `--password-file=${passwordFile}`],
+      { env },
+    )
+    expect(login).toMatchObject({ code: 0, stdout: expect.stringContaining('Logged in as:       bob') })
+  },
+  60_000,
+)

@@ -13,18 +13,8 @@ export interface LiveResources extends ResourceFeed {
   expire(now: number): void
 }
 
-type Shelves = { [K in Kind]: Map<string, ResourceOf<K>> }
-
 export function createLiveResources(log: Logger): LiveResources {
-  const shelves: Shelves = {
-    app: new Map(),
-    app_server: new Map(),
-    role: new Map(),
-    user: new Map(),
-    token: new Map(),
-    lock: new Map(),
-    cluster_auth_preference: new Map(),
-  }
+  const shelves = new Map<string, Map<string, Resource>>(Object.keys(KINDS).map((kind) => [kind, new Map()]))
   const listeners = new Set<(change: Change) => void>()
   const publish = (change: Change): void => {
     for (const listener of listeners) {
@@ -35,7 +25,8 @@ export function createLiveResources(log: Logger): LiveResources {
       }
     }
   }
-  const shelf = <K extends Kind>(kind: K): Shelves[K] => shelves[kind]
+  // A kind's shelf has that kind only: `put` is the one way in, and it says so.
+  const shelf = <K extends Kind>(kind: K) => (shelves.get(kind) ?? new Map()) as Map<string, ResourceOf<K>>
   const remove = (kind: Kind, name: string): void => {
     if (shelf(kind).delete(name)) publish({ type: 'delete', kind, name })
   }

@@ -1,5 +1,4 @@
-import { checkExpression } from '../../access/predicate.ts'
-import { checkTemplates } from '../../access/traits.ts'
+import { findRoleFaults } from '../../access/role-faults.ts'
 import { buildEvent } from '../../audit/build-event.ts'
 import type { AuditEvent } from '../../audit/event.ts'
 import { AppError } from '../../lib/errors.ts'
@@ -7,7 +6,6 @@ import type { Resource } from '../../resources/envelope.ts'
 import type { Identity } from '../../resources/identity.ts'
 import { kindRow } from '../../resources/registry.ts'
 import type { Kind, ResourceOf } from '../../resources/registry.ts'
-import type { Conditions, Role } from '../../resources/role.ts'
 import type { AuthContext, KnownCaller } from './context.ts'
 import { callerFields } from './event-fields.ts'
 import { checkRolesExist, findUsersWithRole } from './user-rules.ts'
@@ -38,7 +36,7 @@ export function prepareResource(
 
 /** What does not stop a save but will not work. */
 export function findWarnings(resource: AnyResource): string[] {
-  return resource.kind === 'role' ? [...checkTemplates(resource), ...checkExpressions(resource)] : []
+  return resource.kind === 'role' ? findRoleFaults(resource) : []
 }
 
 /** Throws `failed_precondition` when something still needs the resource. */
@@ -81,8 +79,8 @@ export function resourceEvent(context: AuthContext, caller: KnownCaller, action:
       )
     case 'cluster_auth_preference':
       return buildEvent('auth_preference.update', named, build)
-    case 'app_server':
-      return undefined
+    default:
+      return kindRow(resource.kind).heartbeat ? undefined : buildEvent(`resource.${action}`, { ...named, kind: resource.kind }, build)
   }
 }
 
@@ -108,20 +106,4 @@ function checkInternalLabels(resource: Resource, existing: Resource | undefined)
 function withOrigin(app: ResourceOf<'app'>): ResourceOf<'app'> {
   if (app.metadata.labels?.[ORIGIN_LABEL] !== undefined) return app
   return { ...app, metadata: { ...app.metadata, labels: { ...app.metadata.labels, [ORIGIN_LABEL]: 'dynamic' } } }
-}
-
-function checkExpressions(role: Role): string[] {
-  return [...conditionFaults('spec.allow', role.spec.allow), ...conditionFaults('spec.deny', role.spec.deny)]
-}
-
-function conditionFaults(place: string, conditions: Conditions | undefined): string[] {
-  const faults: string[] = []
-  const check = (path: string, text: string | undefined, mode: 'labels' | 'where' | 'argument'): void => {
-    const fault = text === undefined ? undefined : checkExpression(text, mode)
-    if (fault !== undefined) faults.push(`${path}: ${fault}`)
-  }
-  check(`${place}.app_labels_expression`, conditions?.app_labels_expression, 'labels')
-  conditions?.rules?.forEach((rule, index) => check(`${place}.rules.${index}.where`, rule.where, 'where'))
-  conditions?.mcp?.rules?.forEach((rule, index) => check(`${place}.mcp.rules.${index}.where`, rule.where, 'argument'))
-  return faults
 }
