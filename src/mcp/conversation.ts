@@ -1,0 +1,201 @@
+import { AppError } from '../lib/errors.ts'
+import type { Identity } from '../resources/identity.ts'
+import type { ClientMessage, Fields } from './message.ts'
+import type { Outlet } from './outlet.ts'
+import type { Recorder } from './recorder.ts'
+import type { UpstreamSession } from './upstream/upstream.ts'
+
+export interface ConversationParts {
+  /** Session id of a legacy client, owner key of a modern one. */
+  id: string
+  era: 'legacy' | 'modern'
+  identity: Identity
+  owner: string
+  upstream: UpstreamSession
+  recorder: Recorder
+  openedAt: number
+}
+
+/** A request on its way, as its conversation knows it. */
+export interface RunningRequest {
+  readonly message: ClientMessage
+  /** Between sending and the end of the stream that answers it. */
+  readonly isUnderWay: boolean
+  /** The response, ready for the client; throws when it cannot be judged. */
+  judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined }
+  /** Records that it failed. */
+  interrupt(error: string): void
+  /** Breaks it off. */
+  abort(): void
+}
+
+/** Requests of one conversation that have no answer yet, and questions of its server. */
+const MAX_OPEN = 1000
+
+/**
+ * What one client and one MCP server have with each other: a session of the legacy revisions, or the running requests
+ * of one caller in the modern one. It ends once, for everybody: streams, requests in flight, the upstream's side, the audit log.
+ */
+export class Conversation {
+  readonly id: string
+  readonly era: 'legacy' | 'modern'
+  /** Whose credential opened it: a lock or revocation of that ends it. */
+  readonly identity: Identity
+  readonly owner: string
+  readonly upstream: UpstreamSession
+  readonly recorder: Recorder
+  /** Fires at the end. Requests listen to signals of their own: thousands of them would pile up on this one. */
+  readonly #ending = new AbortController()
+  readonly #running = new Set<RunningRequest>()
+  /** Legacy requests without an answer, by id: an answer on any stream of the session is judged as theirs. */
+  readonly #waiting = new Map<string, RunningRequest>()
+  /** Requests of the server that the client has not answered. */
+  readonly #asked = new Set<string>()
+  readonly #outlets = new Set<Outlet>()
+  #revision: string | undefined
+  #listening: AbortController | undefined
+  #usedAt: number
+  #why: AppError | undefined
+
+  constructor(parts: ConversationParts) {
+    this.id = parts.id
+    this.era = parts.era
+    this.identity = parts.identity
+    this.owner = parts.owner
+    this.upstream = parts.upstream
+    this.recorder = parts.recorder
+    this.#usedAt = parts.openedAt
+  }
+
+  get signal(): AbortSignal {
+    return this.#ending.signal
+  }
+
+  get revision(): string | undefined {
+    return this.#revision
+  }
+
+  negotiated(revision: string | undefined): void {
+    this.#revision = revision
+  }
+
+  get isBusy(): boolean {
+    return this.#running.size > 0
+  }
+
+  /** @throws AppError resource_exhausted for too many requests at a time, invalid_argument for an id that another request of the session has. */
+  assertRoomFor(id: string | undefined): void {
+    if (this.#running.size >= MAX_OPEN) throw new AppError('resource_exhausted', `${MAX_OPEN} requests of this MCP session have no answer yet: wait, or cancel some`)
+    if (this.era === 'legacy' && this.#waiting.has(keyOfRaw(id))) {
+      throw new AppError('invalid_argument', 'the request id is in use in this MCP session: use another', { details: { rpc: -32600 } })
+    }
+  }
+
+  begin(request: RunningRequest): void {
+    this.#running.add(request)
+    if (this.era === 'legacy') this.#waiting.set(keyOfRaw(request.message.id), request)
+  }
+
+  finish(request: RunningRequest): void {
+    this.#running.delete(request)
+    const key = keyOfRaw(request.message.id)
+    if (this.#waiting.get(key) === request) this.#waiting.delete(key)
+  }
+
+  /** The request that a response on a stream of this conversation answers, by its parsed id. */
+  findWaiting(id: unknown): RunningRequest | undefined {
+    return this.#waiting.get(idKey(id))
+  }
+
+  /** The server asked the client something: the client may answer it once. */
+  asked(id: unknown): void {
+    if (this.#asked.size < MAX_OPEN) this.#asked.add(idKey(id))
+  }
+
+  /** Whether the server waits for a response with this raw id; it does so only once. */
+  takeAsked(id: string | undefined): boolean {
+    return this.#asked.delete(keyOfRaw(id))
+  }
+
+  touch(now: number): void {
+    this.#usedAt = now
+  }
+
+  /** Milliseconds without any use; 0 while a stream is open or a request under way. */
+  idleMs(now: number): number {
+    return this.#outlets.size > 0 ? 0 : now - this.#usedAt
+  }
+
+  attach(outlet: Outlet): void {
+    this.#outlets.add(outlet)
+  }
+
+  detach(outlet: Outlet, now: number): void {
+    this.#outlets.delete(outlet)
+    this.#usedAt = now
+  }
+
+  keepAlive(): void {
+    for (const outlet of this.#outlets) outlet.keepAlive()
+  }
+
+  /** A new listener takes over from the one before; it ends with the conversation. */
+  takeListening(): AbortController {
+    this.#listening?.abort()
+    this.#listening = new AbortController()
+    return this.#listening
+  }
+
+  /** @throws what ended it. */
+  assertOpen(): void {
+    if (this.#ending.signal.aborted) throw this.why
+  }
+
+  /** What a client is told that still has a request here after the end. */
+  get why(): AppError {
+    return this.#why ?? new AppError('not_found', 'the MCP session has ended: initialize again', { details: { rpc: -32001 } })
+  }
+
+  /**
+   * Ends it; with an error when it is not the client that wanted it. Safe to call twice. Resolves when the upstream's side is gone, which
+   * an audit journal that takes nothing must not prevent.
+   */
+  async end(now: number, why?: AppError): Promise<void> {
+    try {
+      if (!this.#ending.signal.aborted) this.#stop(now, why)
+    } finally {
+      await this.upstream.close()
+    }
+  }
+
+  #stop(now: number, why: AppError | undefined): void {
+    this.#why = why
+    this.touch(now)
+    this.#ending.abort()
+    this.#listening?.abort()
+    for (const outlet of this.#outlets) outlet.release()
+    const faults: unknown[] = []
+    const attempt = (step: () => void): void => {
+      try {
+        step()
+      } catch (thrown) {
+        faults.push(thrown)
+      }
+    }
+    for (const request of this.#running) {
+      attempt(() => request.interrupt(why?.message ?? 'the MCP session ended'))
+      request.abort()
+    }
+    attempt(() => this.recorder.sessionEnd(why?.message))
+    if (faults.length > 0) throw faults[0]
+  }
+}
+
+/** Ids of JSON-RPC messages compare as type and value, as the servers compare them: `1` and `"1"` are two, `1` and `1.0` are one. */
+export function idKey(id: unknown): string {
+  return JSON.stringify(id) ?? 'null'
+}
+
+export function keyOfRaw(raw: string | undefined): string {
+  return idKey(raw === undefined ? null : JSON.parse(raw))
+}

@@ -1,0 +1,141 @@
+import { expect, test } from 'vitest'
+import { createFixture, NOW } from '../../test/fakes/mcp-endpoint.ts'
+import { never, result } from '../../test/fakes/memory-upstream.ts'
+
+const call = (id: string, name: string) => `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"${name}"}}`
+const VERSION = '2026-07-28'
+const meta = `"_meta":{"io.modelcontextprotocol/protocolVersion":"${VERSION}","io.modelcontextprotocol/clientCapabilities":{}}`
+
+function modern(id: string, method: string, params = '') {
+  const name = /"(?:name|uri)":"([^"]*)"/.exec(params)?.[1]
+  return {
+    text: `{"jsonrpc":"2.0","id":${id},"method":"${method}","params":{${meta}${params && `,${params}`}}}`,
+    headers: { 'mcp-protocol-version': VERSION, 'mcp-method': method, ...(name !== undefined && { 'mcp-name': name }) },
+  }
+}
+
+test('a full journal does not keep the server of an ended session alive', async () => {
+  const f = createFixture()
+  const session = await f.open()
+  f.upstream.script = (_, signal) => never(signal)
+  const pending = f.send({ text: call('1', 'echo'), headers: { 'mcp-session-id': session } })
+  await Promise.resolve()
+  f.journal.isFull = true
+  f.endpoint.cut(() => 'locked')
+  await pending.ended
+  expect(pending.text).toContain('locked')
+  expect(f.upstream.closed).toBe(1)
+})
+
+test('headers made of traits are not those of yesterday', async () => {
+  const f = createFixture()
+  await f.ask(modern('1', 'tools/list'), f.caller('ana', { traits: { team: ['a'] } }))
+  await f.ask(modern('1', 'tools/list'), f.caller('ana', { traits: { team: ['b'] } }))
+  expect(f.upstream.opened).toHaveLength(2)
+})
+
+test('a session is not opened by who was locked out while the server started', async () => {
+  const f = createFixture()
+  const gate = Promise.withResolvers<void>()
+  f.upstream.gate = gate.promise
+  const opening = f.send({ text: '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}' })
+  f.standing.reason = 'lock targeting user:"ana" is in force'
+  f.endpoint.cut(() => f.standing.reason)
+  gate.resolve()
+  await opening.ended
+  expect(opening).toMatchObject({ status: 403, text: expect.stringContaining('is in force') })
+  expect(f.upstream.sent).toEqual([])
+  expect(f.upstream.closed).toBe(1)
+})
+
+test('nothing is opened on an endpoint that was closed', async () => {
+  const f = createFixture()
+  await f.endpoint.close()
+  expect((await f.ask({ text: '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}' })).status).toBe(503)
+  expect(f.upstream.opened).toEqual([])
+})
+
+test('what ends a session ends its requests and streams with the reason', async () => {
+  const f = createFixture()
+  f.upstream.script = (_, signal) => never(signal)
+  const session = await f.open()
+  const headers = { 'mcp-session-id': session, accept: 'text/event-stream' }
+  const request = f.send({ text: call('1', 'echo'), headers })
+  const stream = f.send({ method: 'GET', headers })
+  await stream.begun
+  f.upstream.exit('the process exited with code 1')
+  await Promise.all([request.ended, stream.ended])
+  expect(request).toMatchObject({ status: 502, text: expect.stringContaining('the process exited with code 1') })
+  expect((await f.call(session, call('2', 'echo'))).status).toBe(404)
+  expect(f.events.filter(({ event }) => event === 'mcp.session.end')).toMatchObject([{ success: false, reason: 'the process exited with code 1' }])
+})
+
+test('a session ends with the credential that opened it, and when nobody used it', async () => {
+  const f = createFixture({}, { idleMs: 60_000 })
+  const short = await f.open(f.caller('ana', { expiresAt: NOW + 30_000 }))
+  const idle = await f.open()
+  f.clock.now = NOW + 30_000
+  f.endpoint.sweep()
+  expect((await f.call(short, call('1', 'echo'))).status).toBe(404)
+  expect((await f.call(idle, '{"jsonrpc":"2.0","id":1,"method":"ping"}')).status).toBe(200)
+  f.clock.now = NOW + 90_001
+  f.endpoint.sweep()
+  expect((await f.call(idle, '{"jsonrpc":"2.0","id":2,"method":"ping"}')).status).toBe(404)
+  const ends = f.events.filter(({ event }) => event === 'mcp.session.end')
+  expect(ends).toMatchObject([{ success: false, reason: expect.stringContaining('has expired') }, { success: true }])
+})
+
+test('streams are kept alive, and keep their session', async () => {
+  const f = createFixture({}, { idleMs: 60_000, keepAliveMs: 15_000 })
+  const session = await f.open()
+  const stream = f.send({ method: 'GET', headers: { 'mcp-session-id': session, accept: 'text/event-stream' } })
+  await stream.begun
+  f.clock.now += 15_000
+  f.endpoint.sweep()
+  f.clock.now += 600_000
+  f.endpoint.sweep()
+  expect(stream.text).toBe(': keep-alive\n\n'.repeat(3))
+  const next = f.send({ method: 'GET', headers: { 'mcp-session-id': session, accept: 'text/event-stream' } })
+  await stream.ended
+  await next.begun
+})
+
+test('a caller has only so many sessions, those being opened included; the idlest makes room', async () => {
+  const f = createFixture({}, { perCaller: 2 })
+  const first = await f.open()
+  f.clock.now += 1
+  const second = await f.open()
+  f.clock.now += 1
+  const third = await f.open()
+  expect((await f.call(first, '{"jsonrpc":"2.0","id":1,"method":"ping"}')).status).toBe(404)
+  expect((await f.call(second, '{"jsonrpc":"2.0","id":1,"method":"ping"}')).status).toBe(200)
+  expect((await f.call(third, '{"jsonrpc":"2.0","id":1,"method":"ping"}')).status).toBe(200)
+  const gate = Promise.withResolvers<void>()
+  f.upstream.gate = gate.promise
+  const text = '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}'
+  const bob = f.caller('bob')
+  const three = [1, 2, 3].map(() => f.send({ text }, bob))
+  await three.at(-1)?.ended
+  expect(three.map(({ status }) => status)).toEqual([0, 0, 429])
+  gate.resolve()
+  await Promise.all(three.map(({ ended }) => ended))
+  expect(three.map(({ status }) => status)).toEqual([200, 200, 429])
+})
+
+test('all callers together have only so many', async () => {
+  const f = createFixture({}, { total: 1 })
+  await f.open()
+  expect(await f.ask({ text: '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}' }, f.caller('bob'))).toMatchObject({ status: 429 })
+})
+
+test('times are those of a clock nobody sets, to the microsecond', async () => {
+  const f = createFixture()
+  const session = await f.open()
+  f.upstream.script = (message) => {
+    f.clock.now -= 5000
+    f.clock.monotonic += 12.34567
+    return result(message, '{}')
+  }
+  await f.call(session, call('1', 'echo'))
+  expect(f.events.at(-1)).toMatchObject({ event: 'mcp.session.request', latency_ms: 12.346 })
+})

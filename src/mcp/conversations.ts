@@ -1,0 +1,203 @@
+import { AppError } from '../lib/errors.ts'
+import type { Logger } from '../lib/log.ts'
+import type { App } from '../resources/app.ts'
+import type { Identity } from '../resources/identity.ts'
+import { type Caller, ownerOf } from './caller.ts'
+import { Conversation } from './conversation.ts'
+import { type AuditOptions, Recorder } from './recorder.ts'
+import type { Upstream } from './upstream/upstream.ts'
+
+export interface ConversationLimits {
+  /** Conversations of one caller with one server; the longest idle makes room for a new one. */
+  perCaller: number
+  /** All conversations with one server. */
+  total: number
+  /** Unused for that long, a conversation ends. */
+  idleMs: number
+  keepAliveMs: number
+}
+
+const DEFAULT_LIMITS: ConversationLimits = { perCaller: 64, total: 2000, idleMs: 5 * 60_000, keepAliveMs: 15_000 }
+const SWEEP_MS = 1000
+
+interface Options {
+  app: App
+  upstream: Upstream
+  audit: AuditOptions
+  upstreamHeaders(identity: Identity): Promise<Readonly<Record<string, string>>>
+  log: Logger
+  limits?: Partial<ConversationLimits>
+}
+
+/** All conversations with one MCP server: who may use which, how many there are, and when they end. */
+export class Conversations {
+  readonly #options: Options
+  readonly #limits: ConversationLimits
+  readonly #open = new Map<string, Conversation>()
+  /** Being opened: several modern requests of one caller that come at once share one. */
+  readonly #opening = new Map<string, Promise<Conversation>>()
+  /** Conversations being opened, by owner: they count as much as open ones. */
+  readonly #reserved = new Map<string, number>()
+  readonly #timer: NodeJS.Timeout
+  #closed: AppError | undefined
+  #keptAliveAt: number
+
+  constructor(options: Options) {
+    this.#options = options
+    this.#limits = { ...DEFAULT_LIMITS, ...options.limits }
+    this.#keptAliveAt = options.audit.now()
+    this.#timer = setInterval(() => this.sweep(), SWEEP_MS).unref()
+  }
+
+  get isBusy(): boolean {
+    return this.#opening.size > 0 || [...this.#open.values()].some((conversation) => conversation.isBusy)
+  }
+
+  /** The session of this id, if it is the caller's: another's is as unknown as one that never was (404, Streamable HTTP). */
+  get(id: string | undefined, caller: Caller): Conversation {
+    if (id === undefined) throw new AppError('invalid_argument', 'Mcp-Session-Id is required: initialize first', { details: { rpc: -32600 } })
+    const conversation = this.#open.get(id)
+    if (!conversation || conversation.owner !== ownerOf(caller.identity) || conversation.era !== 'legacy') {
+      throw new AppError('not_found', 'unknown MCP session: initialize again', { details: { rpc: -32001 } })
+    }
+    conversation.assertOpen()
+    conversation.touch(this.#options.audit.now())
+    return conversation
+  }
+
+  /** A new session for a legacy client. */
+  async open(caller: Caller, remoteAddress: string): Promise<Conversation> {
+    return this.#create(this.#options.audit.ids.token(24), 'legacy', caller, remoteAddress)
+  }
+
+  /** The running conversation of a modern client's credential, made on its first request. */
+  async shared(caller: Caller, remoteAddress: string, facts: { revision: string; clientInfo: string | undefined }): Promise<Conversation> {
+    const { identity } = caller
+    // Roles and traits are part of it: headers made of them go with every request of a conversation.
+    const key = JSON.stringify([ownerOf(identity), identity.credentialId, identity.roles, identity.traits])
+    const existing = this.#open.get(key)
+    if (existing) {
+      existing.touch(this.#options.audit.now())
+      return existing
+    }
+    const opening = this.#opening.get(key) ?? this.#openShared(key, caller, remoteAddress, facts)
+    this.#opening.set(key, opening)
+    try {
+      return await opening
+    } finally {
+      this.#opening.delete(key)
+    }
+  }
+
+  async #openShared(key: string, caller: Caller, remoteAddress: string, facts: { revision: string; clientInfo: string | undefined }): Promise<Conversation> {
+    const conversation = await this.#create(key, 'modern', caller, remoteAddress)
+    conversation.negotiated(facts.revision)
+    conversation.recorder.sessionStart({ protocol_version: facts.revision, ...(facts.clientInfo !== undefined && { client_info: facts.clientInfo }) })
+    return conversation
+  }
+
+  async #create(id: string, era: 'legacy' | 'modern', caller: Caller, remoteAddress: string): Promise<Conversation> {
+    const owner = ownerOf(caller.identity)
+    const release = this.#reserve(owner)
+    try {
+      await this.#makeRoom(owner)
+      return await this.#connect(id, era, caller, remoteAddress)
+    } finally {
+      release()
+    }
+  }
+
+  async #connect(id: string, era: 'legacy' | 'modern', caller: Caller, remoteAddress: string): Promise<Conversation> {
+    const { app, upstream, audit } = this.#options
+    const { identity } = caller
+    const { name, kind, roles } = identity
+    const session = await upstream.open({ era, headers: await this.#options.upstreamHeaders(identity), caller: { name, kind, roles } })
+    // Starting a program takes a while: whoever was locked out meanwhile was not there yet to be cut off.
+    const refusal = this.#closed ?? leaving(caller)
+    if (refusal) {
+      await session.close()
+      throw refusal
+    }
+    const recorder = new Recorder(audit, audit.ids.uuidv7(), app, identity, remoteAddress)
+    const conversation = new Conversation({ id, era, identity, owner: ownerOf(identity), upstream: session, recorder, openedAt: audit.now() })
+    this.#open.set(id, conversation)
+    void session.ended.then((reason) => this.#endLogged(conversation, new AppError('unavailable', reason, { origin: 'upstream' })))
+    return conversation
+  }
+
+  #reserve(owner: string): () => void {
+    if (this.#closed) throw this.#closed
+    const count = (step: number): void => {
+      const left = (this.#reserved.get(owner) ?? 0) + step
+      if (left > 0) this.#reserved.set(owner, left)
+      else this.#reserved.delete(owner)
+    }
+    count(1)
+    return () => count(-1)
+  }
+
+  /** The reservation of the one who asks is counted already. */
+  async #makeRoom(owner: string): Promise<void> {
+    const mine = [...this.#open.values()].filter((conversation) => conversation.owner === owner)
+    const reserved = this.#reserved.values().reduce((sum, count) => sum + count, 0)
+    const isFull = this.#open.size + reserved > this.#limits.total
+    if (mine.length + (this.#reserved.get(owner) ?? 0) <= this.#limits.perCaller && !isFull) return
+    const now = this.#options.audit.now()
+    const [idlest] = mine.filter((one) => one.idleMs(now) > 0).toSorted((a, b) => b.idleMs(now) - a.idleMs(now))
+    if (!idlest) throw new AppError('resource_exhausted', `too many MCP sessions with "${this.#options.app.metadata.name}": end one first`)
+    await this.end(idlest, new AppError('resource_exhausted', 'the MCP session ended to make room for a newer one'))
+  }
+
+  async end(conversation: Conversation, why?: AppError): Promise<void> {
+    this.#open.delete(conversation.id)
+    await conversation.end(this.#options.audit.now(), why)
+  }
+
+  cut(reasonFor: (identity: Identity) => string | undefined): void {
+    for (const conversation of this.#open.values()) {
+      const reason = reasonFor(conversation.identity)
+      if (reason !== undefined) this.#endLogged(conversation, cutOff(reason))
+    }
+  }
+
+  /** Ends what has been idle too long or whose credential has expired, and keeps streams alive; runs every second. */
+  sweep(): void {
+    const now = this.#options.audit.now()
+    const isDue = now - this.#keptAliveAt >= this.#limits.keepAliveMs
+    if (isDue) this.#keptAliveAt = now
+    for (const conversation of this.#open.values()) {
+      if (conversation.identity.expiresAt <= now) this.#endLogged(conversation, expired())
+      else if (conversation.idleMs(now) > this.#limits.idleMs) this.#endLogged(conversation, undefined)
+      else if (isDue) conversation.keepAlive()
+    }
+  }
+
+  /** Ends one whose opening failed. */
+  discard(conversation: Conversation): void {
+    this.#endLogged(conversation, undefined)
+  }
+
+  #endLogged(conversation: Conversation, why: AppError | undefined): void {
+    this.end(conversation, why).catch((error: unknown) => this.#options.log.warn('an MCP session did not end cleanly', { error: String(error) }))
+  }
+
+  async close(why?: AppError): Promise<void> {
+    clearInterval(this.#timer)
+    this.#closed = why ?? new AppError('unavailable', `MCP server "${this.#options.app.metadata.name}" is no longer served here`)
+    await Promise.allSettled(this.#opening.values())
+    await Promise.all([...this.#open.values()].map((conversation) => this.end(conversation, why)))
+  }
+}
+
+function leaving(caller: Caller): AppError | undefined {
+  const reason = caller.reasonToLeave()
+  return reason === undefined ? undefined : cutOff(reason)
+}
+
+function cutOff(reason: string): AppError {
+  return new AppError('permission_denied', reason, { details: { rpc: -32603 } })
+}
+
+function expired(): AppError {
+  return new AppError('unauthenticated', 'the credential that opened this MCP session has expired: sign in again')
+}

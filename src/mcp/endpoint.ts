@@ -1,0 +1,143 @@
+import type { Denied } from '../access/decision.ts'
+import { AppError, toAppError } from '../lib/errors.ts'
+import type { HttpExchange } from '../lib/http-exchange.ts'
+import type { Logger } from '../lib/log.ts'
+import type { App } from '../resources/app.ts'
+import type { Identity } from '../resources/identity.ts'
+import type { Caller } from './caller.ts'
+import type { Conversation } from './conversation.ts'
+import { type ConversationLimits, Conversations } from './conversations.ts'
+import { isModern } from './eras/revisions.ts'
+import { findRequestId } from './message.ts'
+import { Outlet } from './outlet.ts'
+import { protocolHeaders, servePost, SESSION_HEADER } from './posting.ts'
+import type { AuditOptions } from './recorder.ts'
+import { recordRefusal } from './refusal.ts'
+import { judgeEvent } from './relay.ts'
+import type { Upstream } from './upstream/upstream.ts'
+
+export interface EndpointOptions {
+  app: App
+  upstream: Upstream
+  audit: AuditOptions
+  /** Headers for an HTTP server that forward who calls; asked once per conversation. */
+  upstreamHeaders(identity: Identity): Promise<Readonly<Record<string, string>>>
+  log: Logger
+  limits?: Partial<ConversationLimits>
+}
+
+/** Streamable HTTP for the clients of one MCP server: POST, GET and DELETE of every revision, each message judged on its own. */
+export class McpEndpoint {
+  readonly #options: EndpointOptions
+  readonly #conversations: Conversations
+
+  constructor(options: EndpointOptions) {
+    this.#options = options
+    this.#conversations = new Conversations(options)
+  }
+
+  /** Answers an exchange; never throws: what goes wrong becomes the answer, and what is refused an event. */
+  async serve(exchange: HttpExchange, caller: Caller): Promise<void> {
+    const { decision } = caller.access()
+    try {
+      if (!decision.allow) throw new AppError('permission_denied', decision.reason)
+      if (exchange.method === 'POST') await servePost({ exchange, caller, conversations: this.#conversations, now: this.#options.audit.now })
+      else if (exchange.method === 'GET') await this.#listen(exchange, caller)
+      else if (exchange.method === 'DELETE') await this.#delete(exchange, caller)
+      else throw new AppError('invalid_argument', `method ${exchange.method} is not allowed`, { details: { http: 405, rpc: -32600 } })
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      this.#record(exchange, caller, error, decision.allow ? undefined : decision)
+      await new Outlet(exchange, {}).fail(error, findRequestId(exchange.body))
+    }
+  }
+
+  #record(exchange: HttpExchange, { identity }: Caller, error: AppError, decision: Denied | undefined): void {
+    const { app, audit, log } = this.#options
+    const server = app.metadata.name
+    if (error.code === 'internal') log.error('request failed', { server, error })
+    try {
+      recordRefusal(audit, { exchange, server, app, identity, error, decision })
+    } catch (thrown) {
+      // The refusal stands, and its event waits in memory for the journal.
+      log.warn('a refusal could not be written to the audit journal', { server, error: String(thrown) })
+    }
+  }
+
+  /** Ends every conversation for which `reasonFor` gives a reason; the client is told it. */
+  cut(reasonFor: (identity: Identity) => string | undefined): void {
+    this.#conversations.cut(reasonFor)
+  }
+
+  /** Whether a request is under way. */
+  get isBusy(): boolean {
+    return this.#conversations.isBusy
+  }
+
+  /** What has to be done from time to time; done every second. */
+  sweep(): void {
+    this.#conversations.sweep()
+  }
+
+  async close(why?: AppError): Promise<void> {
+    try {
+      await this.#conversations.close(why)
+    } finally {
+      await this.#options.upstream.close()
+    }
+  }
+
+  async #listen(exchange: HttpExchange, caller: Caller): Promise<void> {
+    if (isModern(exchange.headers['mcp-protocol-version'])) throw methodNotAllowed()
+    const conversation = this.#conversations.get(exchange.headers[SESSION_HEADER], caller)
+    if (!/\btext\/event-stream\b|\*\/\*/.test(exchange.headers['accept'] ?? '')) {
+      throw new AppError('invalid_argument', 'a GET must accept text/event-stream', { details: { http: 406, rpc: -32600 } })
+    }
+    const listening = conversation.takeListening()
+    const onGone = (): void => listening.abort()
+    if (exchange.signal.aborted) onGone()
+    else exchange.signal.addEventListener('abort', onGone, { once: true })
+    const outlet = new Outlet(exchange, {})
+    conversation.attach(outlet)
+    try {
+      await this.#pump(exchange, conversation, outlet, listening.signal)
+    } catch (thrown) {
+      if (outlet.state === 'empty') return await outlet.fail(conversation.signal.aborted ? conversation.why : toAppError(thrown), undefined)
+      if (!listening.signal.aborted) this.#options.log.debug('event stream ended', { error: String(thrown) })
+    } finally {
+      if (conversation.signal.aborted) outlet.explain(conversation.why.message)
+      conversation.detach(outlet, this.#options.audit.now())
+      outlet.end()
+    }
+  }
+
+  async #pump(exchange: HttpExchange, conversation: Conversation, outlet: Outlet, signal: AbortSignal): Promise<void> {
+    const reply = await conversation.upstream.listen(protocolHeaders(exchange, undefined), signal).catch((thrown: unknown) => {
+      conversation.recorder.listen(toAppError(thrown).message)
+      throw thrown
+    })
+    if (reply.kind === 'refused') {
+      conversation.recorder.listen(`HTTP ${reply.status}`)
+      if (reply.status === 405) throw methodNotAllowed()
+      throw new AppError('unavailable', `the MCP server answered with HTTP ${reply.status}`, { origin: 'upstream' })
+    }
+    conversation.recorder.listen()
+    outlet.open('events')
+    outlet.keepAlive() // sends the head at once: clients wait for it
+    for await (const event of reply.events) {
+      const { bytes } = judgeEvent(event, undefined, conversation)
+      if (bytes) await outlet.write(bytes)
+    }
+  }
+
+  async #delete(exchange: HttpExchange, caller: Caller): Promise<void> {
+    if (isModern(exchange.headers['mcp-protocol-version'])) throw methodNotAllowed()
+    const conversation = this.#conversations.get(exchange.headers[SESSION_HEADER], caller)
+    await this.#conversations.end(conversation)
+    new Outlet(exchange, {}).empty(200)
+  }
+}
+
+function methodNotAllowed(): AppError {
+  return new AppError('invalid_argument', 'this endpoint offers no such stream', { details: { http: 405, rpc: -32600 } })
+}

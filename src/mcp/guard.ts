@@ -1,0 +1,59 @@
+import type { ServerAccess } from '../access/check.ts'
+import type { Decision } from '../access/decision.ts'
+import { AppError } from '../lib/errors.ts'
+import { parseExact, renderExact } from '../lib/json-scan.ts'
+import { type ClientMessage, type Fields, fieldsOf } from './message.ts'
+import { findMethod, type MethodRow, NOTIFICATIONS } from './methods.ts'
+
+/** May the caller send this message? Responses may: they answer what the server asked on the same session. */
+export function checkMessage(message: ClientMessage, access: ServerAccess): Decision {
+  if (!access.decision.allow) return access.decision
+  if (message.kind === 'response') return access.decision
+  if (message.kind === 'notification') return NOTIFICATIONS.has(message.method) ? access.decision : unknownMethod(message.method)
+  const row = findMethod(message.method)
+  if (!row) return unknownMethod(message.method)
+  let decision: Decision = access.decision
+  for (const { what, name, args } of row.names?.(message.params) ?? []) {
+    decision = access.check(what, name, args)
+    if (!decision.allow) return decision
+  }
+  return decision
+}
+
+function unknownMethod(method: string): Decision {
+  return { allow: false, kind: 'unknown_method', by: null, reason: `method "${method.slice(0, 100)}" is not known to this gateway` }
+}
+
+/**
+ * The response without the list entries the caller may not use; what is kept is kept to the letter, numbers included. An entry without
+ * a name is taken out: nothing could allow it. Always rendered anew, for a duplicate key in the original could show a client another list.
+ * A filtered list is one caller's: a cache that may serve it to everyone (2026-07-28, `cacheScope`) must not have it.
+ * @throws AppError unavailable (origin upstream) when the list cannot be read, for then it cannot be judged either.
+ */
+export function filterList(bytes: Buffer, lists: NonNullable<MethodRow['lists']>, access: ServerAccess): { bytes: Buffer; response: Fields } {
+  const response = fieldsOf(parseResponse(bytes))
+  const result = fieldsOf(response?.['result'])
+  if (response && response['error'] !== undefined && !('result' in response)) return { bytes: Buffer.from(renderExact(response)), response }
+  if (!response || !result || response['error'] !== undefined) throw unreadable(lists.in)
+  const items: unknown = result[lists.in]
+  if (!Array.isArray(items)) throw unreadable(lists.in)
+  const allowed = items.filter((item) => {
+    const name = fieldsOf(item)?.[lists.by]
+    return typeof name === 'string' && access.check(lists.what, name).allow
+  })
+  const scope = result['cacheScope'] === 'public' ? { cacheScope: 'private' } : {}
+  const filtered = { ...response, result: { ...result, [lists.in]: allowed, ...scope } }
+  return { bytes: Buffer.from(renderExact(filtered)), response: filtered }
+}
+
+function parseResponse(bytes: Buffer): unknown {
+  try {
+    return parseExact(bytes.toString('utf8'))
+  } catch (cause) {
+    throw new AppError('unavailable', 'the MCP server sent a response that is not JSON', { origin: 'upstream', cause })
+  }
+}
+
+function unreadable(list: string): AppError {
+  return new AppError('unavailable', `the MCP server sent a response without a readable list "${list}"`, { origin: 'upstream' })
+}

@@ -1,0 +1,155 @@
+import type { Allowed, Denied } from '../access/decision.ts'
+import { type BuildOptions, buildEvent, buildFields } from '../audit/build-event.ts'
+import { type EventFields, renderRequestId } from '../audit/event.ts'
+import type { Spool } from '../audit/spool.ts'
+import type { App } from '../resources/app.ts'
+import type { Identity } from '../resources/identity.ts'
+import { type ClientMessage, type Fields, fieldsOf, parseId } from './message.ts'
+import { findMethod } from './methods.ts'
+
+export interface AuditOptions extends BuildOptions {
+  spool: Spool
+  /** Milliseconds of a clock that nobody sets; measures how long things take. */
+  monotonic: () => number
+  ids: { uuidv7(): string; token(bytes?: number): string }
+}
+
+/** A request on its way: recorded as begun, to be ended once. */
+export interface Begun {
+  uid: string
+  startedAt: number
+}
+
+/** How a request ended, as far as the gateway read the answer. */
+export interface Ending {
+  error?: string | undefined
+  /** Size of the answer in bytes. */
+  bytes: number
+  /** The `result` of the answer, where it was small enough to be read. */
+  result?: unknown
+}
+
+const MAX_ERROR = 500
+
+/** Writes the audit events of one MCP session. Nothing leaves the gateway before its record is in the journal. */
+export class Recorder {
+  readonly #audit: AuditOptions
+  readonly #session: EventFields
+  /** Index 0 is kept for the start of the session, which is written once the server has said who it is. */
+  #next = 1
+  #isStarted = false
+  readonly #openedAt: number
+
+  constructor(audit: AuditOptions, sid: string, app: App, identity: Identity, remoteAddress: string) {
+    this.#audit = audit
+    this.#openedAt = audit.monotonic()
+    this.#session = { sid, server: app.metadata.name, app_uri: app.spec.uri, remote_addr: remoteAddress, ...identityFields(identity) }
+  }
+
+  sessionStart(facts: Pick<EventFields, 'client_info' | 'server_info' | 'protocol_version' | 'mcp_session_id'>): void {
+    this.#isStarted = true
+    this.#point(buildEvent('mcp.session.start', { ...this.#session, ...facts, success: true, ei: 0 }, this.#audit))
+  }
+
+  /** Nothing when the session never began: its failed `initialize` tells that already. */
+  sessionEnd(reason: string | undefined): void {
+    if (!this.#isStarted) return
+    const fields = { ...this.#session, success: reason === undefined, latency_ms: this.#since(this.#openedAt), ei: this.#next++ }
+    this.#point(buildEvent('mcp.session.end', reason === undefined ? fields : { ...fields, reason }, this.#audit))
+  }
+
+  /**
+   * Before the request leaves. Undefined when its kind is only recorded on failure.
+   * @throws AppError when the journal cannot be written; the request must not be sent then.
+   */
+  begin(message: ClientMessage, decision: Allowed): Begun | undefined {
+    if (findMethod(message.method)?.audit !== 'always') return undefined
+    const event = buildEvent('mcp.session.request', { ...this.#request(message), decision: { allow: true, by: decision.by } }, this.#audit)
+    const { spool, monotonic } = this.#audit
+    spool.start(event)
+    try {
+      spool.flush()
+    } catch (thrown) {
+      spool.end(event.uid, buildFields('mcp.session.request', { success: false, error: 'not sent: the audit journal could not be written' }, this.#audit))
+      throw thrown
+    }
+    return { uid: event.uid, startedAt: monotonic() }
+  }
+
+  /** Before the answer leaves. */
+  finish(message: ClientMessage, begun: Begun | undefined, ending: Ending): void {
+    const failure = ending.error === undefined ? {} : { error: ending.error.slice(0, MAX_ERROR) }
+    const fields = { success: ending.error === undefined, result_bytes: ending.bytes, ...failure }
+    if (begun) {
+      const answer = ending.result === undefined ? {} : { answer: ending.result }
+      const latency = { latency_ms: this.#since(begun.startedAt) }
+      this.#audit.spool.end(begun.uid, buildFields('mcp.session.request', { ...fields, ...latency, ...answer }, this.#audit))
+      this.#audit.spool.flush()
+    } else if (ending.error !== undefined) {
+      this.#point(buildEvent('mcp.session.request', { ...this.#request(message), ...fields }, this.#audit))
+    }
+  }
+
+  denied(message: ClientMessage, decision: Denied): void {
+    const { by, kind, reason } = decision
+    const type = message.kind === 'notification' ? 'mcp.session.notification' : 'mcp.session.request'
+    const facts = { success: false, error: reason, decision: { allow: false, by, kind, reason } }
+    this.#point(buildEvent(type, { ...this.#request(message), ...facts }, this.#audit))
+  }
+
+  notification(message: ClientMessage): void {
+    this.#point(buildEvent('mcp.session.notification', { ...this.#request(message), success: true }, this.#audit))
+  }
+
+  listen(error?: string): void {
+    const failure = error === undefined ? {} : { error: error.slice(0, MAX_ERROR) }
+    this.#point(buildEvent('mcp.session.listen_sse_stream', { ...this.#session, success: error === undefined, ...failure, ei: this.#next++ }, this.#audit))
+  }
+
+  /** A request of a batch that was not sent because of another one. */
+  notSent(message: ClientMessage, error: string): void {
+    this.#point(buildEvent('mcp.session.request', { ...this.#request(message), success: false, error }, this.#audit))
+  }
+
+  #request(message: ClientMessage) {
+    return { ...this.#session, ...messageFields(message), ei: this.#next++ }
+  }
+
+  /** Milliseconds, to the microsecond. */
+  #since(start: number): number {
+    return Math.round((this.#audit.monotonic() - start) * 1000) / 1000
+  }
+
+  #point(event: ReturnType<typeof buildEvent>): void {
+    this.#audit.spool.point(event)
+    this.#audit.spool.flush()
+  }
+}
+
+/** The message as events show it. */
+export function messageFields(message: ClientMessage): Pick<EventFields, 'message'> {
+  const id = message.id === undefined ? {} : { id: renderRequestId(parseId(message.id)) }
+  return { message: { jsonrpc: '2.0', method: message.method, ...id, params: message.params } }
+}
+
+/** The caller as every event names it. */
+export function identityFields(identity: Identity): EventFields {
+  return {
+    user: identity.name,
+    user_kind: identity.kind === 'bot' ? 2 : 1,
+    user_roles: identity.roles,
+    credential: { kind: identity.credential, id: identity.credentialId },
+    ...(identity.mfaVerified && { with_mfa: 'yes' }),
+    ...(identity.botInstanceId !== undefined && { bot_instance_id: identity.botInstanceId }),
+    ...(identity.kind === 'bot' && { bot_name: identity.name.replace(/^bot-/, '') }),
+    ...(identity.accessRequests !== undefined && { access_requests: identity.accessRequests }),
+  }
+}
+
+/** What an answer says about itself: its error, or the error that a tool reported in its result. */
+export function readEnding(response: Fields | undefined, bytes: number): Ending {
+  const error = fieldsOf(response?.['error'])
+  if (error) return { bytes, error: `${String(error['code'])}: ${String(error['message'])}` }
+  const result = response?.['result']
+  return { bytes, result, error: fieldsOf(result)?.['isError'] === true ? 'the tool reported an error' : undefined }
+}

@@ -1,0 +1,274 @@
+import type { Allowed } from '../access/decision.ts'
+import { AppError, toAppError } from '../lib/errors.ts'
+import type { HttpExchange } from '../lib/http-exchange.ts'
+import { frameSse, type SseEvent } from '../lib/sse.ts'
+import type { Caller } from './caller.ts'
+import { type Conversation, idKey, keyOfRaw, type RunningRequest } from './conversation.ts'
+import { modernStatus, rpcOf } from './failure.ts'
+import { filterList } from './guard.ts'
+import { type ClientMessage, type Fields, fieldsOf, renderRpcError } from './message.ts'
+import { findMethod } from './methods.ts'
+import type { Outlet } from './outlet.ts'
+import { type Begun, readEnding } from './recorder.ts'
+import type { Reply } from './upstream/upstream.ts'
+
+/** Answers above this size are passed on unread: their content is not summarised in the audit log. */
+const READ_LIMIT = 64 * 1024
+
+/** One request from its record to its answer. */
+export class Relayed implements RunningRequest {
+  readonly message: ClientMessage
+  readonly #conversation: Conversation
+  readonly #caller: Caller
+  readonly #begun: Begun | undefined
+  readonly #onAnswer: ((response: Fields) => void) | undefined
+  readonly #stopping = new AbortController()
+  #bytes = 0
+  #isFinished = false
+  /** Between sending and the end of the stream that answers it. */
+  isUnderWay = false
+
+  /** Writes the start record: throws when the journal cannot take it, or the session has no room, and then nothing may be sent. */
+  constructor(conversation: Conversation, caller: Caller, message: ClientMessage, decision: Allowed, onAnswer?: (response: Fields) => void) {
+    this.message = message
+    this.#conversation = conversation
+    this.#caller = caller
+    this.#onAnswer = onAnswer
+    this.#begun = conversation.recorder.begin(message, decision)
+    conversation.begin(this)
+  }
+
+  /** Fires when nobody wants the answer any more. */
+  get signal(): AbortSignal {
+    return this.#stopping.signal
+  }
+
+  abort(): void {
+    this.#stopping.abort()
+  }
+
+  /**
+   * The response, ready for the client: lists filtered, the end recorded.
+   * @throws AppError unavailable (origin upstream) when it cannot be judged or answers something else.
+   */
+  judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined } {
+    const lists = findMethod(this.message.method)?.lists
+    const judged = lists ? filterList(bytes, lists, this.#caller.access()) : { bytes, response: bytes.byteLength <= READ_LIMIT ? readResponse(bytes) : undefined }
+    const { response } = judged
+    if (response && !this.#isAnsweredBy(response)) throw new AppError('unavailable', 'the MCP server answered another request', { origin: 'upstream' })
+    this.#bytes += judged.bytes.byteLength
+    if (response) this.#onAnswer?.(response)
+    this.#finish(readEnding(response, this.#bytes))
+    return judged
+  }
+
+  /** A server that could not read a request answers it without an id (JSON-RPC 2.0, section 5). */
+  #isAnsweredBy(response: Fields): boolean {
+    const { id } = response
+    return idKey(id) === keyOfRaw(this.message.id) || (response['error'] !== undefined && (id === undefined || id === null))
+  }
+
+  count(bytes: number): void {
+    this.#bytes += bytes
+  }
+
+  /** The end of an answer that was passed on unread. */
+  passed(): void {
+    this.#finish({ bytes: this.#bytes })
+  }
+
+  interrupt(error: string): void {
+    this.#finish({ bytes: this.#bytes, error })
+  }
+
+  #finish(ending: Parameters<Conversation['recorder']['finish']>[2]): void {
+    if (this.#isFinished) return
+    this.#isFinished = true
+    this.#conversation.finish(this)
+    this.#conversation.recorder.finish(this.message, this.#begun, ending)
+  }
+}
+
+/** Sends a judged request and brings everything that belongs to it to the outlet. A failure becomes the answer. */
+export async function relayRequest(
+  relayed: Relayed,
+  conversation: Conversation,
+  exchange: HttpExchange,
+  outlet: Outlet,
+  headers: Readonly<Record<string, string>>,
+): Promise<void> {
+  const { message } = relayed
+  // A client of the legacy revisions that goes away cancels nothing; one of the modern revision cancels by going away.
+  if (conversation.era === 'modern') abortWith(relayed, exchange.signal)
+  relayed.isUnderWay = true
+  try {
+    const row = findMethod(message.method)
+    const reply = await conversation.upstream.send({ ...message, headers, whole: row?.lists !== undefined || message.method === 'initialize' }, relayed.signal)
+    await deliver(reply, relayed, conversation, outlet)
+  } catch (thrown) {
+    const error = conversation.signal.aborted ? conversation.why : asAnswer(thrown)
+    await outlet.fail(interrupted(relayed, error), message.id)
+  } finally {
+    relayed.isUnderWay = false
+  }
+}
+
+function abortWith(relayed: Relayed, signal: AbortSignal): void {
+  if (signal.aborted) relayed.abort()
+  else signal.addEventListener('abort', () => relayed.abort(), { once: true })
+}
+
+/** Its own cancellation is no failure to a client. */
+function asAnswer(thrown: unknown): AppError {
+  const error = toAppError(thrown)
+  return error.code === 'cancelled' ? new AppError('cancelled', 'the request was cancelled', { details: { http: 200 } }) : error
+}
+
+/** Records the failure; when even that fails, the client is told of that instead. */
+function interrupted(relayed: RunningRequest, error: AppError): AppError {
+  try {
+    relayed.interrupt(error.message)
+    return error
+  } catch (thrown) {
+    return toAppError(thrown)
+  }
+}
+
+async function deliver(reply: Reply, relayed: Relayed, conversation: Conversation, outlet: Outlet): Promise<void> {
+  switch (reply.kind) {
+    case 'message': {
+      const { bytes, response } = relayed.judge(reply.bytes)
+      const code = conversation.era === 'modern' ? fieldsOf(response?.['error'])?.['code'] : undefined
+      return outlet.json(modernStatus(code), bytes)
+    }
+    case 'stream':
+      return deliverStream(reply.chunks, relayed, outlet)
+    case 'events':
+      return deliverEvents(reply.events, relayed, conversation, outlet)
+    case 'refused':
+      return deliverRefusal(reply, relayed, conversation, outlet)
+    case 'accepted':
+      throw new AppError('unavailable', 'the MCP server took the request without an answer', { origin: 'upstream' })
+  }
+}
+
+/** One chunk is held back, so that the end is recorded before the answer is whole. */
+async function deliverStream(chunks: AsyncIterable<Uint8Array>, relayed: Relayed, outlet: Outlet): Promise<void> {
+  let held: Uint8Array | undefined
+  try {
+    for await (const chunk of chunks) {
+      outlet.open('json')
+      if (held) await outlet.write(held)
+      relayed.count(chunk.byteLength)
+      held = chunk
+    }
+    relayed.passed()
+    if (held) await outlet.write(held)
+    outlet.end()
+  } catch (thrown) {
+    if (outlet.state === 'empty') throw thrown
+    const { message } = interrupted(relayed, toAppError(thrown))
+    outlet.abort(message)
+  }
+}
+
+async function deliverEvents(events: AsyncIterable<SseEvent>, relayed: Relayed, conversation: Conversation, outlet: Outlet): Promise<void> {
+  let canResume = false
+  let isAnswered = false
+  outlet.open('events')
+  for await (const event of events) {
+    canResume ||= event.id !== undefined
+    const { bytes, answered } = judgeEvent(event, relayed, conversation)
+    if (bytes) await outlet.write(bytes)
+    isAnswered ||= answered === relayed
+  }
+  // Early end of a stream with event ids: the client comes back by GET, where the answer is still judged as this request's.
+  if (!isAnswered && !(canResume && conversation.era === 'legacy')) {
+    throw new AppError('unavailable', 'the MCP server ended its stream without an answer', { origin: 'upstream' })
+  }
+  outlet.end()
+}
+
+/**
+ * An event on its way to the client. A response is taken for the answer of the request that waits for it, whatever stream it
+ * comes on; a response nobody waits for is dropped, for nobody could say what may be in it.
+ */
+export function judgeEvent(
+  event: SseEvent,
+  relayed: Relayed | undefined,
+  conversation: Conversation,
+): { bytes: Buffer | undefined; answered?: RunningRequest } {
+  if (!event.hasData || event.data === '') return { bytes: event.raw }
+  const parsed = fieldsOf(parseJson(event.data))
+  if (!parsed) return { bytes: undefined }
+  if (parsed['method'] !== undefined) {
+    relayed?.count(event.raw.byteLength)
+    if (parsed['result'] !== undefined || parsed['error'] !== undefined) return { bytes: undefined }
+    if (parsed['id'] !== undefined) conversation.asked(parsed['id'])
+    return { bytes: event.raw }
+  }
+  const waiting = findAnswered(parsed['id'], relayed, conversation)
+  if (!waiting) return { bytes: undefined }
+  const original = Buffer.from(event.data)
+  const bytes = judgeOrExplain(original, waiting)
+  if (bytes === original) return { bytes: event.raw, answered: waiting }
+  const framed = frameSse({
+    data: bytes.toString('utf8'),
+    ...(event.event !== 'message' && { event: event.event }),
+    ...(event.id !== undefined && { id: event.id }),
+    ...(event.retry !== undefined && { retry: event.retry }),
+  })
+  return { bytes: framed, answered: waiting }
+}
+
+/** Modern requests of one credential share a conversation and may share ids: a stream answers its own request only. */
+function findAnswered(id: unknown, relayed: Relayed | undefined, conversation: Conversation): RunningRequest | undefined {
+  if (conversation.era === 'legacy') return conversation.findWaiting(id)
+  return relayed && idKey(id) === keyOfRaw(relayed.message.id) ? relayed : undefined
+}
+
+/** A response that cannot be judged is an error for its request alone: the stream may carry more. */
+function judgeOrExplain(original: Buffer, waiting: RunningRequest): Buffer {
+  try {
+    return waiting.judge(original).bytes
+  } catch (thrown) {
+    const error = interrupted(waiting, toAppError(thrown))
+    return renderRpcError(waiting.message.id, rpcOf(error), error.message)
+  }
+}
+
+/** An HTTP error of the MCP server itself. Its JSON-RPC body is passed on; a challenge meant for us is not the client's to answer. */
+async function deliverRefusal(
+  reply: Extract<Reply, { kind: 'refused' }>,
+  relayed: Relayed,
+  conversation: Conversation,
+  outlet: Outlet,
+): Promise<void> {
+  const { status } = reply
+  if (status === 404 && conversation.era === 'legacy') {
+    throw new AppError('not_found', 'the MCP server no longer knows this session: initialize again', { origin: 'upstream', details: { rpc: -32001 } })
+  }
+  const response = fieldsOf(parseJson(reply.bytes))
+  const isOurs = status === 401 || status === 403 || status === 407
+  if (isOurs || status >= 500 || fieldsOf(response?.['error']) === undefined) {
+    const meaning = isOurs ? `refused the gateway's credentials (HTTP ${status})` : `answered with HTTP ${status}`
+    throw new AppError('unavailable', `the MCP server ${meaning}`, { origin: 'upstream' })
+  }
+  const { bytes } = relayed.judge(reply.bytes)
+  outlet.json(status, bytes, { 'sallyport-error-origin': 'upstream' })
+}
+
+function readResponse(bytes: Buffer): Fields {
+  const response = fieldsOf(parseJson(bytes))
+  const isResponse = response !== undefined && response['method'] === undefined && 'result' in response !== 'error' in response
+  if (!isResponse) throw new AppError('unavailable', 'the MCP server answered with something that is no JSON-RPC response', { origin: 'upstream' })
+  return response
+}
+
+function parseJson(text: Buffer | string): unknown {
+  try {
+    return JSON.parse(text.toString())
+  } catch {
+    return undefined // not JSON: the callers treat it as nothing that could be judged
+  }
+}

@@ -1,0 +1,282 @@
+import { spawn } from 'node:child_process'
+import type { ChildProcessWithoutNullStreams } from 'node:child_process'
+import { constants } from 'node:fs'
+import { access, stat } from 'node:fs/promises'
+import { delimiter, join, resolve } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { AppError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import type { HostUser, Launch } from './host-user.ts'
+import { createStderrLines } from './stderr-tail.ts'
+
+/** A running program with everything it started in its process group. */
+export interface Child {
+  readonly pid: number
+  /**
+   * Queues bytes for its stdin.
+   * @throws AppError resource_exhausted when 16 MiB wait already, unavailable when its stdin is closed.
+   */
+  write(bytes: Uint8Array): void
+  /** Where its stdout goes; set it in the turn that started the child. */
+  onOutput(listener: (chunk: Buffer) => void): void
+  /** Settles when the process is reaped and what it wrote was read. Never rejects. */
+  readonly exited: Promise<Exit>
+  /** Ends it: stdin closed, SIGINT to the group, SIGKILL after `graceMs`. Resolves when the whole group is gone. Safe to call again. */
+  stop(graceMs?: number): Promise<void>
+  /** SIGKILL to the group, without waiting: for the end of our own process. */
+  killNow(): void
+}
+
+export interface Exit {
+  /** `code 1` or `signal SIGKILL`. */
+  reason: string
+  /** It ended with code 0, or by the SIGINT we send. */
+  clean: boolean
+  /** The last line it wrote to stderr, if any. */
+  lastStderr: string | undefined
+}
+
+/** The children alive; the composition root calls `killAllNow` when its process ends. */
+export interface ChildRegistry {
+  add(child: Child): void
+  remove(child: Child): void
+  readonly count: number
+  killAllNow(): void
+}
+
+export interface ChildOptions {
+  command: string
+  args: readonly string[]
+  launch: Launch
+  /** The agent's environment; an allow list of it is handed on. */
+  env: Readonly<Record<string, string | undefined>>
+  /** Default: the agent's own directory, or the home of the other user it runs as. */
+  cwd?: string | undefined
+  registry: ChildRegistry
+  onStderr: (line: string) => void
+  log: Logger
+}
+
+export function createChildRegistry(): ChildRegistry {
+  const children = new Set<Child>()
+  return {
+    add: (child) => children.add(child),
+    remove: (child) => children.delete(child),
+    get count() {
+      return children.size
+    },
+    killAllNow() {
+      for (const child of children) child.killNow()
+    },
+  }
+}
+
+/**
+ * Starts a program without a shell, in a process group of its own, with an environment that holds none of our secrets.
+ *
+ * @throws AppError failed_precondition when the command cannot be found or started.
+ */
+export async function startChild(options: ChildOptions): Promise<Child> {
+  const { command, args, launch } = options
+  const env = childEnvironment(options.env, launch)
+  const cwd = options.cwd ?? (launch.changesUser ? await homeOf(launch.user) : process.cwd())
+  if (!(await isExecutable(command, env['PATH'] ?? '', cwd)))
+    throw new AppError(
+      'failed_precondition',
+      `command ${JSON.stringify(command)} was not found, or is not executable, on the agent's machine`,
+    )
+  const [program = command, ...rest] = [...launch.prefix, command, ...args]
+  let spawned: ChildProcessWithoutNullStreams
+  try {
+    spawned = spawn(program, rest, { cwd, env, stdio: ['pipe', 'pipe', 'pipe'], detached: true, shell: false })
+    await started(spawned)
+  } catch (cause) {
+    throw new AppError('failed_precondition', `command ${JSON.stringify(command)} cannot be started: ${reasonOf(cause)}`, { cause })
+  }
+  return supervise(spawned, options)
+}
+
+const DEFAULT_GRACE_MS = 10_000
+const MAX_QUEUED_BYTES = 16 * 1024 * 1024
+/** How long what is left of a group may take to vanish after SIGKILL. */
+const GROUP_END_MS = 500
+/** How long stdout may stay open after the process ended, or the process after it closed stdout. */
+const LINGER_MS = 1000
+
+function supervise(spawned: ChildProcessWithoutNullStreams, options: ChildOptions): Child {
+  const { log, registry } = options
+  const pid = spawned.pid ?? 0
+  const stderr = watchStderr(spawned, options.onStderr)
+  let stopping: Promise<void> | undefined
+  let isGone = false
+  // Once the group is gone its number may be given to somebody else.
+  const signal = (name: NodeJS.Signals): void => void (isGone || signalGroup(pid, name))
+
+  const exited = waitForExit(spawned, () => signal('SIGKILL')).then((end): Exit => {
+    const clean = end.code === 0 || end.signal === 'SIGINT' || end.code === 128 + 2
+    return { reason: end.signal ? `signal ${end.signal}` : `code ${end.code}`, clean, lastStderr: stderr.last() }
+  })
+  const gone = exited.then(async () => {
+    if (!(await waitForGroup(pid)))
+      log.debug('processes of a stopped MCP server are left as zombies: nothing here reaps them', { pgid: pid })
+    isGone = true
+    registry.remove(child)
+  })
+
+  const stop = async (graceMs: number): Promise<void> => {
+    spawned.stdin.end()
+    signal('SIGINT')
+    const timer = setTimeout(() => signal('SIGKILL'), graceMs)
+    await exited
+    clearTimeout(timer)
+    await gone
+  }
+
+  const child: Child = {
+    pid,
+    exited,
+    write: createWriter(spawned),
+    onOutput: (listener) => spawned.stdout.on('data', listener),
+    stop: (graceMs = DEFAULT_GRACE_MS) => (stopping ??= stop(graceMs)),
+    killNow: () => signal('SIGKILL'),
+  }
+  watchPipes(spawned, child, log)
+  registry.add(child)
+  return child
+}
+
+/** Lines written in one turn of the event loop leave in one system call. */
+function createWriter(spawned: ChildProcessWithoutNullStreams): (bytes: Uint8Array) => void {
+  const { stdin } = spawned
+  let corked = false
+  return (bytes) => {
+    if (!stdin.writable) throw new AppError('unavailable', 'the MCP server takes no more input', { origin: 'upstream' })
+    if (stdin.writableLength > 0 && stdin.writableLength + bytes.length > MAX_QUEUED_BYTES)
+      throw new AppError('resource_exhausted', 'the MCP server does not read its input: 16 MiB of messages wait for it already')
+    if (!corked) {
+      corked = true
+      stdin.cork()
+      process.nextTick(() => {
+        corked = false
+        stdin.uncork()
+      })
+    }
+    stdin.write(bytes)
+  }
+}
+
+/** A process that closed a pipe is of no use any more; one that only ends closes them too, hence the delay. */
+function watchPipes(spawned: ChildProcessWithoutNullStreams, child: Child, log: Logger): void {
+  const onBroken = (pipe: string) => (): void => {
+    const timer = setTimeout(() => {
+      if (spawned.exitCode !== null || spawned.signalCode !== null) return
+      log.debug(`an MCP server closed its ${pipe}: stopping it`, { pid: child.pid })
+      void child.stop()
+    }, LINGER_MS)
+    timer.unref()
+  }
+  spawned.stdin.on('error', onBroken('stdin'))
+  spawned.stdout.on('error', onBroken('stdout'))
+  spawned.stdout.on('end', onBroken('stdout'))
+  spawned.stderr.on('error', () => undefined)
+  spawned.on('error', (error) => log.debug('a signal to an MCP server failed', { pid: child.pid, error: error.message }))
+}
+
+function watchStderr(spawned: ChildProcessWithoutNullStreams, onStderr: (line: string) => void): { last(): string | undefined } {
+  let last: string | undefined
+  const lines = createStderrLines((line) => {
+    last = line
+    onStderr(line)
+  })
+  spawned.stderr.on('data', (chunk: Buffer) => lines.push(chunk))
+  spawned.stderr.on('end', () => lines.end())
+  return { last: () => last }
+}
+
+interface Ended {
+  code: number | null
+  signal: NodeJS.Signals | null
+}
+
+/** Waits for the process and for the rest of its output; whatever stays in its group is killed as soon as the process has ended. */
+function waitForExit(spawned: ChildProcessWithoutNullStreams, killGroup: () => void): Promise<Ended> {
+  return new Promise((resolveExit) => {
+    spawned.once('exit', (code, signal) => {
+      killGroup()
+      // A process outside the group may hold the pipes open for ever.
+      const timer = setTimeout(() => {
+        for (const stream of [spawned.stdin, spawned.stdout, spawned.stderr]) stream.destroy()
+      }, LINGER_MS)
+      spawned.once('close', () => {
+        clearTimeout(timer)
+        resolveExit({ code, signal })
+      })
+    })
+  })
+}
+
+async function waitForGroup(pgid: number): Promise<boolean> {
+  for (let waited = 0; signalGroup(pgid, 0); waited += 10) {
+    if (waited >= GROUP_END_MS) return false
+    await delay(10)
+  }
+  return true
+}
+
+/** False when the group has no members any more. */
+function signalGroup(pgid: number, signal: NodeJS.Signals | 0): boolean {
+  // kill(-0) and kill(-1) would mean our own group and everybody.
+  if (pgid <= 1) return false
+  try {
+    return process.kill(-pgid, signal)
+  } catch (error) {
+    return error instanceof Error && 'code' in error && error.code === 'EPERM'
+  }
+}
+
+function started(spawned: ChildProcessWithoutNullStreams): Promise<void> {
+  return new Promise((resolveStart, reject) => {
+    spawned.once('error', reject)
+    spawned.once('spawn', () => {
+      spawned.off('error', reject)
+      resolveStart()
+    })
+  })
+}
+
+const PASSED_ON = new Set(['PATH', 'LANG', 'TZ', 'SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS', 'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY'])
+
+function childEnvironment(own: ChildOptions['env'], { user, changesUser }: Launch): Record<string, string> {
+  const env: Record<string, string> = {}
+  for (const [name, value] of Object.entries(own)) {
+    const isProxy = PASSED_ON.has(name.toUpperCase()) && name.toUpperCase().endsWith('_PROXY')
+    if (value !== undefined && (PASSED_ON.has(name) || isProxy || name.startsWith('LC_'))) env[name] = value
+  }
+  // Our temporary directory may be closed to somebody else.
+  if (own['TMPDIR'] && !changesUser) env['TMPDIR'] = own['TMPDIR']
+  env['PATH'] ??= '/usr/local/bin:/usr/bin:/bin'
+  return { ...env, HOME: user.home, USER: user.name, LOGNAME: user.name, SHELL: user.shell, TERM: 'dumb' }
+}
+
+async function homeOf(user: HostUser): Promise<string> {
+  const home = await stat(user.home).catch(() => undefined)
+  return home?.isDirectory() ? user.home : '/'
+}
+
+async function isExecutable(command: string, path: string, cwd: string): Promise<boolean> {
+  if (command.includes('\0')) return false
+  const candidates = command.includes('/')
+    ? [resolve(cwd, command)]
+    : path.split(delimiter).map((directory) => join(resolve(cwd, directory), command))
+  for (const candidate of candidates) {
+    const found = await access(candidate, constants.X_OK)
+      .then(() => stat(candidate))
+      .catch(() => undefined)
+    if (found?.isFile()) return true
+  }
+  return false
+}
+
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : 'unknown reason'
+}

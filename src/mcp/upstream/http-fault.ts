@@ -1,0 +1,53 @@
+import { AppError } from '../../lib/errors.ts'
+
+/** Codes of Node, OpenSSL and undici for a server that cannot be reached or went away, in words. */
+const UNREACHABLE: Readonly<Record<string, string>> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'connection reset',
+  EPIPE: 'connection closed',
+  UND_ERR_SOCKET: 'connection closed',
+  ENOTFOUND: 'host name not found',
+  EAI_AGAIN: 'host name lookup failed',
+  EHOSTUNREACH: 'host unreachable',
+  ENETUNREACH: 'network unreachable',
+  EADDRNOTAVAIL: 'address not available',
+  CERT_HAS_EXPIRED: 'its certificate has expired',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'its certificate is self-signed and not trusted',
+  SELF_SIGNED_CERT_IN_CHAIN: 'its certificate chain is not trusted',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'its certificate is not trusted',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'the issuer of its certificate is not trusted',
+  ERR_TLS_CERT_ALTNAME_INVALID: 'its certificate is for another host name',
+}
+
+const TOO_SLOW: Readonly<Record<string, string>> = {
+  UND_ERR_CONNECT_TIMEOUT: 'could not be connected to in time',
+  ETIMEDOUT: 'could not be connected to in time',
+  UND_ERR_HEADERS_TIMEOUT: 'did not begin to answer in time',
+  UND_ERR_BODY_TIMEOUT: 'stopped in the middle of an answer',
+}
+
+/** What an error of the HTTP client means to the caller. An `AppError` passes as it is. */
+export function toFault(server: string, error: Error): AppError {
+  if (error instanceof AppError) return error
+  const code = codeOf(error)
+  const slow = TOO_SLOW[code]
+  if (slow) return new AppError('deadline_exceeded', `MCP server "${server}" ${slow}`, { origin: 'upstream_unreachable', cause: error })
+  if (code === 'UND_ERR_INVALID_ARG') return new AppError('invalid_argument', 'a header of the message cannot be sent', { cause: error })
+  if (code.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW' || code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH')
+    return notProtocol(server, 'its answer is not valid HTTP', error)
+  const words = UNREACHABLE[code] ?? (code || 'connection failed')
+  return new AppError('unavailable', `cannot reach MCP server "${server}": ${words}`, {
+    origin: 'upstream_unreachable',
+    cause: error,
+    details: { cause: code },
+  })
+}
+
+/** The server is there but does not speak streamable HTTP as MCP defines it. */
+export function notProtocol(server: string, what: string, cause?: unknown): AppError {
+  return new AppError('unavailable', `MCP server "${server}" does not follow the protocol: ${what}`, { origin: 'upstream', cause })
+}
+
+function codeOf(error: Error): string {
+  return 'code' in error && typeof error.code === 'string' ? error.code : ''
+}

@@ -1,0 +1,194 @@
+import type { Dispatcher } from 'undici'
+import type { AppError } from '../../lib/errors.ts'
+import { createSseParser } from '../../lib/sse.ts'
+import type { SseEvent, SseParser } from '../../lib/sse.ts'
+import { notProtocol } from './http-fault.ts'
+import { sizeOfEvent } from './in-flight.ts'
+import { createQueue } from './queue.ts'
+import type { Queue } from './queue.ts'
+import type { Reply } from './upstream.ts'
+
+/** Lower-case names. */
+export type ResponseHeaders = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2]
+
+/** What becomes of the body. */
+export interface Sink {
+  /** The pause between two pieces is bounded. */
+  readonly isBounded: boolean
+  take(chunk: Buffer): void
+  end(): void
+  fail(error: AppError): void
+}
+
+/** How a sink acts on the exchange it belongs to. */
+export interface Link {
+  server: string
+  expect: 'response' | 'nothing' | 'events'
+  whole: boolean
+  resolve(reply: Reply): void
+  /** Enough was read: the rest of the answer is not wanted. */
+  stop(): void
+  pause(): void
+  resume(): void
+  /** Another sink takes the rest. */
+  replace(sink: Sink): void
+}
+
+const KEPT_SMALL = 64 * 1024
+const MAX_WHOLE = 16 * 1024 * 1024
+/** Where reading from the server stops, and where it goes on. */
+const PAUSE_AT = 256 * 1024
+const RESUME_AT = 64 * 1024
+const NO_REPLY: Reply = { kind: 'accepted' }
+
+/** @throws AppError unavailable for an answer that is not the protocol. */
+export function chooseSink(link: Link, status: number, headers: ResponseHeaders): Sink {
+  const { server, expect, whole } = link
+  const type = mediaType(headers)
+  if (status === 202 || status === 204 || (expect === 'nothing' && status < 300)) return discard(link, type)
+  if (status >= 300 && status < 400) return refuseRedirect(link, status, headers)
+  if (status !== 200) return keepRefusal(link, status, first(headers['content-type']) ?? '')
+  const encoding = first(headers['content-encoding'])
+  if (encoding && encoding.toLowerCase() !== 'identity') throw notProtocol(server, 'it encodes its answers although nobody asked for that')
+  if (type === 'text/event-stream') return passEvents(link)
+  if (type === 'application/json' && expect === 'response') {
+    const length = Number(first(headers['content-length']) ?? 0)
+    return !whole && length > KEPT_SMALL ? passChunks(link, []) : collect(link)
+  }
+  return expectNothing(link, type)
+}
+
+function discard({ resolve, stop }: Link, type: string): Sink {
+  let size = 0
+  resolve(NO_REPLY)
+  if (type === 'text/event-stream') queueMicrotask(stop)
+  return {
+    isBounded: true,
+    take(chunk) {
+      size += chunk.length
+      if (size > KEPT_SMALL) stop()
+    },
+    end() {},
+    fail() {},
+  }
+}
+
+/** Small answers stay in one piece; larger ones become a stream unless they have to be read as a whole. */
+function collect(link: Link): Sink {
+  const { server, whole, resolve, replace } = link
+  const chunks: Buffer[] = []
+  let size = 0
+  return {
+    isBounded: true,
+    take(chunk) {
+      chunks.push(chunk)
+      size += chunk.length
+      if (!whole && size > KEPT_SMALL) replace(passChunks(link, chunks))
+      else if (size > MAX_WHOLE) throw notProtocol(server, `an answer that has to be filtered is larger than ${MAX_WHOLE} bytes`)
+    },
+    end() {
+      const [only] = chunks
+      resolve(size === 0 ? NO_REPLY : { kind: 'message', bytes: only && chunks.length === 1 ? only : Buffer.concat(chunks, size) })
+    },
+    fail() {},
+  }
+}
+
+function passChunks(link: Link, chunks: readonly Buffer[]): Sink {
+  const flow = createFlow<Buffer>(link, (chunk) => chunk.length)
+  link.resolve({ kind: 'stream', chunks: flow.queue })
+  for (const chunk of chunks) flow.push(chunk)
+  return { isBounded: true, take: flow.push, end: flow.queue.end, fail: (error) => flow.queue.fail(error, error.code === 'cancelled') }
+}
+
+function passEvents(link: Link): Sink {
+  const flow = createFlow<SseEvent>(link, sizeOfEvent)
+  const parser: SseParser = createSseParser()
+  link.resolve({ kind: 'events', events: flow.queue })
+  return {
+    isBounded: false,
+    take(chunk) {
+      for (const event of pushTo(parser, chunk, link.server)) flow.push(event)
+    },
+    end: flow.queue.end,
+    fail: (error) => flow.queue.fail(error, error.code === 'cancelled'),
+  }
+}
+
+function pushTo(parser: SseParser, chunk: Buffer, server: string): SseEvent[] {
+  try {
+    return parser.push(chunk)
+  } catch (cause) {
+    throw notProtocol(server, 'an event of its stream is too large', cause)
+  }
+}
+
+/** A queue that stops the connection while its reader is slow. */
+function createFlow<T>({ pause, resume, stop }: Link, sizeOf: (item: T) => number): { queue: Queue<T>; push(item: T): void } {
+  let isPaused = false
+  const queue: Queue<T> = createQueue({
+    sizeOf,
+    onTake() {
+      if (!isPaused || queue.bytes > RESUME_AT) return
+      isPaused = false
+      resume()
+    },
+    onAbandon: stop,
+  })
+  return {
+    queue,
+    push(item) {
+      queue.push(item)
+      if (isPaused || queue.bytes <= PAUSE_AT) return
+      isPaused = true
+      pause()
+    },
+  }
+}
+
+function keepRefusal({ resolve, stop }: Link, status: number, contentType: string): Sink {
+  const chunks: Buffer[] = []
+  let size = 0
+  const finish = (): void => resolve({ kind: 'refused', status, bytes: Buffer.concat(chunks).subarray(0, KEPT_SMALL), contentType })
+  return {
+    isBounded: true,
+    take(chunk) {
+      chunks.push(chunk)
+      size += chunk.length
+      if (size < KEPT_SMALL) return
+      finish()
+      stop()
+    },
+    end: finish,
+    fail() {},
+  }
+}
+
+function refuseRedirect(link: Link, status: number, headers: ResponseHeaders): Sink {
+  const target = URL.parse(first(headers['location']) ?? '')
+  const where = target ? ` to ${target.origin}${target.pathname}`.slice(0, 300) : ''
+  const text = `MCP server "${link.server}" redirects${where} (HTTP ${status}); redirects are not followed: set spec.uri to the final address`
+  const sink = discard({ ...link, resolve: () => undefined }, '')
+  link.resolve({ kind: 'refused', status, bytes: Buffer.from(text), contentType: 'text/plain' })
+  return sink
+}
+
+/** An answer of another type is fine only when it is empty. */
+function expectNothing({ server, resolve }: Link, type: string): Sink {
+  return {
+    isBounded: true,
+    take(chunk) {
+      if (chunk.length > 0) throw notProtocol(server, `its answer is of type ${JSON.stringify(type.slice(0, 100))}`)
+    },
+    end: () => resolve(NO_REPLY),
+    fail() {},
+  }
+}
+
+function mediaType(headers: ResponseHeaders): string {
+  return (first(headers['content-type']) ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
+}
+
+function first(value: string | string[] | undefined): string | undefined {
+  return Array.isArray(value) ? value[0] : value
+}

@@ -1,0 +1,127 @@
+import { AppError } from '../../lib/errors.ts'
+import { frameSse } from '../../lib/sse.ts'
+import type { SseEvent } from '../../lib/sse.ts'
+import { keyOf } from './incoming.ts'
+import { createQueue } from './queue.ts'
+import type { Queue } from './queue.ts'
+import type { Outgoing, Reply } from './upstream.ts'
+
+/** One request a stdio server has not answered yet. */
+export interface InFlight {
+  /** Key of its id. */
+  readonly id: string
+  /** Its id as the client wrote it. */
+  readonly rawId: string
+  readonly method: string
+  readonly progressToken: string | undefined
+  readonly reply: Promise<Reply>
+  /** Bytes of its messages that wait for a slow reader. */
+  readonly queuedBytes: number
+  /** Something that belongs to it and is not the response. */
+  deliver(line: Buffer): void
+  /** The response. */
+  finish(line: Buffer): void
+  /** No response will come, yet that is no failure: a subscription the server ended. */
+  end(): void
+  fail(error: Error): void
+}
+
+export interface InFlightOptions {
+  timeoutMs: number
+  /** Whether so many bytes more may wait for a slow reader. */
+  hasRoom: (bytes: number) => boolean
+  server: string
+  /** It is over; `atServer` is true when the server still works on it and has to be told. */
+  onOver: (request: InFlight, atServer: boolean) => void
+}
+
+/** Follows one request from the moment it is sent until it is answered, fails, is aborted, or is too slow. */
+export function createInFlight(
+  message: Outgoing & { id: string; method: string },
+  signal: AbortSignal,
+  options: InFlightOptions,
+): InFlight {
+  const { promise, resolve, reject } = Promise.withResolvers<Reply>()
+  let queue: Queue<SseEvent> | undefined
+  let isOver = false
+
+  const over = (atServer: boolean): boolean => {
+    if (isOver) return false
+    isOver = true
+    clearTimeout(timer)
+    signal.removeEventListener('abort', onAbort)
+    options.onOver(request, atServer)
+    return true
+  }
+  const failAs = (error: Error, atServer: boolean, dropItems: boolean): void => {
+    if (!over(atServer)) return
+    if (queue) queue.fail(error, dropItems)
+    else reject(error)
+  }
+  const onAbort = (): void => failAs(new AppError('cancelled', `${message.method} was cancelled`), true, true)
+  const timer = setTimeout(() => failAs(tooSlow(options, message.method), true, false), options.timeoutMs)
+
+  const request: InFlight = {
+    id: keyOf(message.id),
+    rawId: message.id,
+    method: message.method,
+    progressToken: message.progressToken === undefined ? undefined : keyOf(message.progressToken),
+    reply: promise,
+    get queuedBytes() {
+      return queue?.bytes ?? 0
+    },
+    deliver(line) {
+      if (isOver) return
+      // A subscription stays open as long as it likes once the server has taken it.
+      if (message.method === SUBSCRIBE) clearTimeout(timer)
+      if (!queue) {
+        queue = createQueue({ sizeOf: sizeOfEvent, onAbandon: () => over(true) })
+        resolve({ kind: 'events', events: queue })
+      } else if (queue.bytes > 0 && !options.hasRoom(line.length)) {
+        return failAs(notRead(message.method), true, false)
+      }
+      queue.push(toEvent(line))
+    },
+    finish(line) {
+      if (!over(false)) return
+      if (!queue) return resolve({ kind: 'message', bytes: line })
+      queue.push(toEvent(line))
+      queue.end()
+    },
+    end() {
+      if (!queue) return request.fail(noAnswer(options, message.method))
+      if (over(false)) queue.end()
+    },
+    fail: (error) => failAs(error, false, false),
+  }
+  signal.addEventListener('abort', onAbort, { once: true })
+  return request
+}
+
+export const SUBSCRIBE = 'subscriptions/listen'
+
+/** A message of a stdio server as the event that carries it to a client over HTTP; its text stays as it is. */
+export function toEvent(line: Buffer): SseEvent {
+  const data = line.toString('utf8')
+  return { raw: frameSse({ data }), event: 'message', data, hasData: true, isComment: false }
+}
+
+/** Bytes an event takes while it waits, as bytes and as text. */
+export function sizeOfEvent(event: SseEvent): number {
+  return event.raw.length + event.data.length + 64
+}
+
+function notRead(method: string): AppError {
+  return new AppError('resource_exhausted', `the messages of ${method} were not read in time: they take too much memory`)
+}
+
+function noAnswer(options: InFlightOptions, method: string): AppError {
+  return new AppError('unavailable', `MCP server "${options.server}" ended ${method} without an answer`, { origin: 'upstream' })
+}
+
+function tooSlow(options: InFlightOptions, method: string): AppError {
+  const seconds = Math.round(options.timeoutMs / 1000)
+  return new AppError('deadline_exceeded', `MCP server "${options.server}" did not answer ${method} within ${seconds} s`, {
+    origin: 'upstream',
+  })
+}

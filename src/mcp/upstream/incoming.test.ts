@@ -1,0 +1,51 @@
+import { describe, expect, test } from 'vitest'
+import { cancelledIdOf, classifyLine, keyOf } from './incoming.ts'
+
+const classify = (text: string): unknown => classifyLine(Buffer.from(text))
+
+describe('what is no message', () => {
+  test.each([
+    ['text', 'Server ready on stdio'],
+    ['a batch', '[{"jsonrpc":"2.0","id":1,"result":{}}]'],
+    ['no version', '{"id":1,"result":{}}'],
+    ['another version', '{"jsonrpc":"1.0","id":1,"result":{}}'],
+    ['an answer that is both', '{"jsonrpc":"2.0","id":1,"result":{},"error":{}}'],
+    ['an answer that is neither', '{"jsonrpc":"2.0","id":1}'],
+    ['an answer to nobody', '{"jsonrpc":"2.0","result":{}}'],
+    ['a method that is no text', '{"jsonrpc":"2.0","method":7}'],
+    ['half a message', '{"jsonrpc":"2.0","id":1,"result":{}'],
+    ['an ambiguous notification', '{"jsonrpc":"2.0","method":"a","method":"b"}'],
+  ])('%s', (_, text) => expect(classify(text)).toEqual({ kind: 'garbage' }))
+
+  test('bytes that are no UTF-8', () => {
+    expect(classifyLine(Buffer.from([0x7b, 0xff, 0x7d]))).toEqual({ kind: 'garbage' })
+  })
+})
+
+test('an answer that can be read in two ways names its request', () => {
+  expect(classify('{"jsonrpc":"2.0","id":7,"result":{"a":1,"a":2}}')).toMatchObject({ kind: 'ambiguous', id: '7' })
+})
+
+test('answers, requests and notifications', () => {
+  expect(classify('{"jsonrpc":"2.0","id":12345678901234567890,"result":{}}')).toEqual({ kind: 'response', id: '12345678901234567890' })
+  expect(classify('{"jsonrpc":"2.0","id":"a","error":{"code":1,"message":"m"}}')).toEqual({ kind: 'response', id: '"a"' })
+  expect(classify('{"jsonrpc":"2.0","id":1,"method":"ping"}')).toEqual({ kind: 'request' })
+  expect(classify('{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"t"}}')).toMatchObject({
+    progressToken: '"t"',
+  })
+  expect(classify('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}')).toMatchObject({ cancels: '3' })
+})
+
+test('the subscription a message belongs to', () => {
+  const text =
+    '{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":"s"}}}'
+  expect(classify(text)).toMatchObject({ kind: 'notification', subscription: '"s"' })
+  const forged = '{"jsonrpc":"2.0","method":"x","params":{"_meta":{"__proto__":{"io.modelcontextprotocol/subscriptionId":"s"}}}}'
+  expect(classify(forged)).toMatchObject({ subscription: undefined })
+})
+
+test('ids are the same when they are spelled otherwise, and differ by type', () => {
+  expect(keyOf('"\\u0061"')).toBe(keyOf('"a"'))
+  expect(keyOf('"1"')).not.toBe(keyOf('1'))
+  expect(cancelledIdOf(Buffer.from('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"\\u0061"}}'))).toBe('"a"')
+})

@@ -1,0 +1,84 @@
+import { AppError } from '../../lib/errors.ts'
+import { SUBSCRIBE, createInFlight } from './in-flight.ts'
+import type { InFlight } from './in-flight.ts'
+import { keyOf } from './incoming.ts'
+import type { StdioLimits } from './stdio-limits.ts'
+import type { Outgoing } from './upstream.ts'
+
+/** The requests one process works on, and the ids of those it may still answer although nobody waits. Ids are keys of `keyOf`. */
+export interface RequestTable {
+  /** @throws AppError invalid_argument for an id in use, resource_exhausted for too many requests. */
+  check(message: Outgoing): asserts message is Outgoing & { id: string; method: string }
+  add(message: Outgoing & { id: string; method: string }, signal: AbortSignal): InFlight
+  find(id: string): InFlight | undefined
+  findByToken(progressToken: string): InFlight | undefined
+  /** The request started last, as far as it takes messages that name no request: not `initialize`, whose answer is one message, nor a subscription. */
+  findLast(): InFlight | undefined
+  /** Marks the id of a request as not to be used until its late response came. */
+  abandon(id: string): void
+  /** True when a late response with this id was expected. */
+  takeLate(id: string): boolean
+  /** Whether a request with this raw id would be confused with another. */
+  holds(rawId: string): boolean
+  failAll(error: AppError): void
+  readonly size: number
+}
+
+export interface RequestTableOptions {
+  server: string
+  limits: StdioLimits
+  /** A request was given up while the server works on it. */
+  onAbandoned: (request: InFlight) => void
+  onIdle: () => void
+}
+
+const MAX_ABANDONED = 10_000
+
+export function createRequestTable({ server, limits, onAbandoned, onIdle }: RequestTableOptions): RequestTable {
+  const requests = new Map<string, InFlight>()
+  const abandoned = new Set<string>()
+
+  const abandon = (id: string): void => {
+    abandoned.add(id)
+    const [oldest] = abandoned
+    if (abandoned.size > MAX_ABANDONED && oldest !== undefined) abandoned.delete(oldest)
+  }
+  const onOver = (request: InFlight, atServer: boolean): void => {
+    requests.delete(request.id)
+    if (atServer) {
+      abandon(request.id)
+      onAbandoned(request)
+    }
+    if (requests.size === 0) onIdle()
+  }
+  const queuedBytes = (): number => requests.values().reduce((sum, request) => sum + request.queuedBytes, 0)
+  const holds = (rawId: string): boolean => requests.has(keyOf(rawId)) || abandoned.has(keyOf(rawId))
+
+  return {
+    holds,
+    abandon,
+    check({ id, method }) {
+      if (id === undefined || method === undefined) throw new AppError('internal', 'a request needs an id and a method')
+      if (holds(id)) throw new AppError('invalid_argument', `request id ${id} is already in use in this session`)
+      if (requests.size >= limits.maxInFlight)
+        throw new AppError('resource_exhausted', `MCP server "${server}" works on ${limits.maxInFlight} requests of this session already`)
+    },
+    add(message, signal) {
+      const timeoutMs = message.method === 'initialize' ? limits.initializeTimeoutMs : limits.requestTimeoutMs
+      const hasRoom = (bytes: number): boolean => queuedBytes() + bytes <= limits.maxQueuedBytes
+      const request = createInFlight(message, signal, { timeoutMs, hasRoom, server, onOver })
+      requests.set(request.id, request)
+      return request
+    },
+    find: (id) => requests.get(id),
+    findByToken: (token) => requests.values().find(({ progressToken }) => progressToken === token),
+    findLast: () => [...requests.values()].findLast(({ method }) => method !== 'initialize' && method !== SUBSCRIBE),
+    takeLate: (id) => abandoned.delete(id),
+    failAll(error) {
+      for (const request of requests.values()) request.fail(error)
+    },
+    get size() {
+      return requests.size
+    },
+  }
+}

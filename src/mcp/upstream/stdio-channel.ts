@@ -1,0 +1,171 @@
+import { AppError } from '../../lib/errors.ts'
+import { oneLine } from '../../lib/json-scan.ts'
+import { createLineReader } from '../../lib/lines.ts'
+import type { Logger } from '../../lib/log.ts'
+import type { Child, Exit } from './child.ts'
+import { cancelledIdOf } from './incoming.ts'
+import { createListenerSlot } from './listener.ts'
+import { createRequestTable } from './request-table.ts'
+import type { RequestTable } from './request-table.ts'
+import { routeLine } from './route-line.ts'
+import type { StdioLimits } from './stdio-limits.ts'
+import type { Outgoing, Reply, UpstreamSession } from './upstream.ts'
+
+export interface ChannelOptions {
+  child: Child
+  server: string
+  era: 'legacy' | 'modern'
+  limits: StdioLimits
+  log: Logger
+  /** The last request is over. */
+  onIdle: () => void
+}
+
+/** One process that speaks MCP on its pipes, and the requests it works on. */
+export interface Channel {
+  send: UpstreamSession['send']
+  listen: UpstreamSession['listen']
+  /** Whether a request with this id would be confused with one the server may still answer. */
+  holds(rawId: string): boolean
+  readonly inFlight: number
+  /** Settles with the reason when the process ended by itself. */
+  readonly ended: Promise<string>
+  close(): Promise<void>
+}
+
+export function createChannel({ child, server, era, limits, log, onIdle }: ChannelOptions): Channel {
+  let dropped = 0
+  let dead: AppError | undefined
+  let isClosed = false
+  const ended = Promise.withResolvers<string>()
+
+  const drop = (why: string): void => log.debug('dropped a message of an MCP server', { server, why, dropped: ++dropped })
+  const listener = createListenerSlot({ maxQueuedBytes: limits.maxQueuedBytes, onDrop: drop })
+  const requests: RequestTable = createRequestTable({
+    server,
+    limits,
+    onIdle,
+    onAbandoned: (request) => {
+      if (!dead && request.method !== 'initialize') writeCancelled(child, request.rawId, log)
+    },
+  })
+  const die = (error: AppError): void => {
+    if (dead) return
+    dead = error
+    requests.failAll(error)
+    listener.end(isClosed ? undefined : error)
+  }
+  const route = { server, era, requests, listener, drop }
+  readLines(
+    child,
+    limits,
+    (line) => routeLine(line, route),
+    (cause) => {
+      // The reader has lost its place in the stream; nothing that follows can be trusted.
+      die(lineError(server, limits, cause))
+      void child.stop(limits.stopGraceMs)
+    },
+  )
+  void child.exited.then((exit) => {
+    die(exitError(server, exit))
+    if (!isClosed) ended.resolve(dead?.message ?? exit.reason)
+  })
+
+  return {
+    holds: requests.holds,
+    ended: ended.promise,
+    get inFlight() {
+      return requests.size
+    },
+    async send(message, signal) {
+      if (dead) throw dead
+      if (signal.aborted) throw new AppError('cancelled', 'the request was cancelled before it was sent')
+      return sendTo(child, requests, era, message, signal)
+    },
+    async listen(_headers, signal) {
+      if (dead) throw dead
+      if (signal.aborted) throw new AppError('cancelled', 'the stream was cancelled before it was opened')
+      return era === 'modern' ? NOT_OFFERED : { kind: 'events', events: listener.open(signal) }
+    },
+    async close() {
+      isClosed = true
+      die(new AppError('cancelled', `the session with MCP server "${server}" was closed`))
+      await child.stop(limits.stopGraceMs)
+    },
+  }
+}
+
+const NEWLINE = Buffer.from('\n')
+/** What streamable HTTP answers to GET when it offers no such stream. */
+const NOT_OFFERED: Extract<Reply, { kind: 'refused' }> = {
+  kind: 'refused',
+  status: 405,
+  bytes: Buffer.from('{"jsonrpc":"2.0","error":{"code":-32000,"message":"this server offers no stream here"}}'),
+  contentType: 'application/json',
+}
+
+function sendTo(
+  child: Child,
+  requests: RequestTable,
+  era: 'legacy' | 'modern',
+  message: Outgoing,
+  signal: AbortSignal,
+): Reply | Promise<Reply> {
+  if (message.kind === 'request') {
+    requests.check(message)
+    write(child, message.bytes)
+    return requests.add(message, signal).reply
+  }
+  // MCP 2026-07-28, basic/transports/stdio: clients must not write responses.
+  if (message.kind === 'response' && era === 'modern')
+    throw new AppError('invalid_argument', 'clients send no responses in this protocol revision')
+  write(child, message.bytes)
+  if (message.method === 'notifications/cancelled') forget(requests, message)
+  return { kind: 'accepted' }
+}
+
+/** The client cancels by itself: the server may be silent from now on, so nobody must wait for it. */
+function forget(requests: RequestTable, message: Outgoing): void {
+  const id = cancelledIdOf(message.bytes)
+  const request = id === undefined ? undefined : requests.find(id)
+  if (!request || request.method === 'initialize') return
+  requests.abandon(request.id)
+  request.fail(new AppError('cancelled', `${request.method} was cancelled by the client`))
+}
+
+function write(child: Child, bytes: Buffer): void {
+  child.write(oneLine(bytes))
+  child.write(NEWLINE)
+}
+
+function writeCancelled(child: Child, rawId: string, log: Logger): void {
+  const text = `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":${rawId},"reason":"cancelled by the client"}}\n`
+  try {
+    child.write(Buffer.from(text))
+  } catch (error) {
+    log.debug('an MCP server could not be told of a cancellation', { error })
+  }
+}
+
+function readLines(child: Child, { maxLineBytes }: StdioLimits, onLine: (line: Buffer) => void, onLost: (cause: unknown) => void): void {
+  const lines = createLineReader({ maxLineBytes })
+  child.onOutput((chunk) => {
+    let complete: Buffer[]
+    try {
+      complete = lines.push(chunk)
+    } catch (cause) {
+      return onLost(cause)
+    }
+    for (const line of complete) onLine(line)
+  })
+}
+
+function lineError(server: string, { maxLineBytes }: StdioLimits, cause: unknown): AppError {
+  const message = `MCP server "${server}" wrote a line of more than ${maxLineBytes} bytes`
+  return new AppError('unavailable', message, { origin: 'upstream', cause })
+}
+
+function exitError(server: string, exit: Exit): AppError {
+  const detail = exit.lastStderr ? `: ${exit.lastStderr.slice(0, 300)}` : ''
+  return new AppError('unavailable', `MCP server "${server}" exited (${exit.reason})${detail}`, { origin: 'upstream' })
+}

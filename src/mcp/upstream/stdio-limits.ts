@@ -1,0 +1,31 @@
+/** What one stdio MCP server may take of time and memory. */
+export interface StdioLimits {
+  /** How long a request may take. */
+  requestTimeoutMs: number
+  initializeTimeoutMs: number
+  /** From SIGINT to SIGKILL. */
+  stopGraceMs: number
+  maxLineBytes: number
+  /** Requests one process works on at a time. */
+  maxInFlight: number
+  /** Of messages nobody has read yet. */
+  maxQueuedBytes: number
+  /** Processes of one modern conversation. */
+  maxPool: number
+  /** How long a spare process of a pool is kept. */
+  idleMs: number
+  /** Processes of one MCP server, over all conversations. */
+  maxChildren: number
+}
+
+export const STDIO_LIMITS: StdioLimits = {
+  requestTimeoutMs: 10 * 60_000,
+  initializeTimeoutMs: 60_000,
+  stopGraceMs: 10_000,
+  maxLineBytes: 16 * 1024 * 1024,
+  maxInFlight: 1000,
+  maxQueuedBytes: 16 * 1024 * 1024,
+  maxPool: 8,
+  idleMs: 30_000,
+  maxChildren: 1000,
+}

@@ -1,0 +1,105 @@
+import { AppError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import type { App } from '../../resources/app.ts'
+import { startChild } from './child.ts'
+import type { Child, ChildRegistry } from './child.ts'
+import { launchAs, resolveHostUser } from './host-user.ts'
+import type { RunCommand, Self } from './host-user.ts'
+import { createStderrTail } from './stderr-tail.ts'
+import { createChannel } from './stdio-channel.ts'
+import type { Channel } from './stdio-channel.ts'
+import { STDIO_LIMITS } from './stdio-limits.ts'
+import type { StdioLimits } from './stdio-limits.ts'
+import { openPool } from './stdio-pool.ts'
+import type { OpenOptions, Upstream, UpstreamSession } from './upstream.ts'
+
+export interface StdioDeps {
+  log: Logger
+  /** The account the agent runs as. */
+  self: Self
+  run: RunCommand
+  /** The agent's environment; children get an allow list of it. */
+  env: Readonly<Record<string, string | undefined>>
+  registry: ChildRegistry
+  limits?: Partial<StdioLimits>
+}
+
+/**
+ * An MCP server that is a program. A legacy conversation has a process of its own; a modern one shares a few among its requests, since ids are
+ * unique only among those in flight and are never rewritten.
+ *
+ * `open` fails with `failed_precondition` when the program cannot be started as its host user, `resource_exhausted` when too many run.
+ */
+export function createStdioUpstream(app: App, deps: StdioDeps): Upstream {
+  const limits = { ...STDIO_LIMITS, ...deps.limits }
+  const tail = createStderrTail()
+  const sessions = new Set<UpstreamSession>()
+  const server = app.metadata.name
+  let children = 0
+  let isClosed = false
+
+  async function startChannel(options: OpenOptions, onIdle: (channel: Channel) => void): Promise<Channel> {
+    if (isClosed) throw notServed(server)
+    if (children >= limits.maxChildren)
+      throw new AppError(
+        'resource_exhausted',
+        `MCP server "${server}" has ${children} processes already: close sessions that are not needed`,
+      )
+    children++
+    const child = await startOne(app, deps, options, tail.push).catch((error: unknown) => {
+      children--
+      throw error
+    })
+    void child.exited.then(() => children--)
+    const channel: Channel = createChannel({ child, server, era: options.era, limits, log: deps.log, onIdle: () => onIdle(channel) })
+    return channel
+  }
+
+  return {
+    async open(options) {
+      const opened = await (options.era === 'legacy'
+        ? startChannel(options, () => undefined)
+        : openPool(server, (onIdle) => startChannel(options, onIdle), limits))
+      const { send, listen, ended, close } = opened
+      const forget = (): boolean => sessions.delete(session)
+      const session: UpstreamSession = { send, listen, ended, externalId: undefined, close: () => close().finally(forget) }
+      if (isClosed) {
+        // While the process was starting.
+        await close()
+        throw notServed(server)
+      }
+      sessions.add(session)
+      void ended.then(forget)
+      return session
+    },
+    stderrTail: tail.lines,
+    async close() {
+      isClosed = true
+      await Promise.all(sessions.values().map((session) => session.close()))
+    },
+  }
+}
+
+async function startOne(app: App, deps: StdioDeps, { caller }: OpenOptions, onStderr: (line: string) => void): Promise<Child> {
+  const { command, args = [], run_as_host_user: account } = app.spec.mcp ?? {}
+  const server = app.metadata.name
+  if (!command || !account)
+    throw new AppError('failed_precondition', `MCP server "${server}" needs spec.mcp.command and spec.mcp.run_as_host_user`)
+  const launch = launchAs(await resolveHostUser(account, deps.run, deps.self.hostname), deps.self)
+  return startChild({
+    command,
+    args,
+    launch,
+    env: deps.env,
+    registry: deps.registry,
+    log: deps.log,
+    onStderr: (line) => {
+      onStderr(line)
+      deps.log.debug('stderr of an MCP server', { server, caller: caller.name, line })
+    },
+  })
+}
+
+function notServed(server: string): AppError {
+  return new AppError('unavailable', `MCP server "${server}" is no longer served here`)
+}

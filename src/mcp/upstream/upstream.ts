@@ -1,0 +1,65 @@
+import type { SseEvent } from '../../lib/sse.ts'
+
+/** One client message on its way to the MCP server: judged, unambiguous, a single JSON object. */
+export interface Outgoing {
+  kind: 'request' | 'notification' | 'response'
+  /** Exactly what was judged; what is sent is this. */
+  bytes: Buffer
+  /** Raw JSON text of the id (`7`, `"a"`, `12345678901234567890`); requests and responses only. */
+  id: string | undefined
+  method: string | undefined
+  /** Raw JSON text of `params._meta.progressToken`, for routing of progress. */
+  progressToken: string | undefined
+  /** Protocol headers to send on over HTTP (`accept`, `mcp-protocol-version`, `mcp-method`, `mcp-name`, `mcp-param-*`); nothing of the client's own hop. */
+  headers: Readonly<Record<string, string>>
+  /** The answer has to be read as a whole, because a list in it is filtered. */
+  whole: boolean
+}
+
+/** What the MCP server said to one message. */
+export type Reply =
+  /** A notification or a response was taken. */
+  | { kind: 'accepted' }
+  /** The response, one JSON message. */
+  | { kind: 'message'; bytes: Buffer }
+  /** A large response, passed on as it comes. */
+  | { kind: 'stream'; chunks: AsyncIterable<Uint8Array> }
+  /** Messages, the response being the last; raw bytes of every event, comments included, are kept. */
+  | { kind: 'events'; events: AsyncIterable<SseEvent> }
+  /** The server answered with an HTTP error of its own. */
+  | { kind: 'refused'; status: number; bytes: Buffer; contentType: string }
+
+/**
+ * One conversation with an MCP server.
+ * Fails with `unavailable` (origin `upstream_unreachable`) when the server cannot be reached or went away, `deadline_exceeded` when it is
+ * too slow, `unavailable` (origin `upstream`) when what it says is not the protocol.
+ */
+export interface UpstreamSession {
+  /** Sends a message. When `signal` fires the request is cancelled at the server and the promise or iteration rejects with `cancelled`. */
+  send(message: Outgoing, signal: AbortSignal): Promise<Reply>
+  /** Messages that belong to no request (the GET stream of streamable HTTP); one listener at a time, a new one takes over. */
+  listen(headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Extract<Reply, { kind: 'events' | 'refused' }>>
+  /** Settles with the reason when the conversation ended by itself: the process exited, the pipe broke. Never rejects. */
+  readonly ended: Promise<string>
+  /** The upstream's own session id, for the audit log. */
+  readonly externalId: string | undefined
+  /** Ends it for good, process tree and all; safe to call twice. Resolves when nothing is left. */
+  close(): Promise<void>
+}
+
+export interface OpenOptions {
+  /** `legacy` conversations serve one client session; `modern` ones any number of concurrent requests of one caller. */
+  era: 'legacy' | 'modern'
+  /** Headers set on every request to an HTTP server: rewritten ones, assertions. They win over everything else. */
+  headers: Readonly<Record<string, string>>
+  /** Who calls, for the demo server and the child's log lines. */
+  caller: { name: string; kind: string; roles: readonly string[] }
+}
+
+/** How an MCP server is reached; one per registered server. */
+export interface Upstream {
+  open(options: OpenOptions): Promise<UpstreamSession>
+  /** The last lines the server wrote to stderr, oldest first; empty for HTTP servers. */
+  stderrTail(): string[]
+  close(): Promise<void>
+}

@@ -1,0 +1,136 @@
+import { type ServerAccess, serverAccess } from '../../access/check.ts'
+import { findLock, lockReason } from '../../access/locks.ts'
+import { compileRoles } from '../../access/role-set.ts'
+import { type VerificationKey, verifyAssertion } from '../../ca/assertion.ts'
+import { AppError } from '../../lib/errors.ts'
+import type { Caller } from '../../mcp/caller.ts'
+import { type App, labelsOf } from '../../resources/app.ts'
+import { CLUSTER_AUTH_PREFERENCE } from '../../resources/cluster-auth-preference.ts'
+import type { Change, ResourceFeed } from '../../resources/feed.ts'
+import type { Identity } from '../../resources/identity.ts'
+
+const MAX_CALLERS = 10_000
+
+export interface CallerOptions {
+  clusterName: string
+  hostId: string
+  keys: () => VerificationKey[]
+  feed: ResourceFeed
+  now: () => number
+}
+
+interface Known {
+  /** As it was when the caller was made: another one has other labels. */
+  app: App
+  caller: Caller
+  issuedAt: number
+  expiresAt: number
+}
+
+/** Of a caller who is known, but locked. */
+export class Locked extends AppError {
+  readonly identity: Identity
+
+  constructor(reason: string, identity: Identity) {
+    super('permission_denied', reason, { details: { rpc: -32603 } })
+    this.identity = identity
+  }
+}
+
+/** Verifies route assertions, once each, and keeps what follows from them until something it rests on changes. */
+export class Callers {
+  readonly #options: CallerOptions
+  readonly #known = new Map<string, Known>()
+  /** User → the moment of the last change: assertions from before it speak of roles that may be gone. */
+  readonly #changedAt = new Map<string, number>()
+  /** Ids of revoked credentials. */
+  readonly #revoked = new Set<string>()
+  /** What was changed or revoked before that moment is not known here. */
+  readonly #startedAt: number
+  /** Counts changes that compiled decisions depend on. */
+  #epoch = 0
+
+  constructor(options: CallerOptions) {
+    this.#options = options
+    this.#startedAt = options.now()
+  }
+
+  /** @throws AppError unauthenticated for an assertion that is not valid here and now, permission_denied for a lock in force. */
+  async verify(assertion: string, app: App): Promise<Caller> {
+    const key = `${app.metadata.name} ${assertion}`
+    const remembered = this.#known.get(key)
+    const known = remembered?.app === app ? remembered : await this.#verifyNew(key, assertion, app)
+    const { identity } = known.caller
+    const changedAt = this.#changedAt.get(identity.name)
+    const isStale = known.issuedAt < this.#startedAt || (changedAt !== undefined && known.issuedAt <= changedAt)
+    if (known.expiresAt <= this.#options.now() || isStale || this.#revoked.has(identity.credentialId)) {
+      this.#known.delete(key)
+      throw new AppError('unauthenticated', 'the route assertion is no longer valid: get a new one')
+    }
+    const reason = this.lockReasonFor(identity)
+    if (reason !== undefined) throw new Locked(reason, identity)
+    return known.caller
+  }
+
+  async #verifyNew(key: string, assertion: string, app: App): Promise<Known> {
+    const { clusterName, keys, now } = this.#options
+    const verified = await verifyAssertion(assertion, keys(), { clusterName, server: app.metadata.name, now: now() })
+    const known = { app, caller: this.#createCaller(verified.identity, app), issuedAt: verified.issuedAt, expiresAt: verified.expiresAt }
+    this.#known.set(key, known)
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= MAX_CALLERS) break
+      this.#known.delete(oldest)
+    }
+    return known
+  }
+
+  #createCaller(identity: Identity, app: App): Caller {
+    let epoch = -1
+    let access: ServerAccess | undefined
+    return {
+      identity,
+      access: () => {
+        if (!access || epoch !== this.#epoch) {
+          epoch = this.#epoch
+          access = this.accessOf(identity, app)
+        }
+        return access
+      },
+      reasonToLeave: () => this.reasonToCut(identity, app),
+    }
+  }
+
+  /** What the roles of an identity, as they are now, say about a server. A role that no longer exists grants nothing. */
+  accessOf(identity: Identity, app: App): ServerAccess {
+    const { feed } = this.#options
+    const roles = identity.roles.flatMap((name) => feed.find('role', name) ?? [])
+    const require = feed.find('cluster_auth_preference', CLUSTER_AUTH_PREFERENCE)?.spec.require_session_mfa
+    const requireMfa = require !== undefined && require !== false && require !== 'no'
+    return serverAccess(compileRoles(roles, identity), { name: app.metadata.name, labels: labelsOf(app) }, { mfaVerified: identity.mfaVerified, requireMfa })
+  }
+
+  lockReasonFor(identity: Identity): string | undefined {
+    const lock = findLock(this.#options.feed.list('lock'), identity, this.#options.now(), { serverId: this.#options.hostId })
+    return lock && lockReason(lock)
+  }
+
+  /** Why an identity that has a session open on this server may not keep it; undefined when it may. */
+  reasonToCut(identity: Identity, app: App): string | undefined {
+    const locked = this.lockReasonFor(identity)
+    if (locked !== undefined) return locked
+    if (this.#revoked.has(identity.credentialId)) return 'the credential of this MCP session was revoked'
+    const user = this.#options.feed.find('user', identity.name)
+    if (identity.kind === 'user' && !user) return `user "${identity.name}" no longer exists`
+    const roles = user ? identity.roles.filter((role) => user.spec.roles.includes(role)) : identity.roles
+    const { decision } = this.accessOf({ ...identity, roles }, app)
+    return decision.allow ? undefined : decision.reason
+  }
+
+  /** Forgets what rested on the changed thing. */
+  apply(change: Change): void {
+    if (change.type === 'revoked') this.#revoked.add(change.name)
+    else if (change.kind === 'user') this.#changedAt.set(change.name, this.#options.now())
+    else if (change.kind === 'role' || change.kind === 'cluster_auth_preference') this.#epoch += 1
+    else if (change.kind === 'app') this.#known.clear()
+  }
+}

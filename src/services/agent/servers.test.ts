@@ -1,0 +1,124 @@
+import { expect, test } from 'vitest'
+import { NOW } from '../../../test/fakes/mcp-endpoint.ts'
+import { createMemoryUpstream, type MemoryUpstream } from '../../../test/fakes/memory-upstream.ts'
+import { serverAccess } from '../../access/check.ts'
+import { compileRoles } from '../../access/role-set.ts'
+import { AppError } from '../../lib/errors.ts'
+import { silentLogger } from '../../lib/log.ts'
+import { type App, appSchema } from '../../resources/app.ts'
+import type { Identity } from '../../resources/identity.ts'
+import { roleSchema } from '../../resources/role.ts'
+import { Servers, type ServersOptions } from './servers.ts'
+
+function appOf(name: string, labels: Record<string, string> = { env: 'test' }, port = 1): App {
+  return appSchema.parse({ kind: 'app', version: 'v3', metadata: { name, labels }, spec: { uri: `mcp+http://127.0.0.1:${port}` } })
+}
+
+function create(more: Partial<ServersOptions> = {}) {
+  const changes: string[] = []
+  const warnings: string[] = []
+  const upstreams: MemoryUpstream[] = []
+  const servers = new Servers({
+    selectors: [{ env: 'test' }],
+    fixed: [],
+    createUpstream: (app) => {
+      if (app.metadata.name === 'bad') throw new AppError('unimplemented', 'no such transport')
+      upstreams.push(createMemoryUpstream())
+      return upstreams.at(-1) ?? createMemoryUpstream()
+    },
+    audit: {
+      spool: { start: () => {}, end: () => {}, point: () => {}, flush: () => {}, drain: async () => 0, ship: async () => {}, close: async () => {} },
+      ids: { uuidv7: () => 'u', token: () => 'session' }, now: () => NOW, monotonic: () => 0, cluster: 'c', redactor: { value: (value) => value },
+    },
+    log: { ...silentLogger, warn: (message) => void warnings.push(message) },
+    onChange: (name, served) => void changes.push(`${served ? '+' : '-'}${name}`),
+    ...more,
+  })
+  return { servers, changes, warnings, upstreams }
+}
+
+const names = ({ servers }: ReturnType<typeof create>): string[] => servers.list().map(({ app }) => app.metadata.name)
+
+test('an app that no selector matches is not served', () => {
+  const made = create()
+  made.servers.reconcile('a', appOf('a', { env: 'prod' }))
+  made.servers.reconcile('b', undefined)
+  expect(names(made)).toEqual([])
+  expect(made.changes).toEqual([])
+  const none = create({ selectors: [] })
+  none.servers.reconcile('a', appOf('a'))
+  expect(names(none)).toEqual([])
+})
+
+test('an app comes, changes and goes with its resource', () => {
+  const made = create()
+  made.servers.reconcile('a', appOf('a'))
+  const first = made.servers.find('a')
+  made.servers.reconcile('a', appOf('a'))
+  expect(made.servers.find('a')).toBe(first)
+  made.servers.reconcile('a', appOf('a', { env: 'test' }, 2))
+  expect(made.servers.find('a')).not.toBe(first)
+  made.servers.reconcile('a', appOf('a', { env: 'prod' }))
+  made.servers.reconcile('a', appOf('a'))
+  made.servers.reconcile('a', undefined)
+  expect(made.changes).toEqual(['+a', '-a', '+a', '-a', '+a', '-a'])
+})
+
+test('a new revision alone disturbs nobody', () => {
+  const made = create()
+  made.servers.reconcile('a', appOf('a'))
+  const app = appOf('a')
+  made.servers.reconcile('a', { ...app, metadata: { ...app.metadata, revision: '2' } })
+  expect(made.changes).toEqual(['+a'])
+})
+
+test('one app that cannot be served does not keep the others from it', () => {
+  const made = create()
+  made.servers.reconcile('bad', appOf('bad'))
+  made.servers.reconcile('good', appOf('good'))
+  expect(names(made)).toEqual(['good'])
+  expect(made.warnings).toEqual(['MCP server cannot be served'])
+})
+
+test('an app of the configuration file is never replaced, whatever its labels', () => {
+  const made = create({ fixed: [appOf('a', { env: 'prod' })] })
+  const own = made.servers.find('a')
+  made.servers.reconcile('a', appOf('a'))
+  made.servers.reconcile('a', undefined)
+  expect(made.servers.find('a')).toBe(own)
+  expect(made.changes).toEqual(['+a'])
+  expect(made.warnings).toEqual(['an app resource has the name of an app of the configuration file: ignored'])
+})
+
+test('the first of two static apps of one name stands', () => {
+  const made = create({ fixed: [appOf('a'), appOf('a', {}, 2)] })
+  expect(made.servers.find('a')?.app.spec.uri).toBe('mcp+http://127.0.0.1:1')
+  expect(made.warnings).toEqual(['two apps of the configuration file have one name: the second is ignored'])
+  expect(made.upstreams).toHaveLength(1)
+})
+
+test('sessions of a server that is no longer served end with the reason', async () => {
+  const made = create()
+  made.servers.reconcile('a', appOf('a'))
+  const endpoint = made.servers.find('a')?.endpoint
+  const [upstream] = made.upstreams
+  if (!endpoint || !upstream) throw new Error('not served')
+  upstream.script = () => new Promise(() => undefined)
+  const identity: Identity = {
+    kind: 'user', name: 'ana', roles: ['r'], traits: {}, credential: 'api_token', credentialId: 't', expiresAt: NOW + 1000, mfaVerified: false,
+  }
+  const role = roleSchema.parse({ kind: 'role', version: 'v8', metadata: { name: 'r' }, spec: { allow: { app_labels: { '*': '*' }, mcp: { tools: ['*'] } } } })
+  const access = serverAccess(compileRoles([role], identity), { name: 'a', labels: {} }, { mfaVerified: false, requireMfa: false })
+  const ask = (text: string, headers: Record<string, string> = {}): Promise<string> =>
+    new Promise((resolve) => {
+      const answer = { head: () => {}, write: () => true, drained: async () => {}, end: (chunk?: Uint8Array) => resolve(String(chunk)), abort: resolve }
+      const exchange = { method: 'POST', headers, body: Buffer.from(text), remoteAddress: '', signal: new AbortController().signal, answer }
+      void endpoint.serve(exchange, { identity, access: () => access, reasonToLeave: () => undefined })
+    })
+  await ask('{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}')
+  const pending = ask('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}', { 'mcp-session-id': 'session' })
+  await expect.poll(() => upstream.sent.length).toBe(2)
+  made.servers.reconcile('a', appOf('a', { env: 'prod' }))
+  expect(await pending).toContain('MCP server \\"a\\" is no longer served')
+  await expect.poll(() => upstream.closed).toBe(1)
+})

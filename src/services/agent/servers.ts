@@ -1,0 +1,98 @@
+import { matchLabels } from '../../access/labels.ts'
+import { AppError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import { McpEndpoint } from '../../mcp/endpoint.ts'
+import type { AuditOptions } from '../../mcp/recorder.ts'
+import type { Upstream } from '../../mcp/upstream/upstream.ts'
+import { type App, labelsOf } from '../../resources/app.ts'
+import type { Selector } from '../../resources/role.ts'
+import { rewrittenHeaders } from './headers.ts'
+
+/** An MCP server that this agent serves now. */
+export interface Served {
+  app: App
+  endpoint: McpEndpoint
+}
+
+export interface ServersOptions {
+  selectors: readonly Selector[]
+  fixed: readonly App[]
+  createUpstream(app: App): Upstream
+  audit: AuditOptions
+  log: Logger
+  /** Told after a server came, changed or went (`undefined`). */
+  onChange(name: string, served: Served | undefined): void
+}
+
+/** Keeps what is served equal to what is wanted: the static apps, and every app resource that a selector matches. */
+export class Servers {
+  readonly #options: ServersOptions
+  readonly #served = new Map<string, Served>()
+  readonly #fixed = new Set<string>()
+
+  constructor(options: ServersOptions) {
+    this.#options = options
+    for (const app of options.fixed) {
+      const { name } = app.metadata
+      if (this.#fixed.has(name)) options.log.warn('two apps of the configuration file have one name: the second is ignored', { app: name })
+      else this.#register(app)
+      this.#fixed.add(name)
+    }
+  }
+
+  find(name: string): Served | undefined {
+    return this.#served.get(name)
+  }
+
+  list(): Served[] {
+    return [...this.#served.values()]
+  }
+
+  /** Brings one app in line with what is wanted of it now; `undefined` when the resource is gone. A failure concerns this app alone. */
+  reconcile(name: string, app: App | undefined): void {
+    if (this.#fixed.has(name)) {
+      if (app) this.#options.log.warn('an app resource has the name of an app of the configuration file: ignored', { app: name })
+      return
+    }
+    const current = this.#served.get(name)
+    const isWanted = app !== undefined && this.#options.selectors.some((selector) => matchLabels(selector, labelsOf(app)))
+    if (current && app && isWanted && isSame(current.app, app)) return
+    if (current) this.#unregister(current, isWanted ? `MCP server "${name}" was changed: connect again` : `MCP server "${name}" is no longer served`)
+    if (app && isWanted) this.#register(app)
+  }
+
+  #register(app: App): void {
+    const { createUpstream, audit, log, onChange } = this.#options
+    const { name } = app.metadata
+    try {
+      const endpoint = new McpEndpoint({ app, upstream: createUpstream(app), audit, log, upstreamHeaders: async (identity) => rewrittenHeaders(app, identity) })
+      const served = { app, endpoint }
+      this.#served.set(name, served)
+      log.info('MCP server registered', { app: name, uri: app.spec.uri })
+      onChange(name, served)
+    } catch (error) {
+      log.warn('MCP server cannot be served', { app: name, error: String(error) })
+    }
+  }
+
+  #unregister(served: Served, reason: string): void {
+    const { name } = served.app.metadata
+    this.#served.delete(name)
+    this.#options.log.info('MCP server unregistered', { app: name, reason })
+    this.#options.onChange(name, undefined)
+    served.endpoint
+      .close(new AppError('not_found', reason))
+      .catch((error: unknown) => this.#options.log.warn('MCP server did not close cleanly', { app: name, error: String(error) }))
+  }
+
+  async close(why: AppError): Promise<void> {
+    await Promise.all(this.list().map((served) => served.endpoint.close(why)))
+    this.#served.clear()
+  }
+}
+
+/** A new revision alone changes nothing for those who are connected. */
+function isSame(a: App, b: App): boolean {
+  const visible = ({ metadata: { revision: _, ...metadata }, spec }: App) => JSON.stringify({ metadata, spec })
+  return visible(a) === visible(b)
+}

@@ -1,0 +1,120 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { VerificationKey } from '../../ca/assertion.ts'
+import type { ApiClient } from '../../client/call.ts'
+import { sendEvents } from '../../client/agent.ts'
+import { AppError, toAppError } from '../../lib/errors.ts'
+import type { Ids } from '../../lib/ids.ts'
+import type { Logger } from '../../lib/log.ts'
+import type { Redactor } from '../../lib/redact.ts'
+import { openSpool } from '../../audit/spool.ts'
+import { findRequestId } from '../../mcp/message.ts'
+import { Outlet } from '../../mcp/outlet.ts'
+import type { Upstream } from '../../mcp/upstream/upstream.ts'
+import type { App } from '../../resources/app.ts'
+import type { Change, ResourceFeed } from '../../resources/feed.ts'
+import type { Exchange, ExchangeTarget } from '../../tunnel/exchange.ts'
+import { Callers } from './callers.ts'
+import { type AgentConfig, demoApp } from './config.ts'
+import { Heartbeat } from './heartbeat.ts'
+import { Refusals } from './refusals.ts'
+import { Servers } from './servers.ts'
+
+export interface AgentOptions {
+  config: AgentConfig
+  clusterName: string
+  hostId: string
+  hostname: string
+  version: string
+  /** Directory of the audit journal; nobody else's. */
+  spoolDirectory: string
+  api: ApiClient
+  feed: ResourceFeed
+  assertionKeys: () => VerificationKey[]
+  createUpstream(app: App): Upstream
+  redactor: Redactor
+  ids: Ids
+  now: () => number
+  /** Milliseconds of a clock that nobody sets. */
+  monotonic: () => number
+  log: Logger
+}
+
+export interface Agent {
+  /** Answers exchanges of MCP clients. */
+  accept: ExchangeTarget
+  /** Settles when the Auth Service knows what is served now. */
+  announced(): Promise<void>
+  /** Lets the requests under way finish for at most `drainMs`, then ends every session and flushes. Safe to call twice. */
+  close(options: { drainMs: number }): Promise<void>
+}
+
+/** Stands in front of MCP servers: verifies the caller again, decides by roles, records, and forwards. */
+export function startAgent(options: AgentOptions): Agent {
+  const { config, feed, log, now, ids } = options
+  const spool = openSpool(options.spoolDirectory, { log })
+  const shipping = new AbortController()
+  const shipped = spool.ship((events) => sendEvents(options.api, events), { signal: shipping.signal })
+  const callers = new Callers({ clusterName: options.clusterName, hostId: options.hostId, keys: options.assertionKeys, feed, now })
+  const audit = { spool, ids, now, monotonic: options.monotonic, cluster: options.clusterName, redactor: options.redactor }
+  const served = (): App[] => servers.list().map(({ app }) => app)
+  const heartbeat = new Heartbeat({ ...options, served })
+  const servers = new Servers({
+    selectors: config.resources.map(({ labels }) => labels),
+    fixed: config.mcp_demo_server ? [demoApp(), ...config.apps] : config.apps,
+    createUpstream: options.createUpstream,
+    audit,
+    log,
+    onChange: (name, entry) => (entry ? heartbeat.announce(entry.app) : heartbeat.withdraw(name)),
+  })
+  for (const app of feed.list('app')) servers.reconcile(app.metadata.name, app)
+
+  const onChange = (change: Change): void => {
+    callers.apply(change)
+    if (change.type !== 'revoked' && change.kind === 'app') servers.reconcile(change.name, feed.find('app', change.name))
+    if (change.type === 'revoked' || CUTTING.has(change.kind)) {
+      for (const { app, endpoint } of servers.list()) endpoint.cut((identity) => callers.reasonToCut(identity, app))
+    }
+  }
+  const unsubscribe = feed.subscribe(onChange)
+  const refusals = new Refusals(audit, log)
+
+  return {
+    accept: (exchange) => {
+      answer(exchange, servers, callers, refusals).catch((thrown: unknown) => log.error('exchange failed', { error: String(thrown) }))
+    },
+    announced: () => heartbeat.settled(),
+    close: async ({ drainMs }) => {
+      if (shipping.signal.aborted) return
+      unsubscribe()
+      await heartbeat.close()
+      await drain(servers, drainMs)
+      await servers.close(new AppError('unavailable', 'the gateway is shutting down: connect again in a moment'))
+      shipping.abort()
+      await shipped
+      await spool.drain((events) => sendEvents(options.api, events))
+      await spool.close()
+    },
+  }
+}
+
+const DRAIN_POLL_MS = 20
+
+async function drain(servers: Servers, ms: number): Promise<void> {
+  for (let left = ms; left > 0 && servers.list().some(({ endpoint }) => endpoint.isBusy); left -= DRAIN_POLL_MS) await sleep(DRAIN_POLL_MS)
+}
+
+/** Changes after which somebody may have to leave. */
+const CUTTING: ReadonlySet<string> = new Set(['lock', 'user', 'role', 'cluster_auth_preference'])
+
+async function answer(exchange: Exchange, servers: Servers, callers: Callers, refusals: Refusals): Promise<void> {
+  const served = servers.find(exchange.server)
+  try {
+    if (!served) throw new AppError('not_found', `MCP server "${exchange.server}" not found: tsh mcp ls lists the ones you may use`)
+    const caller = await callers.verify(exchange.assertion, served.app)
+    await served.endpoint.serve(exchange, caller)
+  } catch (thrown) {
+    const error = toAppError(thrown)
+    refusals.record(exchange, served?.app, error)
+    await new Outlet(exchange, {}).fail(error, findRequestId(exchange.body))
+  }
+}

@@ -1,0 +1,98 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fetchAssertion } from '../../client/servers.ts'
+import type { ApiClient } from '../../client/call.ts'
+import type { Change, ResourceFeed } from '../../resources/feed.ts'
+
+/** An assertion this close to its end is not handed out any more. */
+const MARGIN_MS = 30_000
+const MAX_KEPT = 10_000
+/** How often an exchange is begun again because something changed meanwhile. */
+const MAX_ATTEMPTS = 5
+
+interface Kept {
+  assertion: string
+  expiresAt: number
+  /** Of the changes known when it was asked for. */
+  generation: number
+}
+
+export interface AssertionsOptions {
+  /** A client of the Auth Service that calls with this credential of the caller's, not with one of ours. */
+  clientFor(token: string, remoteAddress: string): ApiClient
+  feed: ResourceFeed
+  now: () => number
+}
+
+/**
+ * Exchanges the tokens clients present for route assertions, one call to the Auth Service per token and server. Everything kept is
+ * dropped when a user, lock or credential changes, so that what is kept never outlives what it rests on.
+ */
+export class Assertions {
+  readonly #options: AssertionsOptions
+  readonly #kept = new Map<string, Kept>()
+  readonly #pending = new Map<string, Promise<Kept>>()
+  readonly #unsubscribe: () => void
+  /** Counts such changes: what was asked for before one is not kept after it. */
+  #generation = 0
+  #changedAt = 0
+
+  constructor(options: AssertionsOptions) {
+    this.#options = options
+    this.#unsubscribe = options.feed.subscribe((change) => {
+      if (!concernsCallers(change)) return
+      this.#generation += 1
+      this.#changedAt = options.now()
+      this.#kept.clear()
+      this.#pending.clear()
+    })
+  }
+
+  /** @throws AppError as the Auth Service refuses: unauthenticated, permission_denied, not_found. */
+  async get(token: string, server: string, remoteAddress: string): Promise<string> {
+    const key = `${server} ${token}`
+    const kept = this.#kept.get(key)
+    if (kept && kept.expiresAt - MARGIN_MS > this.#options.now()) return kept.assertion
+    const pending = this.#pending.get(key) ?? this.#fetch(key, token, server, remoteAddress)
+    return (await pending).assertion
+  }
+
+  async #fetch(key: string, token: string, server: string, remoteAddress: string): Promise<Kept> {
+    const fetching = this.#fetchCurrent(token, server, remoteAddress)
+    this.#pending.set(key, fetching)
+    try {
+      const kept = await fetching
+      if (kept.generation === this.#generation) this.#keep(key, kept)
+      return kept
+    } finally {
+      if (this.#pending.get(key) === fetching) this.#pending.delete(key)
+    }
+  }
+
+  /** One that was issued after the last change, by its time stamp too: agents refuse one of the same millisecond. */
+  async #fetchCurrent(token: string, server: string, remoteAddress: string): Promise<Kept> {
+    for (let attempt = 1; ; attempt++) {
+      for (let waited = 0; this.#options.now() <= this.#changedAt && waited < MAX_ATTEMPTS; waited++) await sleep(1)
+      const generation = this.#generation
+      const kept = await fetchAssertion(this.#options.clientFor(token, remoteAddress), server)
+      if (generation === this.#generation || attempt === MAX_ATTEMPTS) return { ...kept, generation }
+    }
+  }
+
+  #keep(key: string, kept: Kept): void {
+    this.#kept.delete(key)
+    this.#kept.set(key, kept)
+    for (const oldest of this.#kept.keys()) {
+      if (this.#kept.size <= MAX_KEPT) return
+      this.#kept.delete(oldest)
+    }
+  }
+
+  close(): void {
+    this.#unsubscribe()
+    this.#kept.clear()
+  }
+}
+
+function concernsCallers(change: Change): boolean {
+  return change.type === 'revoked' || change.kind === 'user' || change.kind === 'lock' || change.kind === 'role' || change.kind === 'app'
+}

@@ -1,0 +1,84 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { AppError, CODES, toAppError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import { nameSchema } from '../../resources/envelope.ts'
+import type { ExchangeTarget } from '../../tunnel/exchange.ts'
+import type { Assertions } from './assertions.ts'
+import { answerOf, headersOf, readBody } from './node-exchange.ts'
+
+export interface McpRouteOptions {
+  assertions: Assertions
+  target: ExchangeTarget
+  maxRequestBytes: number
+  log: Logger
+}
+
+const PATH = /^\/mcp\/apps\/([^/?#]+)\/?$/
+
+/** The server a path names, or undefined when it is no MCP endpoint: no server has a name with a slash or a control character. */
+export function findMcpServer(path: string): string | undefined {
+  const name = PATH.exec(path)?.[1]
+  if (name === undefined) return undefined
+  const decoded = decode(name)
+  return decoded !== '.' && decoded !== '..' && nameSchema.safeParse(decoded).success ? decoded : undefined
+}
+
+function decode(text: string): string | undefined {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return undefined // a broken escape names nothing
+  }
+}
+
+/** Hands an MCP request to the agent in front of the server, with the caller's route assertion in place of its credential. */
+export async function serveMcp(request: IncomingMessage, response: ServerResponse, server: string, options: McpRouteOptions): Promise<void> {
+  try {
+    const token = bearerOf(request)
+    const assertion = isAssertion(token) ? token : await options.assertions.get(token, server, request.socket.remoteAddress ?? '')
+    const method = request.method ?? 'GET'
+    if (method === 'POST') checkContentType(request)
+    const body = method === 'POST' ? await readBody(request, options.maxRequestBytes) : Buffer.alloc(0)
+    if (response.destroyed) return
+    const gone = new AbortController()
+    response.on('close', () => {
+      if (!response.writableFinished) gone.abort()
+    })
+    const remoteAddress = request.socket.remoteAddress ?? ''
+    options.target({ method, headers: headersOf(request), body, remoteAddress, signal: gone.signal, server, assertion, answer: answerOf(response) })
+  } catch (thrown) {
+    refuse(response, toAppError(thrown), options.log)
+  }
+}
+
+/** @throws AppError unauthenticated unless there is exactly one bearer token (RFC 6750 §2.1). */
+function bearerOf(request: IncomingMessage): string {
+  // Node keeps the first of several; another reader could keep the last.
+  const [value = '', ...others] = request.headersDistinct['authorization'] ?? []
+  const token = others.length > 0 ? undefined : /^Bearer +([A-Za-z0-9._~+/=-]{1,65536})$/i.exec(value)?.[1]
+  if (token === undefined) throw new AppError('unauthenticated', 'a bearer token is required: tctl api-tokens add makes one, or connect with tsh mcp connect')
+  return token
+}
+
+/** A client with a certificate brings the assertion it got from the Auth Service itself; the agent verifies it. */
+function isAssertion(token: string): boolean {
+  return token.split('.').length === 3
+}
+
+function checkContentType(request: IncomingMessage): void {
+  const type = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase()
+  if (type !== 'application/json') throw new AppError('invalid_argument', 'Content-Type must be application/json', { details: { http: 415, rpc: -32600 } })
+}
+
+/** The same form as an agent's refusal: HTTP status, and a JSON-RPC error that every client can show. */
+function refuse(response: ServerResponse, error: AppError, log: Logger): void {
+  if (error.code === 'internal') log.error('MCP request failed', { error, ...error.details })
+  if (response.headersSent || response.destroyed) return
+  const { http, rpc } = error.details ?? {}
+  const status = typeof http === 'number' ? http : CODES[error.code].http
+  const body = JSON.stringify({ jsonrpc: '2.0', id: null, error: { code: typeof rpc === 'number' ? rpc : CODES[error.code].rpc, message: error.message } })
+  const challenge = status === 401 ? { 'www-authenticate': 'Bearer realm="sallyport", error="invalid_token"' } : {}
+  const close = status === 413 ? { connection: 'close' } : {}
+  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', 'sallyport-error-origin': 'gateway', ...challenge, ...close })
+  response.end(body)
+}

@@ -1,0 +1,62 @@
+import { createServer, type IncomingMessage, type RequestListener, request as send, type Server } from 'node:http'
+import { connect } from 'node:net'
+import { once } from 'node:events'
+import { buffer } from 'node:stream/consumers'
+import { afterEach, expect, test } from 'vitest'
+import { answerOf, readBody } from './node-exchange.ts'
+
+let server: Server | undefined
+afterEach(() => {
+  server?.close()
+  server?.closeAllConnections()
+})
+
+async function start(listener: RequestListener): Promise<number> {
+  server = createServer(listener)
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  return typeof address === 'object' && address !== null ? address.port : 0
+}
+
+async function get(port: number): Promise<{ answer: IncomingMessage; body: Buffer }> {
+  const call = send({ host: '127.0.0.1', port, agent: false }).end()
+  const answer = await new Promise<IncomingMessage>((resolve, reject) => call.on('response', resolve).on('error', reject))
+  return { answer, body: await buffer(answer) }
+}
+
+test('a body that breaks off is no body', async () => {
+  const read = Promise.withResolvers<string>()
+  const port = await start((request) => {
+    readBody(request, 100).then(
+      (body) => read.resolve(`took ${body.length} bytes`),
+      (thrown: unknown) => read.resolve(String(thrown)),
+    )
+  })
+  const socket = connect(port, '127.0.0.1')
+  socket.write('POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nhalf', () => socket.destroy())
+  expect(await read.promise).toContain('the client broke off its request')
+})
+
+// 16 KiB is where the way of writing changes.
+test.each([256, 16 * 1024, 16 * 1024 + 1])('an answer of %d bytes arrives byte for byte, whatever they are', async (size) => {
+  const bytes = Buffer.from(Uint8Array.from({ length: size }, (_, index) => index % 256))
+  const port = await start((_, response) => {
+    const answer = answerOf(response)
+    answer.head(200, { 'content-type': 'application/json', 'content-length': String(size) })
+    answer.end(bytes)
+  })
+  const { answer, body } = await get(port)
+  expect([answer.headers['content-length'], answer.headers['transfer-encoding']]).toEqual([String(size), undefined])
+  expect(body.equals(bytes)).toBe(true)
+})
+
+test('the last piece of an answer in pieces arrives byte for byte', async () => {
+  const port = await start((_, response) => {
+    const answer = answerOf(response)
+    answer.head(200, { 'content-type': 'application/json' })
+    answer.write(Buffer.from('"grün'))
+    answer.end(Buffer.from(' und weiß"'))
+  })
+  expect((await get(port)).body.toString('utf8')).toBe('"grün und weiß"')
+})
