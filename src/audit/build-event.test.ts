@@ -102,6 +102,18 @@ test('size: params, answer and long texts are capped, then the largest fields go
   expect(JSON.stringify(event).length).toBeLessThan(65_536)
 })
 
+test('public fields of many or deep parts are cut too; short ones are as they were', () => {
+  const roles = Array.from({ length: 101 }, (_, index) => `r${index}`)
+  expect(buildEvent('user.login', { user_roles: roles }, options).user_roles?.length).toBe(100)
+  expect(buildEvent('user.login', { user_roles: ['a', 'u'.repeat(2000)] }, options).user_roles).toEqual(['a', `${'u'.repeat(1024)}…`])
+  const credential = { kind: 'api_token', id: 'i'.repeat(2000) }
+  expect(buildEvent('user.login', { credential }, options).credential).toEqual({ kind: 'api_token', id: `${'i'.repeat(1024)}…` })
+  expect(buildEvent('user.login', { user_roles: ['dev'], credential: { kind: 'local', id: 'x' } }, options)).toMatchObject({
+    user_roles: ['dev'],
+    credential: { kind: 'local', id: 'x' },
+  })
+})
+
 test('an event says who, what, when and how it went', () => {
   const event = buildEvent(
     'mcp.session.request',

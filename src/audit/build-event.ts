@@ -1,5 +1,5 @@
 import { AppError } from '../lib/errors.ts'
-import { auditEventSchema, eventFieldsSchema } from './event.ts'
+import { auditEventSchema } from './event.ts'
 import type { AuditEvent, EventFields, Outcome } from './event.ts'
 import { eventRow, isEventType } from './events.ts'
 import type { EVENTS, EventType, FieldClass } from './events.ts'
@@ -42,13 +42,21 @@ export function buildEvent(type: EventType, fields: EventFields & { ei?: number 
 export function buildFields<T extends EventType>(type: T, fields: FieldsOf<T>, options: Pick<BuildOptions, 'redactor'>): EventFields
 export function buildFields(type: EventType, fields: EventFields, { redactor }: Pick<BuildOptions, 'redactor'>): EventFields {
   const shaped: Record<string, unknown> = {}
-  for (const [name, value] of Object.entries(addImplied(fields))) {
-    const rank = classOf(type, name)
+  const ranks = ranksOf(type)
+  const complete = addImplied(fields)
+  for (const [name, value] of Object.entries(complete)) {
+    const rank = ranks.get(name)
     if (rank === 'public') shaped[name] = capPublic(value, 4)
     else if (rank === 'sensitive')
       shaped[name] = name === 'message' ? shapeMessage(fields.message, redactor) : redactor.value(value, { maxBytes: MAX_SENSITIVE_BYTES })
   }
-  return eventFieldsSchema.parse(shaped)
+  return asFields(shaped)
+}
+
+/** Capping and redacting leave a text a text and a number a number, so what was typed on its way in need not be parsed again. */
+function asFields(shaped: Record<string, unknown>): EventFields {
+  const fields: EventFields = {}
+  return Object.assign(fields, shaped)
 }
 
 /** Outcome and code follow from what is known of the event; call it again when a request's end was merged into its start. */
@@ -71,31 +79,38 @@ export function parseEvent(document: unknown): AuditEvent {
     )
   const { event, code, time, uid, ei, cluster_name, truncated, ...fields } = parsed.data
   if (!isEventType(event)) throw new AppError('invalid_argument', `unknown audit event type "${event.slice(0, 100)}"`)
-  if (sizeOf(parsed.data) > MAX_EVENT_BYTES)
-    throw new AppError('invalid_argument', `audit event ${uid} is larger than ${MAX_EVENT_BYTES} bytes`)
-  const kept = Object.fromEntries(Object.entries(fields).filter(([name]) => isWritten(classOf(event, name))))
-  return { event, code, time, uid, ei, cluster_name, ...(truncated && { truncated }), ...eventFieldsSchema.parse(kept) }
+  if (isTooLarge(parsed.data)) throw new AppError('invalid_argument', `audit event ${uid} is larger than ${MAX_EVENT_BYTES} bytes`)
+  const ranks = ranksOf(event)
+  const kept: Record<string, unknown> = {}
+  for (const [name, value] of Object.entries(fields)) {
+    const rank = ranks.get(name)
+    if (rank === 'public' || rank === 'sensitive') kept[name] = value
+  }
+  return { event, code, time, uid, ei, cluster_name, ...(truncated && { truncated }), ...asFields(kept) }
 }
 
-function isWritten(rank: FieldClass | undefined): boolean {
-  return rank === 'public' || rank === 'sensitive'
+/** The classes of a type's fields; made once, for every event asks. */
+function ranksOf(type: EventType): ReadonlyMap<string, FieldClass> {
+  const known = RANKS.get(type)
+  if (known) return known
+  const ranks = new Map<string, FieldClass>(Object.entries(eventRow(type).fields))
+  RANKS.set(type, ranks)
+  return ranks
 }
 
-function classOf(type: EventType, name: string): FieldClass | undefined {
-  const fields: Record<string, FieldClass | undefined> = eventRow(type).fields
-  return Object.hasOwn(fields, name) ? fields[name] : undefined
-}
+const RANKS = new Map<EventType, ReadonlyMap<string, FieldClass>>()
 
 /** What readers look for under a name of its own: the tool of a call, the server under Teleport's name. */
 function addImplied(fields: EventFields): EventFields {
-  const params = fields.message?.method === 'tools/call' ? fields.message.params : undefined
-  const tool =
-    typeof params === 'object' && params !== null && 'name' in params && typeof params.name === 'string' ? params.name : undefined
-  return {
-    ...fields,
-    ...(fields.tool === undefined && tool !== undefined && { tool }),
-    ...(fields.server !== undefined && { app_name: fields.server }),
-  }
+  const tool = fields.tool ?? calledTool(fields.message)
+  if (tool === undefined && fields.server === undefined) return fields
+  return { ...fields, ...(tool !== undefined && { tool }), ...(fields.server !== undefined && { app_name: fields.server }) }
+}
+
+function calledTool(message: EventFields['message']): string | undefined {
+  const params = message?.method === 'tools/call' ? message.params : undefined
+  const isNamed = typeof params === 'object' && params !== null && 'name' in params && typeof params.name === 'string'
+  return isNamed ? String(params.name) : undefined
 }
 
 function shapeMessage(message: EventFields['message'], redactor: BuildOptions['redactor']): EventFields['message'] {
@@ -108,10 +123,10 @@ function cut(text: string | undefined): string | undefined {
   return text !== undefined && text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text
 }
 
-/** Names, addresses and numbers of the caller's choosing are kept, but not at any length. */
+/** Names, addresses and numbers of the caller's choosing are kept, but not at any length. What is short enough is not copied. */
 function capPublic(value: unknown, depth: number): unknown {
   if (typeof value === 'string') return cut(value)
-  if (typeof value !== 'object' || value === null) return value
+  if (typeof value !== 'object' || value === null || isShort(value, depth)) return value
   if (depth === 0) return undefined
   if (Array.isArray(value)) return value.slice(0, MAX_ITEMS).map((item) => capPublic(item, depth - 1))
   return Object.fromEntries(
@@ -119,6 +134,22 @@ function capPublic(value: unknown, depth: number): unknown {
       .slice(0, MAX_ITEMS)
       .map(([key, item]) => [cut(key), capPublic(item, depth - 1)]),
   )
+}
+
+/** Whether `capPublic` would leave it as it is. */
+function isShort(value: unknown, depth: number): boolean {
+  if (typeof value === 'string') return value.length <= MAX_TEXT
+  if (typeof value !== 'object' || value === null) return true
+  if (depth === 0) return false
+  if (Array.isArray(value)) return value.length <= MAX_ITEMS && value.every((item) => isShort(item, depth - 1))
+  const entries = Object.entries(value)
+  return entries.length <= MAX_ITEMS && entries.every(([key, item]) => key.length <= MAX_TEXT && isShort(item, depth - 1))
+}
+
+/** One UTF-16 unit is at most three bytes of UTF-8, so that the bytes of a short text need not be counted. */
+function isTooLarge(event: AuditEvent): boolean {
+  const text = JSON.stringify(event)
+  return text.length * 3 > MAX_EVENT_BYTES && Buffer.byteLength(text) > MAX_EVENT_BYTES
 }
 
 function sizeOf(value: unknown): number {
@@ -145,7 +176,7 @@ const LAST_TO_GO = new Set([
 
 function fitEvent(event: AuditEvent): AuditEvent {
   let fitted = event
-  while (sizeOf(fitted) > MAX_EVENT_BYTES) {
+  while (isTooLarge(fitted)) {
     const candidates = Object.entries(fitted).filter(([name]) => !LAST_TO_GO.has(name))
     const largest = candidates.toSorted(([, a], [, b]) => sizeOf(b) - sizeOf(a))[0]?.[0]
     if (largest === undefined) break

@@ -33,7 +33,7 @@ export interface Spool {
   /** One write for all that is pending; nearly free when nothing is. Throws `resource_exhausted` (disk full) or `unavailable`. */
   flush(): void
   /**
-   * Sends all that is complete now, in batches of 200 unless told, of 500 at most; returns how many events.
+   * Sends all that is complete now, in batches of 100 unless told, of 500 at most; returns how many events.
    * Rejects as `send` does, and takes up there the next time.
    */
   drain(send: Send, options?: { batch?: number }): Promise<number>
@@ -45,7 +45,7 @@ export interface Spool {
 
 const MAX_BATCH = 500
 /** Storing so many keeps the process from other work for a few milliseconds. */
-const BATCH = 200
+const BATCH = 100
 const LINGER_MS = 50
 const IDLE_MS = 1000
 const MAX_BACKOFF_MS = 30_000

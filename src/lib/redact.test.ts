@@ -38,6 +38,22 @@ describe('known values', () => {
     expect(text('abcabc')).toBe('abcabc')
   })
 
+  test('a secret that becomes known is found in what passed before, as a value and as a name', () => {
+    const redactor = createRedactor()
+    expect([redactor.value('my swordfish'), redactor.value({ swordfish: 1 })]).toEqual(['my swordfish', { swordfish: 1 }])
+    redactor.add('swordfish')
+    expect([redactor.value('my swordfish'), redactor.value({ swordfish: 1 })]).toEqual(['my <REDACTED>', { '<REDACTED>': 1 }])
+    redactor.remove('swordfish')
+    expect(redactor.value('my swordfish')).toBe('my swordfish')
+  })
+
+  test('names beyond those that are remembered are judged too', () => {
+    const { value } = createRedactor()
+    for (let i = 0; i < 1100; i++) value({ [`name${i}`]: i })
+    expect(value({ apiKey: 'x', other: 'y' })).toEqual({ apiKey: '<REDACTED>', other: 'y' })
+    expect(value({ apiKey: 'x', other: 'y' })).toEqual({ apiKey: '<REDACTED>', other: 'y' })
+  })
+
   test('are found in keys and values of a value', () => {
     const { value } = createRedactor({ knownSecrets: ['swordfish'] })
     expect(value({ swordfish: ['a swordfish', 1] })).toEqual({ '<REDACTED>': ['a <REDACTED>', 1] })

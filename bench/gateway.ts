@@ -1,0 +1,84 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { userInfo } from 'node:os'
+import { join } from 'node:path'
+import { createApiToken } from '../src/api/api-tokens.ts'
+import { listVisibleServers } from '../src/api/servers.ts'
+import { upsertResource } from '../src/api/resources.ts'
+import { acceptInvite, inviteUser } from '../src/api/users.ts'
+import { type ApiClient, createApiClient } from '../src/client/call.ts'
+import { createLocalCarrier } from '../src/client/local-carrier.ts'
+import type { Children } from './children.ts'
+
+export interface Gateway {
+  pid: number
+  port: number
+  /** A bearer token of a user with three roles. */
+  token: string
+}
+
+export interface GatewayOptions {
+  /** For configuration, data and log; made when missing. */
+  directory: string
+  /** The checkout whose gateway is started. */
+  root: string
+  upstreamPort: number
+  /** Where a CPU profile goes when the gateway ends. */
+  profileDirectory: string | undefined
+}
+
+/** `sallyport start` as anybody runs it, audit and roles on, with one HTTP and one stdio server behind it. */
+export async function startGateway(
+  children: Children,
+  { directory, root, upstreamPort, profileDirectory }: GatewayOptions,
+): Promise<Gateway> {
+  mkdirSync(directory, { recursive: true })
+  const dataDirectory = join(directory, 'data')
+  const config = join(directory, 'sallyport.yaml')
+  writeFileSync(
+    config,
+    `sallyport:\n  data_dir: ${dataDirectory}\nauth_service:\n  cluster_name: bench\nproxy_service:\n  web_listen_addr: 127.0.0.1:0\n`,
+  )
+  const flags = profileDirectory === undefined ? [] : ['--cpu-prof', '--cpu-prof-dir', profileDirectory]
+  const { child, match } = await children.spawnUntil([...flags, join(root, 'bin', 'sallyport'), 'start', '-c', config], {
+    env: { ...process.env, SALLYPORT_HOME: '' },
+    logFile: join(directory, 'gateway.log'),
+    whenUp: /listening on \S+?:(\d+),/,
+  })
+  const api = createApiClient(createLocalCarrier(dataDirectory))
+  for (const resource of resources(upstreamPort)) await api(upsertResource, { kind: resource.kind, name: resource.metadata.name, resource })
+  const { path } = await api(inviteUser, { name: 'bench', roles: ['bench-readers', 'bench-writers', 'bench-guests'] })
+  await api(acceptInvite, { token: path.split('/').at(-1) ?? '', password: 'correct horse battery staple' })
+  const { token } = await api(createApiToken, { user: 'bench' })
+  await waitForServers(api)
+  return { pid: child.pid ?? 0, port: Number(match[1]), token }
+}
+
+/** Until the agent has told the Auth Service what it serves. */
+async function waitForServers(api: ApiClient): Promise<void> {
+  for (let tries = 0; tries < 100; tries++) {
+    const { items } = await api(listVisibleServers, {}).catch(() => ({ items: [] }))
+    if (items.length >= 2) return
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+function resources(upstreamPort: number) {
+  const role = (name: string, spec: object) => ({ kind: 'role', version: 'v8', metadata: { name }, spec })
+  const app = (name: string, spec: object) => ({
+    kind: 'app',
+    version: 'v3',
+    metadata: { name, labels: { env: 'bench', team: 'search' } },
+    spec,
+  })
+  const stdio = { command: process.execPath, args: [join(import.meta.dirname, 'upstream-stdio.ts')], run_as_host_user: userInfo().username }
+  return [
+    role('bench-readers', { allow: { app_labels: { env: 'bench' }, mcp: { tools: ['get_*', '^(list|search)_.*$'] } } }),
+    role('bench-writers', {
+      allow: { app_labels: { team: ['search', 'index'] }, mcp: { tools: ['put_*'] } },
+      deny: { mcp: { tools: ['drop_*'] } },
+    }),
+    role('bench-guests', { allow: { app_labels: { env: 'public' }, mcp: { tools: ['*'] } } }),
+    app('echo-http', { uri: `mcp+http://127.0.0.1:${upstreamPort}/mcp` }),
+    app('echo-stdio', { mcp: stdio }),
+  ]
+}

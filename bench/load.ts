@@ -1,0 +1,163 @@
+import { type Socket, connect } from 'node:net'
+import { z } from 'zod'
+
+/**
+ * The load generator, a process of its own: keep-alive connections with one call under way on each, over raw sockets so that its own cost
+ * is small and the same for every target. Every answer's id is compared with the request's.
+ */
+export const loadOrderSchema = z.object({
+  port: z.number(),
+  path: z.string(),
+  token: z.string(),
+  connections: z.number(),
+  warmupMs: z.number(),
+  measureMs: z.number(),
+})
+export type LoadOrder = z.infer<typeof loadOrderSchema>
+
+/** All times in microseconds. */
+export const loadResultSchema = z.object({
+  /** Answered calls in the measured time. */
+  calls: z.number(),
+  /** With those of the warm-up. */
+  allCalls: z.number(),
+  elapsedMs: z.number(),
+  p50: z.number(),
+  p99: z.number(),
+})
+export type LoadResult = z.infer<typeof loadResultSchema>
+
+/** Seven digits, so that all requests of a connection have one length. */
+const FIRST_ID = 1_000_000
+const LAST_ID = 9_999_999
+const OPENING = {
+  jsonrpc: '2.0',
+  id: 0,
+  method: 'initialize',
+  params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'bench', version: '1.0.0' } },
+}
+const DEADLINE_MS = 60_000
+
+class Client {
+  readonly #order: LoadOrder
+  readonly #socket: Socket
+  #session: string | undefined
+  #pending = ''
+  #onAnswer: (head: string, body: string) => void = () => undefined
+
+  constructor(order: LoadOrder) {
+    this.#order = order
+    this.#socket = connect({ port: order.port, host: '127.0.0.1', noDelay: true })
+    this.#socket.setEncoding('latin1')
+    this.#socket.on('data', (chunk: string) => this.#take(chunk))
+    this.#socket.on('error', fail)
+    this.#socket.on('close', () => fail(new Error('the target closed a connection')))
+  }
+
+  /** Opens the MCP session. */
+  async open(): Promise<void> {
+    const { head, body } = await this.#exchange('POST', JSON.stringify(OPENING))
+    if (!head.startsWith('HTTP/1.1 200') || !body.includes('"protocolVersion"'))
+      throw new Error(`initialize failed: ${head.slice(0, 200)} ${body.slice(0, 500)}`)
+    this.#session = /\r\nmcp-session-id: ([^\r]+)/i.exec(head)?.[1]
+    await this.#exchange('POST', '{"jsonrpc":"2.0","method":"notifications/initialized"}')
+  }
+
+  /** Calls without a pause until `isOver`; tells the time each took. */
+  async run(isOver: () => boolean, onCall: (microseconds: number) => void): Promise<void> {
+    const done = Promise.withResolvers<void>()
+    const request = Buffer.from(this.#request('POST', `{"jsonrpc":"2.0","id":${FIRST_ID},${CALL}`), 'latin1')
+    const idAt = request.indexOf(String(FIRST_ID))
+    let id = FIRST_ID + Math.floor(Math.random() * 1_000_000)
+    let sentAt = 0
+    const next = (): void => {
+      if (isOver()) return done.resolve()
+      id = id === LAST_ID ? FIRST_ID : id + 1
+      // The one before was answered, so its bytes are no longer needed.
+      request.write(String(id), idAt, 'latin1')
+      sentAt = performance.now()
+      this.#socket.write(request)
+    }
+    this.#onAnswer = (head, body) => {
+      if (!head.startsWith('HTTP/1.1 200') || !body.startsWith(`{"jsonrpc":"2.0","id":${id},"result":{"content":`))
+        return fail(new Error(`wrong answer to ${id}: ${head.slice(0, 200)} ${body.slice(0, 500)}`))
+      onCall((performance.now() - sentAt) * 1000)
+      next()
+    }
+    next()
+    await done.promise
+  }
+
+  async close(): Promise<void> {
+    if (this.#session !== undefined) await this.#exchange('DELETE', '')
+    this.#socket.removeAllListeners('close').destroy()
+  }
+
+  #exchange(method: string, body: string): Promise<{ head: string; body: string }> {
+    return new Promise((resolve) => {
+      this.#onAnswer = (head, answer) => resolve({ head, body: answer })
+      this.#socket.write(this.#request(method, body))
+    })
+  }
+
+  #request(method: string, body: string): string {
+    const session = this.#session === undefined ? '' : `mcp-session-id: ${this.#session}\r\n`
+    return (
+      `${method} ${this.#order.path} HTTP/1.1\r\nhost: 127.0.0.1:${this.#order.port}\r\nauthorization: Bearer ${this.#order.token}\r\n` +
+      `content-type: application/json\r\naccept: application/json, text/event-stream\r\nmcp-protocol-version: 2025-11-25\r\n${session}` +
+      `content-length: ${body.length}\r\n\r\n${body}`
+    )
+  }
+
+  #take(chunk: string): void {
+    this.#pending = this.#pending === '' ? chunk : this.#pending + chunk
+    const end = this.#pending.indexOf('\r\n\r\n')
+    if (end === -1) return
+    const head = this.#pending.slice(0, end)
+    const length = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0)
+    if (this.#pending.length < end + 4 + length) return
+    const body = this.#pending.slice(end + 4, end + 4 + length)
+    this.#pending = this.#pending.slice(end + 4 + length)
+    this.#onAnswer(head, body)
+  }
+}
+
+const CALL =
+  '"method":"tools/call","params":{"name":"search_documents","arguments":{"query":"quarterly report","limit":10,"labels":["a","b"]}}}'
+
+function fail(error: Error): void {
+  process.stderr.write(`load: ${error.message}\n`)
+  process.exit(1)
+}
+
+async function run(order: LoadOrder): Promise<void> {
+  const clients = Array.from({ length: order.connections }, () => new Client(order))
+  await Promise.all(clients.map((client) => client.open()))
+  process.send?.({ ready: true })
+  await new Promise((resolve) => process.once('message', resolve))
+  const times: number[] = []
+  const from = performance.now() + order.warmupMs
+  const until = from + order.measureMs
+  let allCalls = 0
+  const isOver = (): boolean => performance.now() >= until
+  const onCall = (microseconds: number): void => {
+    allCalls++
+    if (performance.now() >= from) times.push(microseconds)
+  }
+  await Promise.all(clients.map((client) => client.run(isOver, onCall)))
+  const elapsedMs = performance.now() - from
+  times.sort((a, b) => a - b)
+  const at = (share: number): number => times[Math.min(times.length - 1, Math.floor(times.length * share))] ?? 0
+  const result: LoadResult = { calls: times.length, allCalls, elapsedMs, p50: at(0.5), p99: at(0.99) }
+  process.send?.({ result })
+  await Promise.all(clients.map((client) => client.close()))
+  process.exit(0)
+}
+
+if (import.meta.main) {
+  setTimeout(() => fail(new Error('the time is up')), DEADLINE_MS + 60_000).unref()
+  process.on('disconnect', () => process.exit(0))
+  process.once('message', (message) => {
+    run(loadOrderSchema.parse(message)).catch((thrown: unknown) => fail(thrown instanceof Error ? thrown : new Error(String(thrown))))
+  })
+}
