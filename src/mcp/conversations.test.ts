@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { createFixture, NOW } from '../../test/fakes/mcp-endpoint.ts'
-import { never, result } from '../../test/fakes/memory-upstream.ts'
+import { eventsOf, never, result } from '../../test/fakes/memory-upstream.ts'
 
 const call = (id: string, name: string) => `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"${name}"}}`
 const VERSION = '2026-07-28'
@@ -138,4 +138,34 @@ test('times are those of a clock nobody sets, to the microsecond', async () => {
   }
   await f.call(session, call('1', 'echo'))
   expect(f.events.at(-1)).toMatchObject({ event: 'mcp.session.request', latency_ms: 12.346 })
+})
+
+test('a client that reads nothing does not hold up the end', async () => {
+  const f = createFixture()
+  const session = await f.open()
+  f.upstream.script = () => eventsOf(['{"jsonrpc":"2.0","method":"notifications/progress","params":{}}', '{"jsonrpc":"2.0","method":"notifications/progress","params":{}}'])
+  const written: string[] = []
+  const blocked = Promise.withResolvers<void>()
+  const slow = f.send({
+    text: call('1', 'echo'),
+    headers: { 'mcp-session-id': session },
+    answer: {
+      head: () => undefined,
+      write: (chunk) => {
+        written.push(Buffer.from(chunk).toString())
+        return false
+      },
+      drained: () => {
+        blocked.resolve()
+        return new Promise(() => undefined)
+      },
+      end: () => void written.push('end'),
+      abort: () => undefined,
+    },
+  })
+  await blocked.promise
+  f.endpoint.cut(() => 'locked')
+  await slow.served
+  expect(written.at(-2)).toContain('"id":1,"error":{"code":-32603,"message":"locked"}')
+  expect(written.at(-1)).toBe('end')
 })

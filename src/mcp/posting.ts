@@ -106,10 +106,9 @@ async function sendOneWay(message: ClientMessage, conversation: Conversation, ex
 
 /**
  * Whether nothing has to be passed on. What is under way is broken off, and the server told by whoever broke it off; an id that is not
- * waiting is nobody's to cancel; a modern client cancels by going away (2026-07-28, cancellation), for others may use the same id.
+ * waiting is nobody's to cancel. None ever waits by id in a modern conversation, whose clients cancel by going away (2026-07-28, cancellation).
  */
 function isCancelledHere({ params }: ClientMessage, conversation: Conversation): boolean {
-  if (conversation.era === 'modern') return true
   const relayed = conversation.findWaiting(params['requestId'])
   if (!relayed || relayed.message.method === 'initialize') return true
   relayed.interrupt('cancelled by the client')

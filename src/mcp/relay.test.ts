@@ -242,3 +242,14 @@ test.each([
   expect(answer).toMatchObject({ status: to, headers: { 'sallyport-error-origin': 'upstream' }, text: expect.stringContaining(message) })
   expect(answer.text).not.toMatch(/realm|stack/)
 })
+
+test('a modern client that posts a cancellation cancels nothing: others may use the same id', async () => {
+  const f = createFixture()
+  f.upstream.script = (_, signal) => never(signal)
+  const pending = f.send(modern('1', 'tools/call', '"name":"echo"'))
+  await expect.poll(() => f.upstream.sent.length).toBe(1)
+  const text = `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{${meta},"requestId":1}}`
+  expect((await f.ask({ text, headers: { 'mcp-protocol-version': VERSION } })).status).toBe(202)
+  expect(f.upstream.sent).toHaveLength(1)
+  expect(pending.status).toBe(0)
+})

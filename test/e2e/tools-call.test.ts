@@ -67,8 +67,7 @@ it('passes an allowed call on, gives the answer as the server made it, and write
   expect(session.map((event) => event['sid'])).toContain(call?.['sid'])
 })
 
-// The agent records its own view, `assertion`, although the assertion says which kind of credential was exchanged for it.
-it.fails('says which kind of credential the caller had', async () => {
+it('says which kind of credential the caller had', async () => {
   const [call] = await cluster.eventsOnceThere({ user: 'alice', tool: 'echo' }, 1)
   expect(call).toMatchObject({ credential: { kind: 'api_token' } })
 })
