@@ -1,5 +1,3 @@
-import { emitEvents } from '../api/audit.ts'
-import type { InputOf } from '../api/route.ts'
 import { deleteResource, upsertResource } from '../api/resources.ts'
 import { AppError } from '../lib/errors.ts'
 import type { App } from '../resources/app.ts'
@@ -33,26 +31,4 @@ export async function removeAppServer(api: ApiClient, hostId: string, app: strin
 /** Several agents may offer one app: the name tells them apart. */
 function appServerName(hostId: string, app: string): string {
   return `${app}@${hostId}`
-}
-
-type Events = InputOf<typeof emitEvents>['events']
-
-/** Below the Auth Service's limit of a body; one event is at most 64 KiB. */
-const MAX_BATCH_BYTES = 512 * 1024
-
-/** Hands audit events over; those the Auth Service has already, by uid, are not stored twice. */
-export async function sendEvents(api: ApiClient, events: Events): Promise<void> {
-  let batch: Events = []
-  let bytes = 0
-  for (const event of events) {
-    const size = Buffer.byteLength(JSON.stringify(event))
-    if (batch.length > 0 && bytes + size > MAX_BATCH_BYTES) {
-      await api(emitEvents, { events: batch })
-      batch = []
-      bytes = 0
-    }
-    batch.push(event)
-    bytes += size
-  }
-  if (batch.length > 0) await api(emitEvents, { events: batch })
 }

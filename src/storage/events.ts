@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import type { CompiledQuery } from 'kysely'
 import { chainHash, genesisHash } from '../audit/chain.ts'
 import type { Link } from '../audit/chain.ts'
 import type { AuditEvent } from '../audit/event.ts'
@@ -37,7 +38,9 @@ const MAX_RESULTS = 1000
 /** A search by text looks at every event; so many it looks at before it hands back what it has and where to go on. */
 const MAX_SCANNED = 50_000
 const SCAN_SLICE = 2000
-const INSERT_ROWS = 50
+/** Rows of one INSERT, so that few statements are ever compiled. */
+const INSERT_SIZES = [50, 10, 1]
+const COLUMNS = ['seq', 'uid', 'time', 'type', 'code', 'user', 'server', 'tool', 'outcome', 'sid', 'prev_hash', 'hash', 'document'] as const
 
 /**
  * Appends in the given order, all or none, each linked to the one before. Events that are there already, by uid, are passed over, so a
@@ -57,14 +60,31 @@ export function appendEvents(db: Executor, events: readonly AuditEvent[], cluste
       hash = chainHash(prev, document)
       rows.push({ seq, ...columnsOf(event), prev_hash: prev, hash, document })
     }
-    for (let from = 0; from < rows.length; from += INSERT_ROWS) {
-      await tx
-        .insertInto('events')
-        .values(rows.slice(from, from + INSERT_ROWS))
-        .execute()
-    }
+    for (let from = 0; from < rows.length; ) from += await insertSome(tx, rows, from)
     return rows.map(toStored)
   })
+}
+
+/** Statements by dialect and number of rows: building one anew for each batch cost more than running it. */
+const inserts = new Map<string, CompiledQuery>()
+
+/** Inserts as many rows from `from` on as the next statement takes; returns how many. */
+async function insertSome(tx: Executor, rows: readonly Tables['events'][], from: number): Promise<number> {
+  const size = INSERT_SIZES.find((one) => one <= rows.length - from) ?? 1
+  const some = rows.slice(from, from + size)
+  const key = `${tx.getExecutor().adapter.constructor.name} ${size}`
+  let insert = inserts.get(key)
+  if (!insert) inserts.set(key, (insert = compileInsert(tx, size)))
+  await tx.executeQuery({ ...insert, parameters: some.flatMap((row) => COLUMNS.map((column) => row[column])) })
+  return size
+}
+
+function compileInsert(tx: Executor, size: number): CompiledQuery {
+  const blank = { seq: 0, uid: '', time: 0, type: '', code: '', user: '', server: '', tool: '', outcome: '', sid: '', prev_hash: '', hash: '', document: '' }
+  return tx
+    .insertInto('events')
+    .values(Array.from({ length: size }, () => blank))
+    .compile()
 }
 
 /** Place and hash of the newest event; of a cluster without events seq 0 and its genesis hash. */

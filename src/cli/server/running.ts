@@ -141,6 +141,7 @@ async function startAgentOf({ config, env, log, now, version }: RunningOptions, 
     version,
     spoolDirectory: join(config.dataDirectory, 'spool'),
     api: createApiClient(auth.carrier(identity)),
+    sendEvents: (events) => auth.emit(events),
     feed: auth.feed,
     assertionKeys: () => auth.assertionKeys(),
     createUpstream: (app) =>

@@ -1,12 +1,12 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { VerificationKey } from '../../ca/assertion.ts'
 import type { ApiClient } from '../../client/call.ts'
-import { sendEvents } from '../../client/agent.ts'
 import { AppError, toAppError } from '../../lib/errors.ts'
 import type { Ids } from '../../lib/ids.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Redactor } from '../../lib/redact.ts'
 import { openSpool } from '../../audit/spool.ts'
+import type { Send } from '../../audit/spool.ts'
 import { findRequestId } from '../../mcp/message.ts'
 import { Outlet } from '../../mcp/outlet.ts'
 import type { Upstream } from '../../mcp/upstream/upstream.ts'
@@ -28,6 +28,8 @@ export interface AgentOptions {
   /** Directory of the audit journal; nobody else's. */
   spoolDirectory: string
   api: ApiClient
+  /** Hands audit events to the Auth Service; repeating a batch changes nothing. */
+  sendEvents: Send
   feed: ResourceFeed
   assertionKeys: () => VerificationKey[]
   createUpstream(app: App): Upstream
@@ -53,7 +55,7 @@ export function startAgent(options: AgentOptions): Agent {
   const { config, feed, log, now, ids } = options
   const spool = openSpool(options.spoolDirectory, { log })
   const shipping = new AbortController()
-  const shipped = spool.ship((events) => sendEvents(options.api, events), { signal: shipping.signal })
+  const shipped = spool.ship((events) => options.sendEvents(events), { signal: shipping.signal })
   const callers = new Callers({ clusterName: options.clusterName, hostId: options.hostId, keys: options.assertionKeys, feed, now })
   const audit = { spool, ids, now, monotonic: options.monotonic, cluster: options.clusterName, redactor: options.redactor }
   const served = (): App[] => servers.list().map(({ app }) => app)
@@ -91,7 +93,7 @@ export function startAgent(options: AgentOptions): Agent {
       await servers.close(new AppError('unavailable', 'the gateway is shutting down: connect again in a moment'))
       shipping.abort()
       await shipped
-      await spool.drain((events) => sendEvents(options.api, events))
+      await spool.drain((events) => options.sendEvents(events))
       await spool.close()
     },
   }
