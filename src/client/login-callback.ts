@@ -16,8 +16,9 @@ export async function startCallbackListener({ timeoutMs, signal }: { timeoutMs: 
   arrived.promise.catch(() => {}) // a failure before waitForCode is asked for is reported there
   let expected: string | undefined
   const server = createServer({ maxHeaderSize: 16_384 }, (request, response) => {
-    const url = new URL(request.url ?? '/', 'http://127.0.0.1')
-    if (request.method !== 'GET' || url.pathname !== '/callback') return answer(response, 404, 'Nothing is here.')
+    // Any page and any program of this machine can ask here, with whatever path.
+    const url = URL.parse(request.url ?? '/', 'http://127.0.0.1')
+    if (request.method !== 'GET' || url?.pathname !== '/callback') return answer(response, 404, 'Nothing is here.')
     const code = url.searchParams.get('code')
     if (expected === undefined || url.searchParams.get('login_id') !== expected)
       return answer(response, 400, 'This is not the sign-in that was started here. Run tsh login again.')

@@ -5,6 +5,7 @@ import { possessionChallenge } from '../api/possession.ts'
 import { renderIdentityFile } from '../ca/identity-file.ts'
 import type { IdentityFile } from '../ca/identity-file.ts'
 import { generateKeyPair, renderPrivateKey, renderPublicKey, signPossession } from '../ca/keys.ts'
+import { AppError } from '../lib/errors.ts'
 import { createApiClient } from './call.ts'
 import { startCallbackListener } from './login-callback.ts'
 import type { Profile } from './profile.ts'
@@ -58,13 +59,22 @@ export async function signInWithBrowser(
       redirect_uri: callback.redirectUri,
       code_challenge: createHash('sha256').update(verifier).digest('base64url'),
     })
-    showUrl(new URL(started.path, `https://${renderProxyAddress(trusted.proxy)}`).href)
+    showUrl(pageAt(trusted, started.path))
     const code = await callback.waitForCode(started.login_id)
     const issued = await api(finishBrowserLogin, { login_id: started.login_id, code, code_verifier: verifier })
     return { issued, identity: identityOf(trusted, issued, renderPrivateKey(keys.privateKey)) }
   } finally {
     callback.close()
   }
+}
+
+/** A page of the proxy itself: whatever else an answer may name (another site, another scheme) is not opened. */
+function pageAt({ proxy }: TrustedProxy, path: string): string {
+  const base = new URL(`https://${renderProxyAddress(proxy)}`)
+  const page = URL.parse(path, base)
+  if (page?.origin !== base.origin || page.username !== '' || page.password !== '')
+    throw new AppError('unavailable', 'the proxy names a sign-in page that is not its own: use --auth=local, and tell its administrator')
+  return page.href
 }
 
 /** The profile to keep of a sign-in. */

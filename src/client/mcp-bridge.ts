@@ -9,6 +9,7 @@ import { classifyClientLine, findRefusal, headersFor, sessionHeaders } from './m
 import type { ClientMessage } from './mcp-frame.ts'
 import { checkSameServer, createHandshake, noteInitializeAnswer, requireHandshake } from './mcp-handshake.ts'
 import type { Handshake } from './mcp-handshake.ts'
+import { ListenStream, MAX_BACKOFF_MS } from './mcp-listen.ts'
 import { deliver, MAX_MESSAGE_BYTES } from './mcp-stream.ts'
 import type { Delivered } from './mcp-stream.ts'
 
@@ -30,7 +31,6 @@ const INITIALIZE_WAIT_MS = 60_000
 const DRAIN_MS = 5_000
 const DELETE_MS = 2_000
 const MAX_RESUMES = 10
-const MAX_BACKOFF_MS = 30_000
 
 /** Runs until `input` ends: MCP's stdio transport here, Streamable HTTP of every revision there. Nothing is contacted before the first message. */
 export async function runMcpBridge(options: BridgeOptions): Promise<void> {
@@ -71,11 +71,16 @@ class McpBridge {
   readonly #session: Handshake = createHandshake()
   readonly #running = new Set<InFlight>()
   readonly #closing = new AbortController()
-  #listening: AbortController | undefined
+  readonly #listening: ListenStream
   #replaying: Promise<void> | undefined
 
   constructor(options: BridgeOptions) {
     this.#options = options
+    this.#listening = new ListenStream({
+      ...options,
+      open: (lastEventId, signal) => this.#get(lastEventId, signal),
+      closing: this.#closing.signal,
+    })
     const { promise, resolve } = Promise.withResolvers<undefined>()
     this.ended = promise
     this.#end = resolve
@@ -134,7 +139,7 @@ class McpBridge {
     await this.#handOver(message, answer, signal, advance)
     if (message.method === 'notifications/initialized' && inSession) {
       this.#session.initialized = message
-      this.#listen()
+      this.#listening.start()
     }
   }
 
@@ -238,7 +243,7 @@ class McpBridge {
     if (!this.#session.stale) return
     const { initialize, initialized } = requireHandshake(this.#session)
     this.#options.log('the MCP session was lost: starting it again')
-    this.#listening?.abort()
+    this.#listening.stop()
     const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(INITIALIZE_WAIT_MS)])
     const answer = await this.#post(initialize, signal)
     if ((answer.statusCode ?? 0) >= 300) throw errorOfStatus(answer.statusCode ?? 0, await readBody(answer, 65_536), false)
@@ -252,37 +257,7 @@ class McpBridge {
     noteInitializeAnswer(this.#session, answered, headerOf(answer, 'mcp-session-id'))
     const taken = await this.#post(initialized, signal)
     taken.resume()
-    this.#listen()
-  }
-
-  /** Keeps the stream of server messages that belong to no request open, where the server offers one. */
-  #listen(): void {
-    this.#listening?.abort()
-    const stop = new AbortController()
-    this.#listening = stop
-    const signal = AbortSignal.any([stop.signal, this.#closing.signal])
-    this.#keepListening(signal).catch((thrown: unknown) => {
-      if (!signal.aborted) this.#options.log(`no stream of server messages: ${explain(thrown).message}`)
-    })
-  }
-
-  async #keepListening(signal: AbortSignal): Promise<void> {
-    let lastEventId: string | undefined
-    for (let failures = 0; !signal.aborted;) {
-      let retryMs: number | undefined
-      try {
-        const answer = await this.#get(lastEventId, signal)
-        if (answer.statusCode !== 200) return void answer.resume()
-        failures = 0
-        const delivered = await deliver(answer, async (line) => await this.#options.write(line))
-        lastEventId = delivered.lastEventId ?? lastEventId
-        retryMs = delivered.retryMs
-      } catch (thrown) {
-        if (!this.#options.autoReconnect || !(thrown instanceof AppError) || thrown.details?.['network'] !== true) throw thrown
-        failures++
-      }
-      await this.#options.wait(Math.min(retryMs ?? 1000 * 2 ** failures, MAX_BACKOFF_MS), signal)
-    }
+    this.#listening.start()
   }
 
   async #fail(message: ClientMessage, thrown: unknown): Promise<void> {

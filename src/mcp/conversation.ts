@@ -85,7 +85,8 @@ export class Conversation {
 
   /** @throws AppError resource_exhausted for too many requests at a time, invalid_argument for an id that another request of the session has. */
   assertRoomFor(id: string | undefined): void {
-    if (this.#running.size >= MAX_OPEN) throw new AppError('resource_exhausted', `${MAX_OPEN} requests of this MCP session have no answer yet: wait, or cancel some`)
+    if (this.#running.size >= MAX_OPEN)
+      throw new AppError('resource_exhausted', `${MAX_OPEN} requests of this MCP session have no answer yet: wait, or cancel some`)
     if (this.era === 'legacy' && this.#waiting.has(keyOfRaw(id))) {
       throw new AppError('invalid_argument', 'the request id is in use in this MCP session: use another', { details: { rpc: -32600 } })
     }

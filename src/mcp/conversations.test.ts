@@ -67,7 +67,9 @@ test('what ends a session ends its requests and streams with the reason', async 
   await Promise.all([request.ended, stream.ended])
   expect(request).toMatchObject({ status: 502, text: expect.stringContaining('the process exited with code 1') })
   expect((await f.call(session, call('2', 'echo'))).status).toBe(404)
-  expect(f.events.filter(({ event }) => event === 'mcp.session.end')).toMatchObject([{ success: false, reason: 'the process exited with code 1' }])
+  expect(f.events.filter(({ event }) => event === 'mcp.session.end')).toMatchObject([
+    { success: false, reason: 'the process exited with code 1' },
+  ])
 })
 
 test('a session ends with the credential that opened it, and when nobody used it', async () => {
@@ -125,7 +127,9 @@ test('a caller has only so many sessions, those being opened included; the idles
 test('all callers together have only so many', async () => {
   const f = createFixture({}, { total: 1 })
   await f.open()
-  expect(await f.ask({ text: '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}' }, f.caller('bob'))).toMatchObject({ status: 429 })
+  expect(await f.ask({ text: '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}' }, f.caller('bob'))).toMatchObject({
+    status: 429,
+  })
 })
 
 test('times are those of a clock nobody sets, to the microsecond', async () => {
@@ -143,7 +147,11 @@ test('times are those of a clock nobody sets, to the microsecond', async () => {
 test('a client that reads nothing does not hold up the end', async () => {
   const f = createFixture()
   const session = await f.open()
-  f.upstream.script = () => eventsOf(['{"jsonrpc":"2.0","method":"notifications/progress","params":{}}', '{"jsonrpc":"2.0","method":"notifications/progress","params":{}}'])
+  f.upstream.script = () =>
+    eventsOf([
+      '{"jsonrpc":"2.0","method":"notifications/progress","params":{}}',
+      '{"jsonrpc":"2.0","method":"notifications/progress","params":{}}',
+    ])
   const written: string[] = []
   const blocked = Promise.withResolvers<void>()
   const slow = f.send({

@@ -55,7 +55,8 @@ export class Conversations {
 
   /** The session of this id, if it is the caller's: another's is as unknown as one that never was (404, Streamable HTTP). */
   get(id: string | undefined, caller: Caller): Conversation {
-    if (id === undefined) throw new AppError('invalid_argument', 'Mcp-Session-Id is required: initialize first', { details: { rpc: -32600 } })
+    if (id === undefined)
+      throw new AppError('invalid_argument', 'Mcp-Session-Id is required: initialize first', { details: { rpc: -32600 } })
     const conversation = this.#open.get(id)
     if (!conversation || conversation.owner !== ownerOf(caller.identity) || conversation.era !== 'legacy') {
       throw new AppError('not_found', 'unknown MCP session: initialize again', { details: { rpc: -32001 } })
@@ -89,10 +90,18 @@ export class Conversations {
     }
   }
 
-  async #openShared(key: string, caller: Caller, remoteAddress: string, facts: { revision: string; clientInfo: string | undefined }): Promise<Conversation> {
+  async #openShared(
+    key: string,
+    caller: Caller,
+    remoteAddress: string,
+    facts: { revision: string; clientInfo: string | undefined },
+  ): Promise<Conversation> {
     const conversation = await this.#create(key, 'modern', caller, remoteAddress)
     conversation.negotiated(facts.revision)
-    conversation.recorder.sessionStart({ protocol_version: facts.revision, ...(facts.clientInfo !== undefined && { client_info: facts.clientInfo }) })
+    conversation.recorder.sessionStart({
+      protocol_version: facts.revision,
+      ...(facts.clientInfo !== undefined && { client_info: facts.clientInfo }),
+    })
     return conversation
   }
 
@@ -119,7 +128,15 @@ export class Conversations {
       throw refusal
     }
     const recorder = new Recorder(audit, audit.ids.uuidv7(), app, identity, remoteAddress)
-    const conversation = new Conversation({ id, era, identity, owner: ownerOf(identity), upstream: session, recorder, openedAt: audit.now() })
+    const conversation = new Conversation({
+      id,
+      era,
+      identity,
+      owner: ownerOf(identity),
+      upstream: session,
+      recorder,
+      openedAt: audit.now(),
+    })
     this.#open.set(id, conversation)
     void session.ended.then((reason) => this.#endLogged(conversation, new AppError('unavailable', reason, { origin: 'upstream' })))
     return conversation
@@ -178,7 +195,9 @@ export class Conversations {
   }
 
   #endLogged(conversation: Conversation, why: AppError | undefined): void {
-    this.end(conversation, why).catch((error: unknown) => this.#options.log.warn('an MCP session did not end cleanly', { error: String(error) }))
+    this.end(conversation, why).catch((error: unknown) =>
+      this.#options.log.warn('an MCP session did not end cleanly', { error: String(error) }),
+    )
   }
 
   async close(why?: AppError): Promise<void> {

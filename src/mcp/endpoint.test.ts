@@ -22,7 +22,13 @@ test('a denied call never reaches the server, and says who denied it', async () 
   expect(answer.status).toBe(200)
   expect(answer.text).toMatch(/^\{"jsonrpc":"2.0","id":12345678901234567890,"error":\{"code":-32602,/)
   expect(f.upstream.sent).toEqual([])
-  expect(f.events.at(-1)).toMatchObject({ event: 'mcp.session.request', code: 'TMCP003E', outcome: 'denied', decision: { by: 'tester', kind: 'deny_rule' }, tool: 'rm_all' })
+  expect(f.events.at(-1)).toMatchObject({
+    event: 'mcp.session.request',
+    code: 'TMCP003E',
+    outcome: 'denied',
+    decision: { by: 'tester', kind: 'deny_rule' },
+    tool: 'rm_all',
+  })
   expect(f.events.filter(({ outcome }) => outcome === 'denied')).toHaveLength(1)
 })
 
@@ -42,7 +48,10 @@ test('the session of somebody else is as unknown as one that never was', async (
   const f = createFixture()
   const session = await f.open(f.caller('ana'))
   for (const method of ['POST', 'GET', 'DELETE']) {
-    const answer = await f.ask({ method, text: method === 'POST' ? call('1', 'echo') : '', headers: { 'mcp-session-id': session, accept: '*/*' } }, f.caller('bob'))
+    const answer = await f.ask(
+      { method, text: method === 'POST' ? call('1', 'echo') : '', headers: { 'mcp-session-id': session, accept: '*/*' } },
+      f.caller('bob'),
+    )
     expect([method, answer.status]).toEqual([method, 404])
     expect(f.events.at(-1)).toMatchObject({ user: 'bob', success: false, error: 'unknown MCP session: initialize again' })
   }
@@ -59,7 +68,9 @@ test.each(['PUT', 'PATCH', 'HEAD', 'OPTIONS', 'TRACE'])('%s is not allowed, and 
   const f = createFixture()
   const answer = await f.ask({ method })
   expect(answer).toMatchObject({ status: 405, headers: { allow: 'GET, POST, DELETE' } })
-  expect(f.events).toMatchObject([{ event: 'mcp.session.invalid_http_request', code: 'TMCP006E', user: 'ana', method, path: '/mcp/apps/tools' }])
+  expect(f.events).toMatchObject([
+    { event: 'mcp.session.invalid_http_request', code: 'TMCP006E', user: 'ana', method, path: '/mcp/apps/tools' },
+  ])
 })
 
 test('a body that is no message is recorded with its beginning', async () => {
@@ -73,7 +84,10 @@ test('a body that is no message is recorded with its beginning', async () => {
 test('who may not reach the server is told so, and the denial recorded', async () => {
   const f = createFixture()
   const [ana] = [f.caller('ana')]
-  const outsider = { ...ana, access: () => ({ ...ana.access(), decision: { allow: false as const, kind: 'no_role' as const, by: null, reason: 'no way' } }) }
+  const outsider = {
+    ...ana,
+    access: () => ({ ...ana.access(), decision: { allow: false as const, kind: 'no_role' as const, by: null, reason: 'no way' } }),
+  }
   const answer = await f.ask({ text: call('1', 'echo') }, outsider)
   expect(answer.status).toBe(403)
   expect(f.events).toMatchObject([{ code: 'TMCP003E', outcome: 'denied', error: 'no way' }])
@@ -108,7 +122,10 @@ test('an unknown method is refused in both eras, and what the modern one has not
   const f = createFixture({ allow: { tools: ['*'] } })
   const session = await f.open()
   f.upstream.sent.length = 0
-  expect(await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"tools/call2"}')).toMatchObject({ status: 200, text: expect.stringContaining('-32601') })
+  expect(await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"tools/call2"}')).toMatchObject({
+    status: 200,
+    text: expect.stringContaining('-32601'),
+  })
   expect(await f.ask(modern('1', 'tools/call2'))).toMatchObject({ status: 404, text: expect.stringContaining('-32601') })
   expect(await f.ask(modern('1', 'initialize'))).toMatchObject({ status: 404, text: expect.stringContaining('-32601') })
   expect(await f.call(session, '{"jsonrpc":"2.0","method":"notifications/evil"}')).toMatchObject({ status: 202 })

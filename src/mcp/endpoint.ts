@@ -41,7 +41,8 @@ export class McpEndpoint {
     const { decision } = caller.access()
     try {
       if (!decision.allow) throw new AppError('permission_denied', decision.reason)
-      if (exchange.method === 'POST') await servePost({ exchange, caller, conversations: this.#conversations, now: this.#options.audit.now })
+      if (exchange.method === 'POST')
+        await servePost({ exchange, caller, conversations: this.#conversations, now: this.#options.audit.now })
       else if (exchange.method === 'GET') await this.#listen(exchange, caller)
       else if (exchange.method === 'DELETE') await this.#delete(exchange, caller)
       else throw new AppError('invalid_argument', `method ${exchange.method} is not allowed`, { details: { http: 405, rpc: -32600 } })

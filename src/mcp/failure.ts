@@ -12,7 +12,11 @@ export interface RenderedFailure {
 
 /** An error as the answer to the request with this id: HTTP status, JSON-RPC body, and whose it is. */
 export function renderFailure(error: AppError, id: string | undefined): RenderedFailure {
-  return { status: statusOf(error), bytes: renderRpcError(id, rpcOf(error), error.message, error.details?.['data']), headers: { [ORIGIN_HEADER]: error.origin } }
+  return {
+    status: statusOf(error),
+    bytes: renderRpcError(id, rpcOf(error), error.message, error.details?.['data']),
+    headers: { [ORIGIN_HEADER]: error.origin },
+  }
 }
 
 function statusOf(error: AppError): number {

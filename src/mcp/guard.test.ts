@@ -4,25 +4,50 @@ import { createFixture } from '../../test/fakes/mcp-endpoint.ts'
 import { result, streamed } from '../../test/fakes/memory-upstream.ts'
 
 const NAMES = ['echo', 'get_a', 'get_b', 'Get_a', 'rm', 'rm_all', 'set-x', '', ' echo', 'écho', '*', '^echo$', 'a\nb', '__proto__']
-const PATTERNS = ['*', 'echo', 'get_*', '^(get|set).*$', '^rm', 'rm*', '^.*_a$', '*a*', '^(?i)get_.*$', '', 'é*', '^echo$', '^((a+)+)$', '^[bad$', '{{internal.mcp_tools}}']
+const PATTERNS = [
+  '*',
+  'echo',
+  'get_*',
+  '^(get|set).*$',
+  '^rm',
+  'rm*',
+  '^.*_a$',
+  '*a*',
+  '^(?i)get_.*$',
+  '',
+  'é*',
+  '^echo$',
+  '^((a+)+)$',
+  '^[bad$',
+  '{{internal.mcp_tools}}',
+]
 
 const patterns = fc.uniqueArray(fc.constantFrom(...PATTERNS), { maxLength: 3 })
 const isolated = { numRuns: 60 }
 
-test.each([['JSON', result], ['events', streamed]] as const)('lists and calls agree, always, over %s', async (_, reply) => {
+test.each([
+  ['JSON', result],
+  ['events', streamed],
+] as const)('lists and calls agree, always, over %s', async (_, reply) => {
   await fc.assert(
-    fc.asyncProperty(patterns, patterns, fc.uniqueArray(fc.oneof(fc.constantFrom(...NAMES), fc.string({ maxLength: 6 })), { maxLength: 8 }), async (allow, deny, names) => {
-      const f = createFixture({ allow: { tools: allow }, deny: { tools: deny } })
-      const session = await f.open()
-      f.upstream.script = (message) => reply(message, message.method === 'tools/list' ? JSON.stringify({ tools: names.map((name) => ({ name })) }) : '{"content":[]}')
-      const listed = await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
-      const shown: string[] = JSON.parse(listed.text.replace(/^data: /, '')).result.tools.map((tool: { name: string }) => tool.name)
-      f.upstream.sent.length = 0
-      for (const name of names) {
-        await f.call(session, JSON.stringify({ jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name } }))
-      }
-      expect(f.upstream.sent.map((text) => JSON.parse(text).params.name)).toEqual(shown)
-    }),
+    fc.asyncProperty(
+      patterns,
+      patterns,
+      fc.uniqueArray(fc.oneof(fc.constantFrom(...NAMES), fc.string({ maxLength: 6 })), { maxLength: 8 }),
+      async (allow, deny, names) => {
+        const f = createFixture({ allow: { tools: allow }, deny: { tools: deny } })
+        const session = await f.open()
+        f.upstream.script = (message) =>
+          reply(message, message.method === 'tools/list' ? JSON.stringify({ tools: names.map((name) => ({ name })) }) : '{"content":[]}')
+        const listed = await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
+        const shown: string[] = JSON.parse(listed.text.replace(/^data: /, '')).result.tools.map((tool: { name: string }) => tool.name)
+        f.upstream.sent.length = 0
+        for (const name of names) {
+          await f.call(session, JSON.stringify({ jsonrpc: '2.0', id: 2, method: 'tools/call', params: { name } }))
+        }
+        expect(f.upstream.sent.map((text) => JSON.parse(text).params.name)).toEqual(shown)
+      },
+    ),
     isolated,
   )
 })
@@ -34,7 +59,9 @@ test('rules changed in between hold for the very next message, also of a list un
     f.rule({ allow: { tools: ['echo'] } })
     return result(message, '{"tools":[{"name":"echo"},{"name":"rm"}]}')
   }
-  expect((await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')).text).toBe('{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"echo"}]}}')
+  expect((await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')).text).toBe(
+    '{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"echo"}]}}',
+  )
   f.upstream.sent.length = 0
   await f.call(session, '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"rm"}}')
   expect(f.upstream.sent).toEqual([])

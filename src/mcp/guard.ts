@@ -30,7 +30,11 @@ function unknownMethod(method: string): Decision {
  * A filtered list is one caller's: a cache that may serve it to everyone (2026-07-28, `cacheScope`) must not have it.
  * @throws AppError unavailable (origin upstream) when the list cannot be read, for then it cannot be judged either.
  */
-export function filterList(bytes: Buffer, lists: NonNullable<MethodRow['lists']>, access: ServerAccess): { bytes: Buffer; response: Fields } {
+export function filterList(
+  bytes: Buffer,
+  lists: NonNullable<MethodRow['lists']>,
+  access: ServerAccess,
+): { bytes: Buffer; response: Fields } {
   const response = fieldsOf(parseResponse(bytes))
   const result = fieldsOf(response?.['result'])
   if (response && response['error'] !== undefined && !('result' in response)) return { bytes: Buffer.from(renderExact(response)), response }

@@ -44,15 +44,25 @@ test('text in another encoding is refused', () => {
   }
 })
 
-test.each(['1', '-1', '0', '1.0', '1e3', '18446744073709551616', '-0', '"1"', '""', '"\\u00e9"', '"é\u0000"'.replace('\0', '\\u0000'), `"${'x'.repeat(10_000)}"`])(
-  'an id stays as it was written: %.40s',
-  (id) => {
-    const text = `{"jsonrpc":"2.0","id":${id},"method":"ping"}`
-    expect(read(text).messages[0]).toMatchObject({ kind: 'request', id, method: 'ping' })
-    expect(findRequestId(Buffer.from(text))).toBe(id)
-    expect(renderRpcError(id, -32602, 'no').toString()).toBe(`{"jsonrpc":"2.0","id":${id},"error":{"code":-32602,"message":"no"}}`)
-  },
-)
+test.each([
+  '1',
+  '-1',
+  '0',
+  '1.0',
+  '1e3',
+  '18446744073709551616',
+  '-0',
+  '"1"',
+  '""',
+  '"\\u00e9"',
+  '"é\u0000"'.replace('\0', '\\u0000'),
+  `"${'x'.repeat(10_000)}"`,
+])('an id stays as it was written: %.40s', (id) => {
+  const text = `{"jsonrpc":"2.0","id":${id},"method":"ping"}`
+  expect(read(text).messages[0]).toMatchObject({ kind: 'request', id, method: 'ping' })
+  expect(findRequestId(Buffer.from(text))).toBe(id)
+  expect(renderRpcError(id, -32602, 'no').toString()).toBe(`{"jsonrpc":"2.0","id":${id},"error":{"code":-32602,"message":"no"}}`)
+})
 
 test('keys of prototypes are members like any other', () => {
   const text = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"__proto__":{"name":"rm_all"},"constructor":1}}'
@@ -62,7 +72,9 @@ test('keys of prototypes are members like any other', () => {
 })
 
 test('requests, notifications and answers are told apart, and keep their bytes', () => {
-  expect(read('{"jsonrpc":"2.0","method":"notifications/initialized"}').messages).toMatchObject([{ kind: 'notification', id: undefined, params: {} }])
+  expect(read('{"jsonrpc":"2.0","method":"notifications/initialized"}').messages).toMatchObject([
+    { kind: 'notification', id: undefined, params: {} },
+  ])
   expect(read('{"jsonrpc":"2.0","id":"a","result":{}}').messages).toMatchObject([{ kind: 'response', id: '"a"', method: '' }])
   const spaced = ' { "jsonrpc" : "2.0",\r\n "id":1, "method":"ping", "params":{"_meta":{"progressToken":"t"}} } '
   const [message] = read(spaced).messages

@@ -1,9 +1,12 @@
 import { expect, test } from 'vitest'
 import { findMethod, METHODS, NOTIFICATIONS } from './methods.ts'
 
-test.each(['', 'tools/call ', 'Tools/Call', 'tools/call2', 'toString', '__proto__', 'constructor', 'notifications/initialized'])('%j is no request', (method) => {
-  expect(findMethod(method)).toBeUndefined()
-})
+test.each(['', 'tools/call ', 'Tools/Call', 'tools/call2', 'toString', '__proto__', 'constructor', 'notifications/initialized'])(
+  '%j is no request',
+  (method) => {
+    expect(findMethod(method)).toBeUndefined()
+  },
+)
 
 test('what cannot be read is judged as the empty name, which only a rule for everything allows', () => {
   expect(METHODS['tools/call']?.names?.({})).toEqual([{ what: 'tool', name: '', args: {} }])
@@ -21,7 +24,9 @@ test('what cannot be read is judged as the empty name, which only a rule for eve
 test('each name a request speaks of is named', () => {
   expect(METHODS['tools/call']?.names?.({ name: 'echo', arguments: { a: 1 } })).toEqual([{ what: 'tool', name: 'echo', args: { a: 1 } }])
   expect(METHODS['completion/complete']?.names?.({ ref: { type: 'ref/prompt', name: 'p' } })).toEqual([{ what: 'prompt', name: 'p' }])
-  expect(METHODS['completion/complete']?.names?.({ ref: { type: 'ref/resource', uri: 'file:///{x}' } })).toEqual([{ what: 'resource', name: 'file:///{x}' }])
+  expect(METHODS['completion/complete']?.names?.({ ref: { type: 'ref/resource', uri: 'file:///{x}' } })).toEqual([
+    { what: 'resource', name: 'file:///{x}' },
+  ])
   expect(METHODS['subscriptions/listen']?.names?.({})).toEqual([])
 })
 

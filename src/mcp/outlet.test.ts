@@ -7,7 +7,11 @@ function create() {
   const log: string[] = []
   const outlet = new Outlet(
     {
-      method: 'POST', headers: {}, body: Buffer.alloc(0), remoteAddress: '', signal: new AbortController().signal,
+      method: 'POST',
+      headers: {},
+      body: Buffer.alloc(0),
+      remoteAddress: '',
+      signal: new AbortController().signal,
       answer: {
         head: (status) => void log.push(String(status)),
         write: (chunk) => {

@@ -103,6 +103,7 @@ export class Outlet {
 
   /** Says why an event stream without a request of its own ends; for people who look at the stream. */
   explain(reason: string): void {
-    if (this.#state === 'streaming' && this.#isEvents) this.#exchange.answer.write(Buffer.from(`: ${reason.replaceAll(/[\r\n]+/g, ' ')}\n\n`))
+    if (this.#state === 'streaming' && this.#isEvents)
+      this.#exchange.answer.write(Buffer.from(`: ${reason.replaceAll(/[\r\n]+/g, ' ')}\n\n`))
   }
 }

@@ -16,8 +16,16 @@ test('batches: only in 2025-03-26, and all or nothing', async () => {
   const old = await openOld(f)
   f.upstream.sent.length = 0
   const refused = await f.call(old, both)
-  expect(JSON.parse(refused.text)).toMatchObject([{ id: 1, error: { code: -32600 } }, { id: 2, error: { code: -32602 } }])
-  for (const body of ['[]', `[[${call('1', 'echo')}]]`, `[${call('1', 'echo')},7]`, `[${Array.from({ length: 101 }, (_, id) => call(String(id), 'echo')).join(',')}]`]) {
+  expect(JSON.parse(refused.text)).toMatchObject([
+    { id: 1, error: { code: -32600 } },
+    { id: 2, error: { code: -32602 } },
+  ])
+  for (const body of [
+    '[]',
+    `[[${call('1', 'echo')}]]`,
+    `[${call('1', 'echo')},7]`,
+    `[${Array.from({ length: 101 }, (_, id) => call(String(id), 'echo')).join(',')}]`,
+  ]) {
     expect((await f.call(old, body)).status).toBe(400)
   }
   expect((await f.call(old, '[{"jsonrpc":"2.0","id":1,"method":"initialize"}]')).status).toBe(400)
@@ -39,7 +47,9 @@ async function openOld(f: ReturnType<typeof createFixture>): Promise<string> {
     const session = await open(options)
     const { send } = session
     session.send = (message, signal) =>
-      message.method === 'initialize' ? Promise.resolve(result(message, '{"protocolVersion":"2025-03-26","capabilities":{}}')) : send(message, signal)
+      message.method === 'initialize'
+        ? Promise.resolve(result(message, '{"protocolVersion":"2025-03-26","capabilities":{}}'))
+        : send(message, signal)
     return session
   }
   const id = await f.open()
@@ -63,11 +73,15 @@ test('prompts, resources, templates and completion follow the roles', async () =
     '{"jsonrpc":"2.0","id":9,"method":"subscriptions/listen","params":{"notifications":{"resourceSubscriptions":["file:///pub/a","file:///etc"]}}}',
     '{"jsonrpc":"2.0","id":10,"method":"subscriptions/listen","params":{"notifications":{"resourceSubscriptions":[7]}}}',
   ]
-  for (const text of denied) expect(await f.call(session, text)).toMatchObject({ status: 200, text: expect.stringContaining('"code":-32602') })
+  for (const text of denied)
+    expect(await f.call(session, text)).toMatchObject({ status: 200, text: expect.stringContaining('"code":-32602') })
   expect(f.upstream.sent).toEqual([])
-  expect((await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///pub/a"}}')).text).toContain('"result"')
+  expect((await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"resources/read","params":{"uri":"file:///pub/a"}}')).text).toContain(
+    '"result"',
+  )
 
-  f.upstream.script = (message) => result(message, '{"resourceTemplates":[{"uriTemplate":"file:///pub/{a}"},{"uriTemplate":"file:///etc/{a}"}]}')
+  f.upstream.script = (message) =>
+    result(message, '{"resourceTemplates":[{"uriTemplate":"file:///pub/{a}"},{"uriTemplate":"file:///etc/{a}"}]}')
   const templates = await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"resources/templates/list"}')
   expect(JSON.parse(templates.text).result).toEqual({ resourceTemplates: [{ uriTemplate: 'file:///pub/{a}' }] })
   f.upstream.script = (message) => result(message, '{"prompts":[{"name":"hello"},{"name":"bye"}]}')

@@ -60,7 +60,13 @@ async function serveOne(posting: Posting, message: ClientMessage, dialect: Diale
     }
     conversation.assertRoomFor(message.id)
     conversation.attach(outlet)
-    const relayed = new Relayed(conversation, caller, message, decision, isOpening ? (response) => opened(conversation, message, response) : undefined)
+    const relayed = new Relayed(
+      conversation,
+      caller,
+      message,
+      decision,
+      isOpening ? (response) => opened(conversation, message, response) : undefined,
+    )
     await relayRequest(relayed, conversation, exchange, outlet, protocolHeaders(exchange, dialect))
   } catch (thrown) {
     const error = conversation.signal.aborted ? conversation.why : toAppError(thrown)
@@ -101,7 +107,8 @@ async function sendOneWay(message: ClientMessage, conversation: Conversation, ex
   if (message.method === 'notifications/cancelled' && isCancelledHere(message, conversation)) return
   const headers = protocolHeaders(exchange, undefined)
   const reply = await conversation.upstream.send({ ...message, headers, whole: false }, conversation.signal)
-  if (reply.kind === 'refused') throw new AppError('unavailable', `the MCP server answered with HTTP ${reply.status}`, { origin: 'upstream' })
+  if (reply.kind === 'refused')
+    throw new AppError('unavailable', `the MCP server answered with HTTP ${reply.status}`, { origin: 'upstream' })
 }
 
 /**
@@ -146,14 +153,22 @@ function answerRefusedBatch(messages: ClientMessage[], conversation: Conversatio
       return [renderRpcError(message.id, -32600, reason)]
     }
     conversation.recorder.denied(message, decision)
-    return message.kind === 'request' ? [renderRpcError(message.id, decision.kind === 'unknown_method' ? -32601 : -32602, decision.reason)] : []
+    return message.kind === 'request'
+      ? [renderRpcError(message.id, decision.kind === 'unknown_method' ? -32601 : -32602, decision.reason)]
+      : []
   })
   if (answers.length === 0) outlet.empty(202)
   else outlet.json(200, Buffer.from(`[${answers.map(String).join(',')}]`), { [ORIGIN_HEADER]: 'gateway' })
   return true
 }
 
-async function serveElement(posting: Posting, conversation: Conversation, message: ClientMessage, dialect: Dialect, outlet: Outlet): Promise<void> {
+async function serveElement(
+  posting: Posting,
+  conversation: Conversation,
+  message: ClientMessage,
+  dialect: Dialect,
+  outlet: Outlet,
+): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
   const exchange = elementExchange(posting.exchange, outlet, resolve)
   try {

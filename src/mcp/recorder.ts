@@ -70,7 +70,10 @@ export class Recorder {
     try {
       spool.flush()
     } catch (thrown) {
-      spool.end(event.uid, buildFields('mcp.session.request', { success: false, error: 'not sent: the audit journal could not be written' }, this.#audit))
+      spool.end(
+        event.uid,
+        buildFields('mcp.session.request', { success: false, error: 'not sent: the audit journal could not be written' }, this.#audit),
+      )
       throw thrown
     }
     return { uid: event.uid, startedAt: monotonic() }
@@ -103,7 +106,13 @@ export class Recorder {
 
   listen(error?: string): void {
     const failure = error === undefined ? {} : { error: error.slice(0, MAX_ERROR) }
-    this.#point(buildEvent('mcp.session.listen_sse_stream', { ...this.#session, success: error === undefined, ...failure, ei: this.#next++ }, this.#audit))
+    this.#point(
+      buildEvent(
+        'mcp.session.listen_sse_stream',
+        { ...this.#session, success: error === undefined, ...failure, ei: this.#next++ },
+        this.#audit,
+      ),
+    )
   }
 
   /** A request of a batch that was not sent because of another one. */

@@ -46,7 +46,11 @@ export function recordRefusal(audit: AuditOptions, { exchange, server, app, iden
     const type = message.kind === 'notification' ? 'mcp.session.notification' : 'mcp.session.request'
     audit.spool.point(buildEvent(type, { ...fields, ...messageFields(message) }, audit))
   } else {
-    const facts = { path: `/mcp/apps/${server}`, method: exchange.method, ...(exchange.body.length > 0 && { body: excerptOf(exchange.body) }) }
+    const facts = {
+      path: `/mcp/apps/${server}`,
+      method: exchange.method,
+      ...(exchange.body.length > 0 && { body: excerptOf(exchange.body) }),
+    }
     audit.spool.point(buildEvent('mcp.session.invalid_http_request', { ...fields, ...facts }, audit))
   }
   audit.spool.flush()

@@ -25,7 +25,8 @@ test.each(['null', '"x"', '{}', 'undefined'])('a list whose tools are %s is refu
   expect(JSON.parse(text)).toMatchObject({ id: 1, error: { message: 'the MCP server sent a response without a readable list "tools"' } })
 })
 
-const TOOLS = '{"tools":[{"name":"get_a","x":1.0,"y":12345678901234567890,"__proto__":{"z":1e3}},{"name":"rm"},{"NAME":"echo"},7],"nextCursor":"c","more":-0}'
+const TOOLS =
+  '{"tools":[{"name":"get_a","x":1.0,"y":12345678901234567890,"__proto__":{"z":1e3}},{"name":"rm"},{"NAME":"echo"},7],"nextCursor":"c","more":-0}'
 const FILTERED = '{"tools":[{"name":"get_a","x":1.0,"y":12345678901234567890,"__proto__":{"z":1e3}}],"nextCursor":"c","more":-0}'
 
 test('a list is filtered alike in JSON and in events, everything else kept to the letter', async () => {
@@ -50,7 +51,10 @@ test('no tool left is an empty list, and an error stays an error', async () => {
 test('an error beside a list does not carry the list past the filter', async () => {
   const f = createFixture()
   const session = await f.open()
-  f.upstream.script = () => ({ kind: 'message', bytes: Buffer.from('{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"rm"}]},"error":{},"result":5}') })
+  f.upstream.script = () => ({
+    kind: 'message',
+    bytes: Buffer.from('{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"rm"}]},"error":{},"result":5}'),
+  })
   expect((await f.call(session, list('1'))).text).not.toContain('rm')
 })
 
@@ -64,24 +68,28 @@ test('a filtered list is nobody else’s to cache', async () => {
 test('a list that comes as the answer to another request is not passed on', async () => {
   const f = createFixture()
   const session = await f.open()
-  f.upstream.script = (message, signal) => (message.method === 'tools/list' ? never(signal) : { kind: 'message', bytes: Buffer.from(`{"jsonrpc":"2.0","id":5,"result":${TOOLS}}`) })
+  f.upstream.script = (message, signal) =>
+    message.method === 'tools/list' ? never(signal) : { kind: 'message', bytes: Buffer.from(`{"jsonrpc":"2.0","id":5,"result":${TOOLS}}`) }
   f.send({ text: list('5'), headers: { 'mcp-session-id': session } })
   const answer = await f.call(session, call('6', 'echo'))
   expect(answer.status).toBe(502)
   expect(JSON.parse(answer.text)).toMatchObject({ id: 6, error: { message: 'the MCP server answered another request' } })
 })
 
-test.each(['[]', '{"jsonrpc":"2.0","method":"x","id":1}', '{"jsonrpc":"2.0","id":1}', '{"jsonrpc":"2.0","id":1,"result":1,"error":{}}', 'oops'])(
-  'what is no response is no answer: %s',
-  async (text) => {
-    const f = createFixture()
-    const session = await f.open()
-    f.upstream.script = () => ({ kind: 'message', bytes: Buffer.from(text) })
-    const answer = await f.call(session, call('1', 'echo'))
-    expect(answer.status).toBe(502)
-    expect(JSON.parse(answer.text)).toMatchObject({ id: 1, error: { code: -32603 } })
-  },
-)
+test.each([
+  '[]',
+  '{"jsonrpc":"2.0","method":"x","id":1}',
+  '{"jsonrpc":"2.0","id":1}',
+  '{"jsonrpc":"2.0","id":1,"result":1,"error":{}}',
+  'oops',
+])('what is no response is no answer: %s', async (text) => {
+  const f = createFixture()
+  const session = await f.open()
+  f.upstream.script = () => ({ kind: 'message', bytes: Buffer.from(text) })
+  const answer = await f.call(session, call('1', 'echo'))
+  expect(answer.status).toBe(502)
+  expect(JSON.parse(answer.text)).toMatchObject({ id: 1, error: { code: -32603 } })
+})
 
 test('a list on the GET stream is judged as the answer it is; a response nobody waits for is dropped', async () => {
   const f = createFixture()
@@ -115,7 +123,9 @@ test('a list on the GET stream that cannot be judged becomes the error of its re
   const stream = f.send({ method: 'GET', headers: { 'mcp-session-id': session, accept: 'text/event-stream' } })
   await stream.begun
   f.upstream.emit('{"jsonrpc":"2.0","id":5,"result":{"tools":null}}')
-  await expect.poll(() => stream.text).toContain('{"jsonrpc":"2.0","id":5,"error":{"code":-32603,"message":"the MCP server sent a response without a readable list')
+  await expect
+    .poll(() => stream.text)
+    .toContain('{"jsonrpc":"2.0","id":5,"error":{"code":-32603,"message":"the MCP server sent a response without a readable list')
 })
 
 test('an id in use in a legacy session is refused, one given up is free again', async () => {
@@ -219,14 +229,19 @@ test('an answer that breaks off is broken off, or an error when nothing of it wa
   expect(await cut.ended).toBe('aborted')
   expect(f.events.at(-1)).toMatchObject({ success: false, error: 'the connection broke' })
   f.upstream.script = () => ({ kind: 'stream', chunks: pieces('fail') })
-  expect(await f.call(session, call('2', 'echo'))).toMatchObject({ status: 502, headers: { 'sallyport-error-origin': 'upstream_unreachable' } })
+  expect(await f.call(session, call('2', 'echo'))).toMatchObject({
+    status: 502,
+    headers: { 'sallyport-error-origin': 'upstream_unreachable' },
+  })
 })
 
 test('a stream that ends without the answer ends with an error', async () => {
   const f = createFixture()
   const session = await f.open()
   f.upstream.script = () => eventsOf(['{"jsonrpc":"2.0","method":"notifications/progress","params":{}}'])
-  expect((await f.call(session, call('1', 'echo'))).text).toContain('"id":1,"error":{"code":-32603,"message":"the MCP server ended its stream without an answer"')
+  expect((await f.call(session, call('1', 'echo'))).text).toContain(
+    '"id":1,"error":{"code":-32603,"message":"the MCP server ended its stream without an answer"',
+  )
 })
 
 test.each([

@@ -29,7 +29,13 @@ export class Relayed implements RunningRequest {
   isUnderWay = false
 
   /** Writes the start record: throws when the journal cannot take it, or the session has no room, and then nothing may be sent. */
-  constructor(conversation: Conversation, caller: Caller, message: ClientMessage, decision: Allowed, onAnswer?: (response: Fields) => void) {
+  constructor(
+    conversation: Conversation,
+    caller: Caller,
+    message: ClientMessage,
+    decision: Allowed,
+    onAnswer?: (response: Fields) => void,
+  ) {
     this.message = message
     this.#conversation = conversation
     this.#caller = caller
@@ -53,9 +59,12 @@ export class Relayed implements RunningRequest {
    */
   judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined } {
     const lists = findMethod(this.message.method)?.lists
-    const judged = lists ? filterList(bytes, lists, this.#caller.access()) : { bytes, response: bytes.byteLength <= READ_LIMIT ? readResponse(bytes) : undefined }
+    const judged = lists
+      ? filterList(bytes, lists, this.#caller.access())
+      : { bytes, response: bytes.byteLength <= READ_LIMIT ? readResponse(bytes) : undefined }
     const { response } = judged
-    if (response && !this.#isAnsweredBy(response)) throw new AppError('unavailable', 'the MCP server answered another request', { origin: 'upstream' })
+    if (response && !this.#isAnsweredBy(response))
+      throw new AppError('unavailable', 'the MCP server answered another request', { origin: 'upstream' })
     this.#bytes += judged.bytes.byteLength
     if (response) this.#onAnswer?.(response)
     this.#finish(readEnding(response, this.#bytes))
@@ -103,7 +112,10 @@ export async function relayRequest(
   relayed.isUnderWay = true
   try {
     const row = findMethod(message.method)
-    const reply = await conversation.upstream.send({ ...message, headers, whole: row?.lists !== undefined || message.method === 'initialize' }, relayed.signal)
+    const reply = await conversation.upstream.send(
+      { ...message, headers, whole: row?.lists !== undefined || message.method === 'initialize' },
+      relayed.signal,
+    )
     await deliver(reply, relayed, conversation, outlet)
   } catch (thrown) {
     const error = conversation.signal.aborted ? conversation.why : asAnswer(thrown)
@@ -246,7 +258,10 @@ async function deliverRefusal(
 ): Promise<void> {
   const { status } = reply
   if (status === 404 && conversation.era === 'legacy') {
-    throw new AppError('not_found', 'the MCP server no longer knows this session: initialize again', { origin: 'upstream', details: { rpc: -32001 } })
+    throw new AppError('not_found', 'the MCP server no longer knows this session: initialize again', {
+      origin: 'upstream',
+      details: { rpc: -32001 },
+    })
   }
   const response = fieldsOf(parseJson(reply.bytes))
   const isOurs = status === 401 || status === 403 || status === 407
@@ -261,7 +276,8 @@ async function deliverRefusal(
 function readResponse(bytes: Buffer): Fields {
   const response = fieldsOf(parseJson(bytes))
   const isResponse = response !== undefined && response['method'] === undefined && 'result' in response !== 'error' in response
-  if (!isResponse) throw new AppError('unavailable', 'the MCP server answered with something that is no JSON-RPC response', { origin: 'upstream' })
+  if (!isResponse)
+    throw new AppError('unavailable', 'the MCP server answered with something that is no JSON-RPC response', { origin: 'upstream' })
   return response
 }
 

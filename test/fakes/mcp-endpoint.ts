@@ -66,23 +66,47 @@ export function createFixture(rules: Rules = { allow: { tools: ['get_*', 'echo']
   const upstream = createMemoryUpstream()
   const { spool, events, journal } = createMemorySpool()
   let tokens = 0
-  const app = appSchema.parse({ kind: 'app', version: 'v3', metadata: { name: 'tools', labels: { env: 'test' } }, spec: { uri: 'mcp+http://127.0.0.1:1/mcp' } })
+  const app = appSchema.parse({
+    kind: 'app',
+    version: 'v3',
+    metadata: { name: 'tools', labels: { env: 'test' } },
+    spec: { uri: 'mcp+http://127.0.0.1:1/mcp' },
+  })
   let role = roleOf(rules)
   const endpoint = new McpEndpoint({
-    app, upstream, limits, log: silentLogger,
+    app,
+    upstream,
+    limits,
+    log: silentLogger,
     upstreamHeaders: async () => ({}),
     audit: {
-      spool, cluster: 'test', now: () => clock.now, monotonic: () => clock.monotonic,
+      spool,
+      cluster: 'test',
+      now: () => clock.now,
+      monotonic: () => clock.monotonic,
       ids: { uuidv7: () => `uid-${++tokens}`, token: () => `session-${++tokens}` },
       redactor: { value: (value) => value },
     },
   })
   const fixture: Fixture = {
-    endpoint, upstream, clock, events, journal, standing,
+    endpoint,
+    upstream,
+    clock,
+    events,
+    journal,
+    standing,
     rule: (changed) => (role = roleOf(changed)),
     caller: (name = 'ana', more = {}) => {
       const identity: Identity = {
-        kind: 'user', name, roles: ['tester'], traits: {}, credential: 'api_token', credentialId: `${name}-1`, expiresAt: NOW + 3_600_000, mfaVerified: false, ...more,
+        kind: 'user',
+        name,
+        roles: ['tester'],
+        traits: {},
+        credential: 'api_token',
+        credentialId: `${name}-1`,
+        expiresAt: NOW + 3_600_000,
+        mfaVerified: false,
+        ...more,
       }
       const view = { name: 'tools', labels: { env: 'test' } }
       return {
@@ -109,7 +133,9 @@ export function createFixture(rules: Rules = { allow: { tools: ['get_*', 'echo']
 function roleOf({ allow, deny }: Rules) {
   const labels = { app_labels: { env: 'test' } }
   return roleSchema.parse({
-    kind: 'role', version: 'v8', metadata: { name: 'tester' },
+    kind: 'role',
+    version: 'v8',
+    metadata: { name: 'tester' },
     spec: { allow: { ...labels, mcp: allow ?? {} }, ...(deny && { deny: { mcp: deny } }) },
   })
 }
@@ -118,14 +144,26 @@ function serve(endpoint: McpEndpoint, { text, ...request }: Partial<HttpExchange
   const gone = new AbortController()
   const ended = Promise.withResolvers<'ended' | 'aborted'>()
   const begun = Promise.withResolvers<void>()
-  const answered: Answered = { status: 0, headers: {}, text: '', ended: ended.promise, begun: begun.promise, served: Promise.resolve(), leave: () => gone.abort() }
+  const answered: Answered = {
+    status: 0,
+    headers: {},
+    text: '',
+    ended: ended.promise,
+    begun: begun.promise,
+    served: Promise.resolve(),
+    leave: () => gone.abort(),
+  }
   const take = (chunk: Uint8Array): void => {
     answered.text += Buffer.from(chunk).toString('utf8')
     begun.resolve()
   }
   answered.served = endpoint.serve(
     {
-      method: 'POST', headers: {}, body: Buffer.from(text ?? ''), remoteAddress: '127.0.0.1', signal: gone.signal,
+      method: 'POST',
+      headers: {},
+      body: Buffer.from(text ?? ''),
+      remoteAddress: '127.0.0.1',
+      signal: gone.signal,
       answer: {
         head: (status, headers) => {
           answered.status = status

@@ -12,22 +12,38 @@ import { z } from 'zod'
 const COLOUR = { type: 'object' as const, properties: { colour: { type: 'string' as const } }, required: ['colour'] }
 
 function createModernServer(onCancelled: () => void): McpServer {
-  const server = new McpServer({ name: 'modern', version: '1.0.0' }, { capabilities: { tools: { listChanged: true }, resources: { subscribe: true, listChanged: true } } })
+  const server = new McpServer(
+    { name: 'modern', version: '1.0.0' },
+    { capabilities: { tools: { listChanged: true }, resources: { subscribe: true, listChanged: true } } },
+  )
   server.registerTool('add', { description: 'Adds', inputSchema: z.object({ a: z.number(), b: z.number() }) }, async ({ a, b }) => ({
     content: [{ type: 'text', text: String(a + b) }],
   }))
-  server.registerTool('paint', { description: 'Asks for a colour first', inputSchema: z.object({ what: z.string() }) }, async ({ what }, context) => {
-    const answer = acceptedContent(context.mcpReq.inputResponses, 'colour')
-    if (!answer) return inputRequired({ inputRequests: { colour: inputRequired.elicit({ message: 'Which colour?', requestedSchema: COLOUR }) }, requestState: `painting ${what}` })
-    return { content: [{ type: 'text', text: `${context.mcpReq.requestState()} ${String(answer['colour'])}` }] }
-  })
+  server.registerTool(
+    'paint',
+    { description: 'Asks for a colour first', inputSchema: z.object({ what: z.string() }) },
+    async ({ what }, context) => {
+      const answer = acceptedContent(context.mcpReq.inputResponses, 'colour')
+      if (!answer)
+        return inputRequired({
+          inputRequests: { colour: inputRequired.elicit({ message: 'Which colour?', requestedSchema: COLOUR }) },
+          requestState: `painting ${what}`,
+        })
+      return { content: [{ type: 'text', text: `${context.mcpReq.requestState()} ${String(answer['colour'])}` }] }
+    },
+  )
   server.registerTool('wait', { description: 'Reports progress and never ends', inputSchema: z.object({}) }, async (_args, context) => {
-    await context.mcpReq.notify({ method: 'notifications/progress', params: { progressToken: context.mcpReq._meta?.progressToken ?? 0, progress: 1 } })
+    await context.mcpReq.notify({
+      method: 'notifications/progress',
+      params: { progressToken: context.mcpReq._meta?.progressToken ?? 0, progress: 1 },
+    })
     await new Promise<void>((resolve) => context.mcpReq.signal.addEventListener('abort', () => resolve(), { once: true }))
     onCancelled()
     return { content: [] }
   })
-  server.registerResource('note', 'note://one', { mimeType: 'text/plain' }, async (uri) => ({ contents: [{ uri: uri.href, text: 'a note' }] }))
+  server.registerResource('note', 'note://one', { mimeType: 'text/plain' }, async (uri) => ({
+    contents: [{ uri: uri.href, text: 'a note' }],
+  }))
   server.registerPrompt('greet', { argsSchema: z.object({ name: z.string() }) }, ({ name }) => ({
     messages: [{ role: 'user', content: { type: 'text', text: `Hello ${name}` } }],
   }))

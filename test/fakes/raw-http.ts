@@ -51,11 +51,17 @@ export async function askHttp(url: URL, request: RawRequest): Promise<RawAnswer>
 }
 
 /** Sends text to a port and gives all that comes back until the other side closes, or `until` matches. */
-export function askSocket(port: number, text: string, { until, keepOpen = false }: { until?: RegExp; keepOpen?: boolean } = {}): Promise<string> {
+export function askSocket(
+  port: number,
+  text: string,
+  { until, keepOpen = false }: { until?: RegExp; keepOpen?: boolean } = {},
+): Promise<string> {
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1')
     let received = ''
-    socket.on('error', (error: NodeJS.ErrnoException) => (error.code === 'ECONNRESET' || error.code === 'EPIPE' ? resolve(received) : reject(error)))
+    socket.on('error', (error: NodeJS.ErrnoException) =>
+      error.code === 'ECONNRESET' || error.code === 'EPIPE' ? resolve(received) : reject(error),
+    )
     socket.on('close', () => resolve(received))
     socket.on('data', (chunk: Buffer) => {
       received += chunk.toString('latin1')

@@ -15,7 +15,13 @@ export interface ScriptedHttp {
 /** An MCP server over streamable HTTP that keeps what it gets and answers what a test tells it to. */
 export async function startScriptedHttp(): Promise<ScriptedHttp> {
   let sessions = 0
-  const fake: ScriptedHttp = { url: '', bodies: [], streams: new Set(), script: (id, _, response) => json(response, `{"jsonrpc":"2.0","id":${id},"result":{}}`), close }
+  const fake: ScriptedHttp = {
+    url: '',
+    bodies: [],
+    streams: new Set(),
+    script: (id, _, response) => json(response, `{"jsonrpc":"2.0","id":${id},"result":{}}`),
+    close,
+  }
   const server = createServer((request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
@@ -32,7 +38,10 @@ export async function startScriptedHttp(): Promise<ScriptedHttp> {
       if (id === undefined || !body.includes('"method"')) return void response.writeHead(202).end()
       if (!body.includes('"initialize"')) return fake.script(id, body, response)
       response.setHeader('mcp-session-id', `upstream-${++sessions}`)
-      json(response, `{"jsonrpc":"2.0","id":${id},"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"scripted","version":"1"}}}`)
+      json(
+        response,
+        `{"jsonrpc":"2.0","id":${id},"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"scripted","version":"1"}}}`,
+      )
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -13,7 +13,11 @@ function run(message: unknown, headers: Record<string, string> = {}) {
 }
 
 const request = (method: string, params?: object) => ({ jsonrpc: '2.0', id: 1, method, ...(params && { params }) })
-const headersFor = (method: string, more: Record<string, string> = {}) => ({ 'mcp-protocol-version': MODERN, 'mcp-method': method, ...more })
+const headersFor = (method: string, more: Record<string, string> = {}) => ({
+  'mcp-protocol-version': MODERN,
+  'mcp-method': method,
+  ...more,
+})
 
 // The order of 2026-07-28, Streamable HTTP: each step only when the ones before it passed.
 test.each([
@@ -29,13 +33,33 @@ test.each([
   ['a claim under a legacy header', request('tools/list', { _meta: META }), { 'mcp-protocol-version': '2025-11-25' }, -32020],
   ['a method other than the header says', request('tools/list', { _meta: META }), headersFor('tools/call'), -32020],
   ['a method in other case', request('tools/list', { _meta: META }), headersFor('Tools/List'), -32020],
-  ['an unknown revision', request('tools/list', { _meta: { ...META, [VERSION]: '2030-01-01' } }), { ...headersFor('tools/list'), 'mcp-protocol-version': '2030-01-01' }, -32022],
-  ['a legacy revision as claim', request('tools/list', { _meta: { ...META, [VERSION]: '2025-11-25' } }), { ...headersFor('tools/list'), 'mcp-protocol-version': '2025-11-25' }, -32022],
+  [
+    'an unknown revision',
+    request('tools/list', { _meta: { ...META, [VERSION]: '2030-01-01' } }),
+    { ...headersFor('tools/list'), 'mcp-protocol-version': '2030-01-01' },
+    -32022,
+  ],
+  [
+    'a legacy revision as claim',
+    request('tools/list', { _meta: { ...META, [VERSION]: '2025-11-25' } }),
+    { ...headersFor('tools/list'), 'mcp-protocol-version': '2025-11-25' },
+    -32022,
+  ],
   ['no Mcp-Method', request('tools/list', { _meta: META }), { 'mcp-protocol-version': MODERN }, -32020],
   ['no Mcp-Name', request('tools/call', { _meta: META, name: 'echo' }), headersFor('tools/call'), -32020],
   ['another Mcp-Name', request('tools/call', { _meta: META, name: 'echo' }), headersFor('tools/call', { 'mcp-name': 'rm' }), -32020],
-  ['two values of Mcp-Name', request('tools/call', { _meta: META, name: 'echo' }), headersFor('tools/call', { 'mcp-name': 'echo, rm' }), -32020],
-  ['a marker in another case', request('tools/call', { _meta: META, name: 'echo' }), headersFor('tools/call', { 'mcp-name': '=?BASE64?ZWNobw==?=' }), -32020],
+  [
+    'two values of Mcp-Name',
+    request('tools/call', { _meta: META, name: 'echo' }),
+    headersFor('tools/call', { 'mcp-name': 'echo, rm' }),
+    -32020,
+  ],
+  [
+    'a marker in another case',
+    request('tools/call', { _meta: META, name: 'echo' }),
+    headersFor('tools/call', { 'mcp-name': '=?BASE64?ZWNobw==?=' }),
+    -32020,
+  ],
   ['another task', request('tasks/get', { _meta: META, taskId: 't1' }), headersFor('tasks/get', { 'mcp-name': 't2' }), -32020],
   ['initialize with a claim', request('initialize', { _meta: META }), headersFor('initialize'), -32601],
   ['ping with a claim', request('ping', { _meta: META }), headersFor('ping'), -32601],
@@ -50,7 +74,9 @@ test('an unsupported revision is told which are supported, and an unknown method
   expect(() => run(request('x', { _meta: claim }), { ...headersFor('x'), 'mcp-protocol-version': '2030-01-01' })).toThrow(
     expect.objectContaining({ code: 'invalid_argument', details: { rpc: -32022, data: { supported: [MODERN], requested: '2030-01-01' } } }),
   )
-  expect(() => run(request('initialize', { _meta: META }), headersFor('initialize'))).toThrow(expect.objectContaining({ details: { rpc: -32601, http: 404 } }))
+  expect(() => run(request('initialize', { _meta: META }), headersFor('initialize'))).toThrow(
+    expect.objectContaining({ details: { rpc: -32601, http: 404 } }),
+  )
 })
 
 test.each([
@@ -66,10 +92,21 @@ test.each([
 
 test('a modern request stands for itself', () => {
   const info = { 'io.modelcontextprotocol/clientInfo': { name: 'c', version: '1' } }
-  expect(run(request('tools/list', { _meta: { ...META, ...info } }), headersFor('tools/list'))).toEqual({ era: 'modern', revision: MODERN, clientInfo: 'c/1' })
-  const names: [string, string][] = [['echo', ' echo '], ['é', '=?base64?w6k=?='], ['=?base64?x?=', '=?base64?PT9iYXNlNjQ/eD89?='], ['', '']]
+  expect(run(request('tools/list', { _meta: { ...META, ...info } }), headersFor('tools/list'))).toEqual({
+    era: 'modern',
+    revision: MODERN,
+    clientInfo: 'c/1',
+  })
+  const names: [string, string][] = [
+    ['echo', ' echo '],
+    ['é', '=?base64?w6k=?='],
+    ['=?base64?x?=', '=?base64?PT9iYXNlNjQ/eD89?='],
+    ['', ''],
+  ]
   for (const [name, header] of names) {
-    expect(run(request('tools/call', { _meta: META, name }), headersFor('tools/call', { 'mcp-name': header }))).toMatchObject({ era: 'modern' })
+    expect(run(request('tools/call', { _meta: META, name }), headersFor('tools/call', { 'mcp-name': header }))).toMatchObject({
+      era: 'modern',
+    })
   }
   const note = { jsonrpc: '2.0', method: 'notifications/progress', params: { _meta: { [VERSION]: MODERN } } }
   expect(run(note, { 'mcp-protocol-version': MODERN })).toMatchObject({ era: 'modern' })

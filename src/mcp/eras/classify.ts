@@ -55,12 +55,17 @@ function checkModern(message: ClientMessage, claim: unknown, headers: Headers): 
   const meta = fieldsOf(message.params['_meta'])
   const isRequest = message.kind === 'request'
   if (isRequest && !fieldsOf(meta?.[CAPABILITIES_KEY])) throw refused(-32602, `_meta["${CAPABILITIES_KEY}"] must be an object`)
-  if (headers['mcp-protocol-version']?.trim() !== claim) throw refused(HEADER_MISMATCH, 'MCP-Protocol-Version and _meta name different revisions')
+  if (headers['mcp-protocol-version']?.trim() !== claim)
+    throw refused(HEADER_MISMATCH, 'MCP-Protocol-Version and _meta name different revisions')
   const method = headers['mcp-method']?.trim()
-  if (isRequest && method !== undefined && method !== message.method) throw refused(HEADER_MISMATCH, 'Mcp-Method and the method of the body differ')
+  if (isRequest && method !== undefined && method !== message.method)
+    throw refused(HEADER_MISMATCH, 'Mcp-Method and the method of the body differ')
   if (!isModern(claim)) {
     const shown = claim.slice(0, 100)
-    throw refused(UNSUPPORTED_VERSION, `revision ${JSON.stringify(shown)} is not supported`, { supported: MODERN_REVISIONS, requested: shown })
+    throw refused(UNSUPPORTED_VERSION, `revision ${JSON.stringify(shown)} is not supported`, {
+      supported: MODERN_REVISIONS,
+      requested: shown,
+    })
   }
   if (isRequest) {
     if (method === undefined) throw refused(HEADER_MISMATCH, 'the header Mcp-Method is missing')
@@ -82,7 +87,9 @@ function checkName(message: ClientMessage, headers: Headers): void {
 
 function notInThisRevision(method: string): AppError {
   const supported = MODERN_REVISIONS.join(', ')
-  return new AppError('unimplemented', `${method} is no method of this revision (supported with _meta: ${supported})`, { details: { http: 404, rpc: -32601 } })
+  return new AppError('unimplemented', `${method} is no method of this revision (supported with _meta: ${supported})`, {
+    details: { http: 404, rpc: -32601 },
+  })
 }
 
 /** Header text of the form `=?base64?…?=` is UTF-8 in base64 (2026-07-28, Streamable HTTP, header encoding). */

@@ -26,4 +26,10 @@ export function isLegacy(revision: string): boolean {
 }
 
 /** Requests of the legacy revisions that the modern one has not (2026-07-28, changelog): `initialize` above all, which would open a session. */
-export const LEGACY_ONLY: ReadonlySet<string> = new Set(['initialize', 'ping', 'logging/setLevel', 'resources/subscribe', 'resources/unsubscribe'])
+export const LEGACY_ONLY: ReadonlySet<string> = new Set([
+  'initialize',
+  'ping',
+  'logging/setLevel',
+  'resources/subscribe',
+  'resources/unsubscribe',
+])

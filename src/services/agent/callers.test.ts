@@ -11,7 +11,14 @@ const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const stranger = generateKeyPairSync('ec', { namedCurve: 'P-256' })
 const app = appOf('tools', { env: 'test' })
 const ANA: Identity = {
-  kind: 'user', name: 'ana', roles: ['dev'], traits: {}, credential: 'api_token', credentialId: 'T1', expiresAt: START + 3_600_000, mfaVerified: false,
+  kind: 'user',
+  name: 'ana',
+  roles: ['dev'],
+  traits: {},
+  credential: 'api_token',
+  credentialId: 'T1',
+  expiresAt: START + 3_600_000,
+  mfaVerified: false,
 }
 
 let now: number
@@ -23,7 +30,13 @@ beforeEach(() => {
   feed = createFeed()
   role('dev', ['echo'])
   user('ana', ['dev'])
-  callers = new Callers({ clusterName: 'c', hostId: 'agent-1', keys: () => [{ kid: 'k', publicKey: pair.publicKey }], feed, now: () => now })
+  callers = new Callers({
+    clusterName: 'c',
+    hostId: 'agent-1',
+    keys: () => [{ kid: 'k', publicKey: pair.publicKey }],
+    feed,
+    now: () => now,
+  })
   feed.subscribe((change) => callers.apply(change))
   now += 10
 })
@@ -76,7 +89,13 @@ test('an assertion from before a change of its user is stale, known or not', asy
 test('an assertion from before the agent started is stale: changes until then are not known', async () => {
   const assertion = await issue()
   now += 1
-  const restarted = new Callers({ clusterName: 'c', hostId: 'agent-1', keys: () => [{ kid: 'k', publicKey: pair.publicKey }], feed, now: () => now })
+  const restarted = new Callers({
+    clusterName: 'c',
+    hostId: 'agent-1',
+    keys: () => [{ kid: 'k', publicKey: pair.publicKey }],
+    feed,
+    now: () => now,
+  })
   await expect(restarted.verify(assertion, app)).rejects.toMatchObject(refused)
 })
 

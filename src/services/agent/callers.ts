@@ -106,7 +106,11 @@ export class Callers {
     const roles = identity.roles.flatMap((name) => feed.find('role', name) ?? [])
     const require = feed.find('cluster_auth_preference', CLUSTER_AUTH_PREFERENCE)?.spec.require_session_mfa
     const requireMfa = require !== undefined && require !== false && require !== 'no'
-    return serverAccess(compileRoles(roles, identity), { name: app.metadata.name, labels: labelsOf(app) }, { mfaVerified: identity.mfaVerified, requireMfa })
+    return serverAccess(
+      compileRoles(roles, identity),
+      { name: app.metadata.name, labels: labelsOf(app) },
+      { mfaVerified: identity.mfaVerified, requireMfa },
+    )
   }
 
   lockReasonFor(identity: Identity): string | undefined {

@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest'
 import { agentConfigSchema, demoApp } from './config.ts'
 
-const faultsOf = (section: unknown): string[] => agentConfigSchema.safeParse(section).error?.issues.map(({ path, message }) => `${path.join('.')}: ${message}`) ?? []
+const faultsOf = (section: unknown): string[] =>
+  agentConfigSchema.safeParse(section).error?.issues.map(({ path, message }) => `${path.join('.')}: ${message}`) ?? []
 
 test.each([
   ['an unknown key', { enabeld: true }],
@@ -22,12 +23,23 @@ test('without a word every app resource is served, and nothing else', () => {
 
 test('an app of the file becomes an app resource that says where it comes from', () => {
   const headers = ['Authorization: Bearer a:b', { name: 'X-A', value: '1' }]
-  const { apps } = agentConfigSchema.parse({ apps: [{ name: 'a', description: 'd', labels: { env: 'x' }, uri: 'mcp+http://127.0.0.1:1', rewrite: { headers } }] })
+  const { apps } = agentConfigSchema.parse({
+    apps: [{ name: 'a', description: 'd', labels: { env: 'x' }, uri: 'mcp+http://127.0.0.1:1', rewrite: { headers } }],
+  })
   expect(apps).toEqual([
     {
-      kind: 'app', version: 'v3',
+      kind: 'app',
+      version: 'v3',
       metadata: { name: 'a', description: 'd', labels: { env: 'x', 'teleport.dev/origin': 'config-file' } },
-      spec: { uri: 'mcp+http://127.0.0.1:1', rewrite: { headers: [{ name: 'Authorization', value: 'Bearer a:b' }, { name: 'X-A', value: '1' }] } },
+      spec: {
+        uri: 'mcp+http://127.0.0.1:1',
+        rewrite: {
+          headers: [
+            { name: 'Authorization', value: 'Bearer a:b' },
+            { name: 'X-A', value: '1' },
+          ],
+        },
+      },
     },
   ])
 })

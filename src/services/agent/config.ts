@@ -12,8 +12,17 @@ const staticAppSchema = z
   })
   .transform(({ name, description, labels, rewrite, ...spec }) => {
     const headers = rewrite?.headers?.map((header) => (typeof header === 'string' ? splitHeader(header) : header))
-    const metadata = { name, ...(description !== undefined && { description }), labels: { ...labels, 'teleport.dev/origin': 'config-file' } }
-    const document: unknown = { kind: 'app', version: 'v3', metadata, spec: { ...spec, ...(rewrite && { rewrite: { ...rewrite, ...(headers && { headers }) } }) } }
+    const metadata = {
+      name,
+      ...(description !== undefined && { description }),
+      labels: { ...labels, 'teleport.dev/origin': 'config-file' },
+    }
+    const document: unknown = {
+      kind: 'app',
+      version: 'v3',
+      metadata,
+      spec: { ...spec, ...(rewrite && { rewrite: { ...rewrite, ...(headers && { headers }) } }) },
+    }
     return document
   })
   .pipe(z.unknown().pipe(appSchema))
@@ -27,7 +36,10 @@ export const agentConfigSchema = z
       .array(z.strictObject({ labels: selectorSchema.describe('Key to value or values; `"*": "*"` matches every app.') }))
       .default([{ labels: { '*': '*' } }])
       .describe('Which app resources this agent serves; the entries are alternatives. Empty: none.'),
-    apps: z.array(staticAppSchema).default([]).describe('MCP servers of this agent alone, in the form of an app spec with name, description and labels beside it.'),
+    apps: z
+      .array(staticAppSchema)
+      .default([])
+      .describe('MCP servers of this agent alone, in the form of an app spec with name, description and labels beside it.'),
   })
   .describe('The agent: which MCP servers it serves.')
 

@@ -5,8 +5,23 @@ import type { Identity } from '../../resources/identity.ts'
 
 /** Set by the connection itself or by the protocol; a rewritten header cannot take their place. */
 const RESERVED = new Set([
-  'host', 'connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'upgrade', 'expect', 'content-length', 'content-type', 'transfer-encoding',
-  'accept', 'last-event-id', 'mcp-session-id', 'mcp-protocol-version', 'mcp-method', 'mcp-name',
+  'host',
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'upgrade',
+  'expect',
+  'content-length',
+  'content-type',
+  'transfer-encoding',
+  'accept',
+  'last-event-id',
+  'mcp-session-id',
+  'mcp-protocol-version',
+  'mcp-method',
+  'mcp-name',
 ])
 
 /**
@@ -18,13 +33,18 @@ export function rewrittenHeaders(app: App, identity: Identity): Record<string, s
   const headers: Record<string, string> = {}
   for (const { name, value } of app.spec.rewrite?.headers ?? []) {
     const key = name.toLowerCase()
-    if (RESERVED.has(key) || key.startsWith('mcp-param-')) throw new AppError('failed_precondition', `MCP server "${app.metadata.name}": header ${name} cannot be rewritten`)
+    if (RESERVED.has(key) || key.startsWith('mcp-param-'))
+      throw new AppError('failed_precondition', `MCP server "${app.metadata.name}": header ${name} cannot be rewritten`)
     if (/\{\{\s*internal\.(jwt|id_token)\s*\}\}/.test(value)) {
-      throw new AppError('unimplemented', `MCP server "${app.metadata.name}": signed identity headers ({{internal.jwt}}) are not supported by this version`)
+      throw new AppError(
+        'unimplemented',
+        `MCP server "${app.metadata.name}": signed identity headers ({{internal.jwt}}) are not supported by this version`,
+      )
     }
     const [expanded] = expandValue(value, identity.traits)
     if (expanded === undefined) continue
-    if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(expanded)) throw new AppError('failed_precondition', `a trait of "${identity.name}" cannot stand in the header ${name}`)
+    if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(expanded))
+      throw new AppError('failed_precondition', `a trait of "${identity.name}" cannot stand in the header ${name}`)
     headers[key] = expanded
   }
   return headers

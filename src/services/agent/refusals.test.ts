@@ -14,16 +14,37 @@ function create() {
   const flush = (): void => {
     if (clock.isFull) throw new AppError('resource_exhausted', 'full')
   }
-  const spool = { start: () => {}, end: () => {}, point: (event: AuditEvent) => void events.push(event), flush, drain: async () => 0, ship: async () => {}, close: async () => {} }
-  const audit = { spool, ids: { uuidv7: () => 'u', token: () => 't' }, now: () => NOW, monotonic: () => clock.monotonic, cluster: 'c', redactor: { value: (value: unknown) => value } }
+  const spool = {
+    start: () => {},
+    end: () => {},
+    point: (event: AuditEvent) => void events.push(event),
+    flush,
+    drain: async () => 0,
+    ship: async () => {},
+    close: async () => {},
+  }
+  const audit = {
+    spool,
+    ids: { uuidv7: () => 'u', token: () => 't' },
+    now: () => NOW,
+    monotonic: () => clock.monotonic,
+    cluster: 'c',
+    redactor: { value: (value: unknown) => value },
+  }
   const refusals = new Refusals(audit, { ...silentLogger, warn: (_, fields) => void warnings.push(fields) })
   return { refusals, events, warnings, clock }
 }
 
 const answer = { head: () => {}, write: () => true, drained: async () => {}, end: () => {}, abort: () => {} }
 const exchange: Exchange = {
-  method: 'POST', headers: {}, body: Buffer.from('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"rm"}}'), remoteAddress: '10.0.0.1',
-  signal: new AbortController().signal, answer, server: 'tools', assertion: 'a.b.c',
+  method: 'POST',
+  headers: {},
+  body: Buffer.from('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"rm"}}'),
+  remoteAddress: '10.0.0.1',
+  signal: new AbortController().signal,
+  answer,
+  server: 'tools',
+  assertion: 'a.b.c',
 }
 const forged = new AppError('unauthenticated', 'forged')
 
@@ -32,7 +53,14 @@ test('a stranger leaves an event without a name, of the request or of what was s
   refusals.record(exchange, undefined, forged)
   refusals.record({ ...exchange, method: 'GET', body: Buffer.alloc(0) }, undefined, forged)
   expect(events).toMatchObject([
-    { event: 'mcp.session.request', code: 'TMCP003E', server: 'tools', error: 'forged', remote_addr: '10.0.0.1', message: { id: 'int64:1' } },
+    {
+      event: 'mcp.session.request',
+      code: 'TMCP003E',
+      server: 'tools',
+      error: 'forged',
+      remote_addr: '10.0.0.1',
+      message: { id: 'int64:1' },
+    },
     { event: 'mcp.session.invalid_http_request', code: 'TMCP006E', method: 'GET', path: '/mcp/apps/tools' },
   ])
   expect(events[0]).not.toHaveProperty('user')
@@ -50,7 +78,16 @@ test('strangers cannot fill the audit log, and are counted', () => {
 
 test('who is locked is named, and never left out', () => {
   const { refusals, events } = create()
-  const identity = { kind: 'user' as const, name: 'ana', roles: [], traits: {}, credential: 'api_token' as const, credentialId: 'T', expiresAt: 1, mfaVerified: false }
+  const identity = {
+    kind: 'user' as const,
+    name: 'ana',
+    roles: [],
+    traits: {},
+    credential: 'api_token' as const,
+    credentialId: 'T',
+    expiresAt: 1,
+    mfaVerified: false,
+  }
   for (let n = 0; n < 200; n++) refusals.record(exchange, undefined, new Locked('lock in force', identity))
   expect(events).toHaveLength(200)
   expect(events[199]).toMatchObject({ user: 'ana', outcome: 'denied', decision: { kind: 'lock', allow: false } })

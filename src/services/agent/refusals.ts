@@ -27,7 +27,8 @@ export class Refusals {
     if (error.code === 'internal') this.#log.error('request failed', { server, error })
     const identity = error instanceof Locked ? error.identity : undefined
     if (!identity && !this.#hasRoom()) return
-    const by = error instanceof Locked ? { decision: { allow: false as const, kind: 'lock' as const, reason: error.message, by: null } } : {}
+    const by =
+      error instanceof Locked ? { decision: { allow: false as const, kind: 'lock' as const, reason: error.message, by: null } } : {}
     try {
       recordRefusal(this.#audit, { exchange, server, app, identity, error, ...by })
     } catch (thrown) {

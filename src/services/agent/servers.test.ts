@@ -27,8 +27,20 @@ function create(more: Partial<ServersOptions> = {}) {
       return upstreams.at(-1) ?? createMemoryUpstream()
     },
     audit: {
-      spool: { start: () => {}, end: () => {}, point: () => {}, flush: () => {}, drain: async () => 0, ship: async () => {}, close: async () => {} },
-      ids: { uuidv7: () => 'u', token: () => 'session' }, now: () => NOW, monotonic: () => 0, cluster: 'c', redactor: { value: (value) => value },
+      spool: {
+        start: () => {},
+        end: () => {},
+        point: () => {},
+        flush: () => {},
+        drain: async () => 0,
+        ship: async () => {},
+        close: async () => {},
+      },
+      ids: { uuidv7: () => 'u', token: () => 'session' },
+      now: () => NOW,
+      monotonic: () => 0,
+      cluster: 'c',
+      redactor: { value: (value) => value },
     },
     log: { ...silentLogger, warn: (message) => void warnings.push(message) },
     onChange: (name, served) => void changes.push(`${served ? '+' : '-'}${name}`),
@@ -105,13 +117,31 @@ test('sessions of a server that is no longer served end with the reason', async 
   if (!endpoint || !upstream) throw new Error('not served')
   upstream.script = () => new Promise(() => undefined)
   const identity: Identity = {
-    kind: 'user', name: 'ana', roles: ['r'], traits: {}, credential: 'api_token', credentialId: 't', expiresAt: NOW + 1000, mfaVerified: false,
+    kind: 'user',
+    name: 'ana',
+    roles: ['r'],
+    traits: {},
+    credential: 'api_token',
+    credentialId: 't',
+    expiresAt: NOW + 1000,
+    mfaVerified: false,
   }
-  const role = roleSchema.parse({ kind: 'role', version: 'v8', metadata: { name: 'r' }, spec: { allow: { app_labels: { '*': '*' }, mcp: { tools: ['*'] } } } })
+  const role = roleSchema.parse({
+    kind: 'role',
+    version: 'v8',
+    metadata: { name: 'r' },
+    spec: { allow: { app_labels: { '*': '*' }, mcp: { tools: ['*'] } } },
+  })
   const access = serverAccess(compileRoles([role], identity), { name: 'a', labels: {} }, { mfaVerified: false, requireMfa: false })
   const ask = (text: string, headers: Record<string, string> = {}): Promise<string> =>
     new Promise((resolve) => {
-      const answer = { head: () => {}, write: () => true, drained: async () => {}, end: (chunk?: Uint8Array) => resolve(String(chunk)), abort: resolve }
+      const answer = {
+        head: () => {},
+        write: () => true,
+        drained: async () => {},
+        end: (chunk?: Uint8Array) => resolve(String(chunk)),
+        abort: resolve,
+      }
       const exchange = { method: 'POST', headers, body: Buffer.from(text), remoteAddress: '', signal: new AbortController().signal, answer }
       void endpoint.serve(exchange, { identity, access: () => access, reasonToLeave: () => undefined })
     })

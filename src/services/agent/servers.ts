@@ -57,7 +57,8 @@ export class Servers {
     const current = this.#served.get(name)
     const isWanted = app !== undefined && this.#options.selectors.some((selector) => matchLabels(selector, labelsOf(app)))
     if (current && app && isWanted && isSame(current.app, app)) return
-    if (current) this.#unregister(current, isWanted ? `MCP server "${name}" was changed: connect again` : `MCP server "${name}" is no longer served`)
+    if (current)
+      this.#unregister(current, isWanted ? `MCP server "${name}" was changed: connect again` : `MCP server "${name}" is no longer served`)
     if (app && isWanted) this.#register(app)
   }
 
@@ -65,7 +66,13 @@ export class Servers {
     const { createUpstream, audit, log, onChange } = this.#options
     const { name } = app.metadata
     try {
-      const endpoint = new McpEndpoint({ app, upstream: createUpstream(app), audit, log, upstreamHeaders: async (identity) => rewrittenHeaders(app, identity) })
+      const endpoint = new McpEndpoint({
+        app,
+        upstream: createUpstream(app),
+        audit,
+        log,
+        upstreamHeaders: async (identity) => rewrittenHeaders(app, identity),
+      })
       const served = { app, endpoint }
       this.#served.set(name, served)
       log.info('MCP server registered', { app: name, uri: app.spec.uri })

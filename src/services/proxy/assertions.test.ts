@@ -16,10 +16,11 @@ beforeEach(() => {
   issued = []
   issue = async () => ({ assertion: `a.b.${issued.length}`, expires: new Date(now + 300_000).toISOString() })
   /* The one route that is called. */
-  const clientFor = (token: string) => (async (_: unknown, input: { server: string }) => {
-    issued.push(`${token} ${input.server}`)
-    return issue()
-  }) as ApiClient
+  const clientFor = (token: string) =>
+    (async (_: unknown, input: { server: string }) => {
+      issued.push(`${token} ${input.server}`)
+      return issue()
+    }) as ApiClient
   assertions = new Assertions({ clientFor, feed, now: () => now })
 })
 

@@ -16,7 +16,12 @@ export const proxyConfigSchema = z
       .max(1)
       .default([])
       .describe('A certificate of your own (PEM). Without one, the cluster issues itself one that tsh verifies by the CA pin.'),
-    max_request_bytes: z.int().min(1024).max(64 * 1024 * 1024).default(10 * 1024 * 1024).describe('The largest body of an MCP request, in bytes.'),
+    max_request_bytes: z
+      .int()
+      .min(1024)
+      .max(64 * 1024 * 1024)
+      .default(10 * 1024 * 1024)
+      .describe('The largest body of an MCP request, in bytes.'),
   })
   .describe('The Proxy Service: authenticates and routes.')
 

@@ -32,7 +32,12 @@ function decode(text: string): string | undefined {
 }
 
 /** Hands an MCP request to the agent in front of the server, with the caller's route assertion in place of its credential. */
-export async function serveMcp(request: IncomingMessage, response: ServerResponse, server: string, options: McpRouteOptions): Promise<void> {
+export async function serveMcp(
+  request: IncomingMessage,
+  response: ServerResponse,
+  server: string,
+  options: McpRouteOptions,
+): Promise<void> {
   try {
     const token = bearerOf(request)
     const assertion = isAssertion(token) ? token : await options.assertions.get(token, server, request.socket.remoteAddress ?? '')
@@ -45,7 +50,16 @@ export async function serveMcp(request: IncomingMessage, response: ServerRespons
       if (!response.writableFinished) gone.abort()
     })
     const remoteAddress = request.socket.remoteAddress ?? ''
-    options.target({ method, headers: headersOf(request), body, remoteAddress, signal: gone.signal, server, assertion, answer: answerOf(response) })
+    options.target({
+      method,
+      headers: headersOf(request),
+      body,
+      remoteAddress,
+      signal: gone.signal,
+      server,
+      assertion,
+      answer: answerOf(response),
+    })
   } catch (thrown) {
     refuse(response, toAppError(thrown), options.log)
   }
@@ -56,7 +70,8 @@ function bearerOf(request: IncomingMessage): string {
   // Node keeps the first of several; another reader could keep the last.
   const [value = '', ...others] = request.headersDistinct['authorization'] ?? []
   const token = others.length > 0 ? undefined : /^Bearer +([A-Za-z0-9._~+/=-]{1,65536})$/i.exec(value)?.[1]
-  if (token === undefined) throw new AppError('unauthenticated', 'a bearer token is required: tctl api-tokens add makes one, or connect with tsh mcp connect')
+  if (token === undefined)
+    throw new AppError('unauthenticated', 'a bearer token is required: tctl api-tokens add makes one, or connect with tsh mcp connect')
   return token
 }
 
@@ -67,7 +82,8 @@ function isAssertion(token: string): boolean {
 
 function checkContentType(request: IncomingMessage): void {
   const type = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase()
-  if (type !== 'application/json') throw new AppError('invalid_argument', 'Content-Type must be application/json', { details: { http: 415, rpc: -32600 } })
+  if (type !== 'application/json')
+    throw new AppError('invalid_argument', 'Content-Type must be application/json', { details: { http: 415, rpc: -32600 } })
 }
 
 /** The same form as an agent's refusal: HTTP status, and a JSON-RPC error that every client can show. */
@@ -76,9 +92,19 @@ function refuse(response: ServerResponse, error: AppError, log: Logger): void {
   if (response.headersSent || response.destroyed) return
   const { http, rpc } = error.details ?? {}
   const status = typeof http === 'number' ? http : CODES[error.code].http
-  const body = JSON.stringify({ jsonrpc: '2.0', id: null, error: { code: typeof rpc === 'number' ? rpc : CODES[error.code].rpc, message: error.message } })
+  const body = JSON.stringify({
+    jsonrpc: '2.0',
+    id: null,
+    error: { code: typeof rpc === 'number' ? rpc : CODES[error.code].rpc, message: error.message },
+  })
   const challenge = status === 401 ? { 'www-authenticate': 'Bearer realm="sallyport", error="invalid_token"' } : {}
   const close = status === 413 ? { connection: 'close' } : {}
-  response.writeHead(status, { 'content-type': 'application/json', 'cache-control': 'no-store', 'sallyport-error-origin': 'gateway', ...challenge, ...close })
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    'cache-control': 'no-store',
+    'sallyport-error-origin': 'gateway',
+    ...challenge,
+    ...close,
+  })
   response.end(body)
 }

@@ -4,8 +4,23 @@ import type { Answer } from '../../lib/http-exchange.ts'
 
 /** What must not travel on: the credentials of this hop, and what belongs to its connection (RFC 9110 §7.6.1). */
 const KEPT_BACK = new Set([
-  'authorization', 'cookie', 'proxy-authorization', 'host', 'origin', 'connection', 'keep-alive', 'te', 'trailer', 'transfer-encoding', 'upgrade',
-  'content-length', 'expect', 'forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto',
+  'authorization',
+  'cookie',
+  'proxy-authorization',
+  'host',
+  'origin',
+  'connection',
+  'keep-alive',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+  'content-length',
+  'expect',
+  'forwarded',
+  'x-forwarded-for',
+  'x-forwarded-host',
+  'x-forwarded-proto',
 ])
 
 /** The request's headers for the agent; a header the caller could use to pass for us is gone. */

@@ -36,10 +36,11 @@ beforeEach(async () => {
   }
   issue = async () => ({ assertion: `a.b.${issued.length}`, expires: new Date(now + 300_000).toISOString() })
   /* The one route that is called. */
-  const clientFor = (token: string) => (async (_: unknown, input: { server: string }) => {
-    issued.push(`${token} ${input.server}`)
-    return issue(input, token)
-  }) as ApiClient
+  const clientFor = (token: string) =>
+    (async (_: unknown, input: { server: string }) => {
+      issued.push(`${token} ${input.server}`)
+      return issue(input, token)
+    }) as ApiClient
   assertions = new Assertions({ clientFor, feed, now: () => now })
   server = createProxyServer({
     assertions,
@@ -89,7 +90,9 @@ test.each([
   ['a form, as a page may send', { 'content-type': 'application/x-www-form-urlencoded' }, 415],
   ['no type', { 'content-type': [] }, 415],
 ])('a POST with %s gets no further', async (_, headers, status) => {
-  const all = Object.fromEntries(Object.entries({ ...HEADERS, ...headers }).filter(([, value]) => typeof value === 'string' || value.length > 0))
+  const all = Object.fromEntries(
+    Object.entries({ ...HEADERS, ...headers }).filter(([, value]) => typeof value === 'string' || value.length > 0),
+  )
   const answer = await askHttp(url(), { headers: all, body: '{}' })
   expect(answer.status).toBe(status)
   expect(exchanges).toEqual([])
@@ -109,16 +112,38 @@ test.each([
   expect(exchanges).toEqual([])
 })
 
-test.each(['/', '/mcp', '/mcp/apps', '/mcp/apps/', '/mcp/apps//', '/mcp/apps/a/b', '/mcp/apps/../x', '/MCP/apps/a', '//mcp/apps/a', '/mcp/apps/%', '/mcp/apps/%zz', '/mcp/apps/%ff', '/mcp/apps/.', '/mcp/apps/..',
-  '/mcp/apps/%2e%2e', '/mcp/apps/%00', '/mcp/apps/a%2fb', '/mcp/apps/a%5cb', '/mcp/apps/a%0d%0ab', '/mcp/apps/%20', `/mcp/apps/${'x'.repeat(256)}`, 'http://localhost/mcp/apps/tools', '/v2/x'])(
-  'nothing is served at %s',
-  async (path) => {
-    const answer = await askSocket(port, raw(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nConnection: close`), { keepOpen: true })
-    expect(answer).toMatch(/^HTTP\/1\.1 404 /)
-    expect(issued).toEqual([])
-    expect(exchanges).toEqual([])
-  },
-)
+test.each([
+  '/',
+  '/mcp',
+  '/mcp/apps',
+  '/mcp/apps/',
+  '/mcp/apps//',
+  '/mcp/apps/a/b',
+  '/mcp/apps/../x',
+  '/MCP/apps/a',
+  '//mcp/apps/a',
+  '/mcp/apps/%',
+  '/mcp/apps/%zz',
+  '/mcp/apps/%ff',
+  '/mcp/apps/.',
+  '/mcp/apps/..',
+  '/mcp/apps/%2e%2e',
+  '/mcp/apps/%00',
+  '/mcp/apps/a%2fb',
+  '/mcp/apps/a%5cb',
+  '/mcp/apps/a%0d%0ab',
+  '/mcp/apps/%20',
+  `/mcp/apps/${'x'.repeat(256)}`,
+  'http://localhost/mcp/apps/tools',
+  '/v2/x',
+])('nothing is served at %s', async (path) => {
+  const answer = await askSocket(port, raw(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nConnection: close`), {
+    keepOpen: true,
+  })
+  expect(answer).toMatch(/^HTTP\/1\.1 404 /)
+  expect(issued).toEqual([])
+  expect(exchanges).toEqual([])
+})
 
 test('a name may be written with escapes', async () => {
   await askHttp(url('/mcp/apps/t%6fols/?x=1'), { method: 'GET', headers: HEADERS })
@@ -130,7 +155,8 @@ test('too large a body is refused, announced or not, and the connection closed',
   const body = 'x'.repeat(1001)
   const announced = await askHttp(url(), { headers: { ...HEADERS, 'content-length': '1001' }, body })
   expect(announced).toMatchObject({ status: 413, headers: { connection: 'close' } })
-  const head = 'POST /mcp/apps/tools HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked'
+  const head =
+    'POST /mcp/apps/tools HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked'
   const chunked = await askSocket(port, raw(head, `3e9\r\n${body}\r\n`), { keepOpen: true })
   expect(chunked).toMatch(/^HTTP\/1\.1 413 /)
   expect(exchanges).toEqual([])
@@ -140,7 +166,12 @@ test('too large a body is refused, announced or not, and the connection closed',
 test('a body that was broken off is no message', async () => {
   const socket = connect(port, '127.0.0.1')
   const reached = once(server, 'request')
-  socket.write(raw('POST /mcp/apps/tools HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nContent-Type: application/json\r\nContent-Length: 10', '{"a'))
+  socket.write(
+    raw(
+      'POST /mcp/apps/tools HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nContent-Type: application/json\r\nContent-Length: 10',
+      '{"a',
+    ),
+  )
   const [request] = await reached
   socket.destroy()
   await closed(request)
@@ -153,7 +184,12 @@ test('a client that leaves while its token is exchanged leaves nothing waiting',
   issue = () => gate.promise
   const socket = connect(port, '127.0.0.1')
   const reached = once(server, 'request')
-  socket.write(raw('POST /mcp/apps/tools HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nContent-Type: application/json\r\nContent-Length: 2', '{'))
+  socket.write(
+    raw(
+      'POST /mcp/apps/tools HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer a\r\nContent-Type: application/json\r\nContent-Length: 2',
+      '{',
+    ),
+  )
   const [request] = await reached
   socket.destroy()
   await closed(request)
@@ -232,7 +268,15 @@ test.each(['HEAD', 'PUT', 'OPTIONS', 'DELETE', 'PATCH'])('%s is the agent’s to
 })
 
 test('credentials and what belongs to the connection stay here', async () => {
-  const headers = { ...HEADERS, cookie: 'a=b', 'x-forwarded-for': '1.2.3.4', forwarded: 'for=1.2.3.4', te: 'trailers', 'mcp-session-id': 's', 'x-other': 'kept' }
+  const headers = {
+    ...HEADERS,
+    cookie: 'a=b',
+    'x-forwarded-for': '1.2.3.4',
+    forwarded: 'for=1.2.3.4',
+    te: 'trailers',
+    'mcp-session-id': 's',
+    'x-other': 'kept',
+  }
   await askHttp(url(), { headers, body: '{"a":1}' })
   expect(exchanges[0]?.headers).toEqual({ 'content-type': 'application/json', 'mcp-session-id': 's', 'x-other': 'kept' })
   expect(exchanges[0]).toMatchObject({ body: Buffer.from('{"a":1}'), remoteAddress: '127.0.0.1', server: 'tools' })

@@ -18,9 +18,12 @@ const SILENCE_MS = 15 * 60_000
 
 /** The edge: every request passes these steps in this order. */
 export function createProxyServer(options: ProxyServerOptions): Server {
-  const server = createServer({ keepAliveTimeout: 75_000, headersTimeout: 15_000, requestTimeout: 60_000, maxHeaderSize: 32 * 1024 }, (request, response) => {
-    serve(request, response, options).catch((thrown: unknown) => refuse(response, thrown, options.log))
-  })
+  const server = createServer(
+    { keepAliveTimeout: 75_000, headersTimeout: 15_000, requestTimeout: 60_000, maxHeaderSize: 32 * 1024 },
+    (request, response) => {
+      serve(request, response, options).catch((thrown: unknown) => refuse(response, thrown, options.log))
+    },
+  )
   server.maxHeadersCount = 100
   // Longer than any MCP request may be silent: whoever takes and sends nothing for that long is gone.
   server.setTimeout(SILENCE_MS)
@@ -34,7 +37,8 @@ async function serve(request: IncomingMessage, response: ServerResponse, options
 
   const hosts = allowedHosts(request, options)
   if ((request.headersDistinct['host'] ?? []).length > 1) throw new AppError('invalid_argument', 'a request has one Host')
-  if (!checkHost(request.headers.host, hosts)) throw new AppError('permission_denied', 'this Host is not served here: set proxy_service.public_addr')
+  if (!checkHost(request.headers.host, hosts))
+    throw new AppError('permission_denied', 'this Host is not served here: set proxy_service.public_addr')
   if (!checkOrigin(request.headers.origin, hosts)) throw new AppError('permission_denied', 'pages of this Origin may not call this proxy')
 
   const server = findMcpServer(path)
