@@ -1,5 +1,5 @@
 import { createApiToken, deleteApiToken, listApiTokens } from '../api/api-tokens.ts'
-import { getStatus, ping } from '../api/cluster.ts'
+import { getStatus } from '../api/cluster.ts'
 import { signCertificate, whoami } from '../api/identity.ts'
 import { possessionChallenge } from '../api/possession.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from '../api/resources.ts'
@@ -23,9 +23,6 @@ export type Explanation = OutputOf<typeof explainAccess>
 export const fetchStatus = (api: ApiClient): Promise<ClusterStatus> => api(getStatus, {})
 
 export const fetchCaller = (api: ApiClient): Promise<Caller> => api(whoami, {})
-
-/** The server's version; needs no sign-in. */
-export const fetchServerVersion = async (api: ApiClient): Promise<string> => (await api(ping, {})).server_version
 
 export async function fetchResources(api: ApiClient, kind: Kind, { withSecrets = false } = {}): Promise<StoredResource[]> {
   return (await api(listResources, { kind, ...(withSecrets ? { with_secrets: 'true' } : {}) })).items

@@ -11,4 +11,3 @@ const specSchema = z.strictObject({
 
 /** One MCP server as one agent offers it; kept alive by the agent's heartbeat, gone when it expires. */
 export const appServerSchema = resourceSchema('app_server', ['v3'], specSchema)
-export type AppServer = z.infer<typeof appServerSchema>

@@ -21,4 +21,3 @@ const specSchema = z
 
 /** A join token. With the method `token` its name is the secret. */
 export const tokenSchema = resourceSchema('token', ['v2'], specSchema)
-export type JoinToken = z.infer<typeof tokenSchema>
