@@ -48,6 +48,7 @@ export interface ArgumentRule {
 /**
  * Compiles the roles of an identity; `roles` are the resources of exactly the roles it bears. Never throws: what is wrong in a role
  * (a bad pattern, template or expression) refuses when it is asked, so that it cannot hide the deny rules beside it.
+ * A role that a token was not made for keeps its deny part: leaving it out must not open what it closes.
  */
 export function compileRoles(roles: readonly Role[], identity: Identity): RoleSet {
   const compiled = roles.map((role) => compileRole(role, identity))
@@ -56,11 +57,12 @@ export function compileRoles(roles: readonly Role[], identity: Identity): RoleSe
 
 function compileRole(role: Role, identity: Identity): CompiledRole {
   const mfa = role.spec.options?.require_session_mfa
+  const grants = identity.grantingRoles?.includes(role.metadata.name) ?? true
   return {
     name: role.metadata.name,
     // A value that asks for a hardware key asks for a second factor too.
     requireMfa: mfa !== undefined && mfa !== false && mfa !== 'no',
-    allow: compileConditions(role.spec.allow, identity),
+    allow: compileConditions(grants ? role.spec.allow : undefined, identity),
     deny: compileConditions(role.spec.deny, identity),
   }
 }

@@ -26,8 +26,8 @@ export const createApiToken = route({
     name: z.string().max(100).optional(),
     ttl: z
       .int()
-      .min(60)
-      .max(366 * 86_400)
+      .min(60, 'must be at least 60 seconds')
+      .max(366 * 86_400, 'must be at most 366 days')
       .optional()
       .describe('seconds, 30 days unless told'),
     /** Only these MCP servers; absent: all the user may use. */

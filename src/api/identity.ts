@@ -5,8 +5,8 @@ const publicKey = z.string().max(4096).describe('SPKI PEM, EC P-256 or Ed25519')
 const possession = z.string().max(512).describe('signature over the request by the private key, base64url; see ca/keys.ts')
 const ttl = z
   .int()
-  .min(60)
-  .max(30 * 86_400)
+  .min(60, 'must be at least 60 seconds')
+  .max(30 * 86_400, 'must be at most 30 days')
   .optional()
   .describe('seconds wanted; roles and cluster may shorten it')
 

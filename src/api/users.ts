@@ -33,7 +33,7 @@ export const resetUser = route({
   method: 'POST',
   path: '/v1/users/reset',
   access: { kind: 'user', verb: 'update' },
-  summary: 'Drops password and second factor of a user and makes a new one-time link.',
+  summary: 'Ends password, second factor, certificates, sessions and API tokens of a user and makes a new one-time link.',
   input: z.strictObject({ name: userName, ttl: z.int().min(60).max(86_400).optional().describe('seconds, 8 h unless told') }),
   output: inviteOutput,
 })

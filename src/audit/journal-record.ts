@@ -19,14 +19,17 @@ export type JournalRecord = z.infer<typeof recordSchema>
 export const OPENED_LINE = '{"kind":"opened"}\n'
 export const CONTINUED_LINE = '{"kind":"continued"}\n'
 
+/** A request that is about to leave: its event without an end, as one line. */
 export function renderStart(event: AuditEvent): string {
   return `{"kind":"start","event":${JSON.stringify(event)}}\n`
 }
 
+/** What the end of the request `uid` adds to its event. */
 export function renderEnd(uid: string, fields: EventFields): string {
   return `{"kind":"end","uid":${JSON.stringify(uid)},"fields":${JSON.stringify(fields)}}\n`
 }
 
+/** An event that is whole at once. */
 export function renderPoint(event: AuditEvent): string {
   return `{"kind":"point","event":${JSON.stringify(event)}}\n`
 }

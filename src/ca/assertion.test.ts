@@ -209,6 +209,11 @@ test('a scoped token gets an assertion for its own server', async () => {
   expect((await verify(await issue({ servers: ['slack', 'github'] }))).identity.name).toBe('bot-ci')
 })
 
+test('roles that do not grant travel as such', async () => {
+  const { identity } = await verify(await issue({ roles: ['access', 'contractor'], grantingRoles: ['access'] }))
+  expect(identity).toMatchObject({ roles: ['access', 'contractor'], grantingRoles: ['access'] })
+})
+
 test('the wire format', async () => {
   const token = await issue()
   expect(decodeProtectedHeader(token)).toEqual({ alg: 'ES256', typ: 'sallyport-route+jwt', kid: 'k1' })

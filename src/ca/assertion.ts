@@ -46,6 +46,7 @@ const payloadSchema = z.strictObject({
   exp: z.int(),
   kind: z.enum(['user', 'bot', 'host']),
   roles: z.array(z.string()),
+  granting_roles: z.array(z.string()).optional(),
   traits: traitsSchema,
   cred: z.enum(['certificate', 'api_token', 'local']),
   cred_id: z.string().min(1),
@@ -76,6 +77,7 @@ export async function issueAssertion(
   const claims = {
     kind: identity.kind,
     roles: identity.roles,
+    granting_roles: identity.grantingRoles,
     traits: identity.traits,
     cred: identity.credential,
     cred_id: identity.credentialId,
@@ -199,6 +201,7 @@ function identityOf(claims: z.infer<typeof payloadSchema>): Identity {
     kind: claims.kind,
     name: claims.sub,
     roles: claims.roles,
+    ...(claims.granting_roles !== undefined && { grantingRoles: claims.granting_roles }),
     traits: claims.traits,
     credential: claims.cred,
     credentialId: claims.cred_id,

@@ -211,6 +211,7 @@ test('the facts of a bot', () => {
     name: 'bot-ci',
     roles: [],
     mfaVerified: false,
+    account: '0a1b',
     allowReissue: false,
     botInstanceId: 'i-1',
     joinToken: 'ci/1',

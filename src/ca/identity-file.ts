@@ -76,7 +76,11 @@ function brokenBlock({ label, line }: { label: string; line: number }, cause?: u
 }
 
 function broken(reason: string, cause?: unknown): AppError {
-  return new AppError('invalid_argument', `the identity file cannot be used: ${reason}; get a new one with tsh login --out or tbot`, {
-    cause,
-  })
+  return new AppError(
+    'invalid_argument',
+    `the identity file cannot be used: ${reason}; get a new one with tctl auth sign or tsh login --out`,
+    {
+      cause,
+    },
+  )
 }

@@ -10,6 +10,8 @@ export interface IdentityFields {
   /** For hosts these are the system roles; for users and bots they inform tools that are offline. */
   roles: string[]
   mfaVerified: boolean
+  /** Of the user as it was then: a user who was reset or made anew has another one. Absent for hosts. */
+  account?: string
   /** false: the Auth Service issues no further credentials for this one. */
   allowReissue?: boolean
   botInstanceId?: string
@@ -19,7 +21,7 @@ export interface IdentityFields {
 
 const MAX_TEXT = 255
 const MAX_ROLES = 512
-const SINGLE_KEYS = ['mfa', 'allow_reissue', 'bot_instance_id', 'join_token'] as const
+const SINGLE_KEYS = ['mfa', 'account', 'allow_reissue', 'bot_instance_id', 'join_token'] as const
 
 /** The SAN URIs of an identity, in one fixed order. Empty, overlong or broken text throws `invalid_argument`. */
 export function renderIdentityUris(clusterName: string, fields: IdentityFields): string[] {
@@ -30,6 +32,7 @@ export function renderIdentityUris(clusterName: string, fields: IdentityFields):
     ...roles.map((role) => `sallyport:role/${encode(role)}`),
   ]
   if (fields.mfaVerified) uris.push('sallyport:mfa/true')
+  if (fields.account !== undefined) uris.push(`sallyport:account/${encode(fields.account)}`)
   if (fields.allowReissue !== undefined) uris.push(`sallyport:allow_reissue/${fields.allowReissue}`)
   if (fields.botInstanceId !== undefined) uris.push(`sallyport:bot_instance_id/${encode(fields.botInstanceId)}`)
   if (fields.joinToken !== undefined) uris.push(`sallyport:join_token/${encode(fields.joinToken)}`)
@@ -79,6 +82,7 @@ function readFields([spiffe, ...others]: string[]): IdentityFields | undefined {
   }
   const decodedName = decode(name ?? '')
   if (decodedName === undefined || roles.length > MAX_ROLES) return undefined
+  const account = single.get('account')
   const allowReissue = single.get('allow_reissue')
   const botInstanceId = single.get('bot_instance_id')
   const joinToken = single.get('join_token')
@@ -87,6 +91,7 @@ function readFields([spiffe, ...others]: string[]): IdentityFields | undefined {
     name: decodedName,
     roles,
     mfaVerified: single.get('mfa') === 'true',
+    ...(account !== undefined && { account }),
     ...(allowReissue !== undefined && { allowReissue: allowReissue === 'true' }),
     ...(botInstanceId !== undefined && { botInstanceId }),
     ...(joinToken !== undefined && { joinToken }),

@@ -24,10 +24,12 @@ export const fetchStatus = (api: ApiClient): Promise<ClusterStatus> => api(getSt
 
 export const fetchCaller = (api: ApiClient): Promise<Caller> => api(whoami, {})
 
+/** All resources of a kind that the caller may read. */
 export async function fetchResources(api: ApiClient, kind: Kind, { withSecrets = false } = {}): Promise<StoredResource[]> {
   return (await api(listResources, { kind, ...(withSecrets ? { with_secrets: 'true' } : {}) })).items
 }
 
+/** `not_found` when there is none of that name. */
 export async function fetchResource(api: ApiClient, kind: Kind, name: string, { withSecrets = false } = {}): Promise<StoredResource> {
   return await api(getResource, { kind, name, ...(withSecrets ? { with_secrets: 'true' } : {}) })
 }

@@ -10,9 +10,13 @@ const PAGE = 500
 export const fetchEvents = (api: ApiClient, input: InputOf<typeof searchEvents>): Promise<{ lines: string[]; next: number | null }> =>
   api(searchEvents, input)
 
-/** All events that match, page by page, at most `limit`. */
-export async function* fetchAllEvents(api: ApiClient, filter: EventFilter, limit = Infinity): AsyncGenerator<string> {
-  let after: number | undefined
+/** All events that match, page by page: at most `limit`, and only those behind the number `after` of the chain, where one is given. */
+export async function* fetchAllEvents(
+  api: ApiClient,
+  filter: EventFilter,
+  { limit = Infinity, after: start }: { limit?: number; after?: number } = {},
+): AsyncGenerator<string> {
+  let after = start
   for (let left = limit; left > 0;) {
     const page = await fetchEvents(api, { ...filter, limit: Math.min(PAGE, left), after })
     yield* page.lines

@@ -23,6 +23,7 @@ export type Carrier = (request: WireRequest) => Promise<WireAnswer>
 /** Calls a route of the contract; errors of the far side come back as the `AppError` they were. */
 export type ApiClient = <R extends Route>(route: R, input: InputOf<R>) => Promise<OutputOf<R>>
 
+/** The calls of the contract over this carrier; an answer that is not the Auth Service's throws `unavailable`. */
 export function createApiClient(carrier: Carrier): ApiClient {
   return async (route, input) => {
     const answer = await carrier(renderRequest(route, input))

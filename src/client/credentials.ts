@@ -71,13 +71,13 @@ async function fromIdentityFile(path: string, options: CredentialOptions): Promi
   const file = (await stat(path).catch(() => undefined))?.isDirectory() ? join(path, 'identity') : path
   const text = await readTextIfPresent(file)
   if (text === undefined)
-    throw new AppError('unauthenticated', `there is no identity file at ${file}: make one with tctl auth sign, tsh login --out or tbot`)
+    throw new AppError('unauthenticated', `there is no identity file at ${file}: make one with tctl auth sign or tsh login --out`)
   const identity = parseIdentityFile(text)
   const proxy = parseProxyAddress(options.proxy)
   const expiresAt = checkExpiry(
     identity,
     options.now(),
-    (ago) => `the identity file ${file} expired ${ago} ago: get a new one (tctl auth sign, tsh login --out, or check that tbot runs)`,
+    (ago) => `the identity file ${file} expired ${ago} ago: get a new one with tctl auth sign or tsh login --out`,
   )
   return connect('identity_file', proxy, identity, expiresAt, options.insecure)
 }

@@ -5,15 +5,15 @@ export type Environment = Readonly<Record<string, string | undefined>>
 
 /** Where state and logs of a program live: `$XDG_STATE_HOME/name`, else `~/.local/state/name` (XDG Base Directory Specification). */
 export function stateDirectory(env: Environment, name: string): string {
-  return join(baseDirectory(env, 'XDG_STATE_HOME', ['.local', 'state']), name)
+  return join(userDirectory(env, 'XDG_STATE_HOME', ['.local', 'state']), name)
 }
 
 /** Where a program's configuration lives: `$XDG_CONFIG_HOME/name`, else `~/.config/name`, on macOS too. */
 export function configDirectory(env: Environment, name: string): string {
-  return join(baseDirectory(env, 'XDG_CONFIG_HOME', ['.config']), name)
+  return join(userDirectory(env, 'XDG_CONFIG_HOME', ['.config']), name)
 }
 
-function baseDirectory(env: Environment, variable: string, underHome: string[]): string {
+function userDirectory(env: Environment, variable: string, underHome: string[]): string {
   const given = env[variable]
   // The specification says to ignore relative paths.
   if (given && isAbsolute(given)) return given

@@ -28,6 +28,7 @@ const RESERVE = 512
 const MAX_REMEMBERED = 1000
 const MAX_REMEMBERED_CHARS = 128
 
+/** Takes secrets out by value (those it was told), by shape and by the name of their member; linear in the text. */
 export function createRedactor(options: { readonly knownSecrets?: Iterable<string> } = {}): Redactor {
   const counts = new Map<string, number>()
   /** Every spelling of every known secret, longest first: one may be part of another. */

@@ -1,5 +1,6 @@
 import { AppError } from '../lib/errors.ts'
 import type { Identity } from '../resources/identity.ts'
+import type { Mirrors } from './eras/mirrors.ts'
 import type { ClientMessage, Fields } from './message.ts'
 import type { Outlet } from './outlet.ts'
 import type { Recorder } from './recorder.ts'
@@ -44,6 +45,8 @@ export class Conversation {
   readonly owner: string
   readonly upstream: UpstreamSession
   readonly recorder: Recorder
+  /** From the lists of tools this client was given. */
+  readonly mirrors: Mirrors = new Map()
   /** Fires at the end. Requests listen to signals of their own: thousands of them would pile up on this one. */
   readonly #ending = new AbortController()
   readonly #running = new Set<RunningRequest>()

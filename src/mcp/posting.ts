@@ -5,6 +5,7 @@ import type { Caller } from './caller.ts'
 import type { Conversation } from './conversation.ts'
 import type { Conversations } from './conversations.ts'
 import { classify, clientInfoText, type Dialect } from './eras/classify.ts'
+import { checkMirrors } from './eras/mirrors.ts'
 import { isModern, REVISIONS } from './eras/revisions.ts'
 import { ORIGIN_HEADER } from './failure.ts'
 import { checkMessage } from './guard.ts'
@@ -58,6 +59,7 @@ async function serveOne(posting: Posting, message: ClientMessage, dialect: Diale
       await sendOneWay(message, conversation, exchange)
       return outlet.empty(202)
     }
+    if (dialect.era === 'modern') checkMirrors(conversation.mirrors, message, exchange.headers)
     conversation.assertRoomFor(message.id)
     conversation.attach(outlet)
     const relayed = new Relayed(

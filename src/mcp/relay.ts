@@ -4,6 +4,7 @@ import type { HttpExchange } from '../lib/http-exchange.ts'
 import { frameSse, type SseEvent } from '../lib/sse.ts'
 import type { Caller } from './caller.ts'
 import { type Conversation, idKey, keyOfRaw, type RunningRequest } from './conversation.ts'
+import { learnMirrors } from './eras/mirrors.ts'
 import { modernStatus, rpcOf } from './failure.ts'
 import { filterList } from './guard.ts'
 import { type ClientMessage, type Fields, fieldsOf, renderRpcError } from './message.ts'
@@ -67,6 +68,8 @@ export class Relayed implements RunningRequest {
       throw new AppError('unavailable', 'the MCP server answered another request', { origin: 'upstream' })
     this.#bytes += judged.bytes.byteLength
     if (response) this.#onAnswer?.(response)
+    if (lists?.what === 'tool' && this.#conversation.era === 'modern')
+      learnMirrors(this.#conversation.mirrors, fieldsOf(response?.['result'])?.[lists.in])
     this.#finish(readEnding(response, this.#bytes))
     return judged
   }

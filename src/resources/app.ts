@@ -95,6 +95,7 @@ function findFault(spec: { uri?: string | undefined; mcp?: z.infer<typeof mcpSch
   return undefined
 }
 
+/** How its MCP server is reached, by the scheme of its URI. */
 export function transportOf(app: App): Transport {
   return SCHEMES[new URL(app.spec.uri).protocol] ?? 'stdio'
 }

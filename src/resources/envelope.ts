@@ -1,11 +1,15 @@
 import { z } from 'zod'
 
-/** Names are used in URLs, file names and references: no slash, no control or white space, at most 255 characters. */
+/**
+ * Names are used in URLs, file names and references: no slash, no control or white space, at most 255 characters; no invisible
+ * characters (Unicode's category Cf), by which two names could look alike; not `.` or `..`, which URLs swallow.
+ */
 export const nameSchema = z
   .string()
   .min(1, 'must not be empty')
   .max(255, 'must be at most 255 characters')
-  .regex(/^[^\s/\\\p{Cc}]+$/u, 'must not contain white space, slashes or control characters')
+  .regex(/^[^\s/\\\p{Cc}\p{Cf}\p{Cs}]+$/u, 'must not contain white space, slashes, control or invisible characters')
+  .refine((name) => name !== '.' && name !== '..', 'must not be . or ..')
 
 /** A moment in RFC 3339, as YAML string. */
 export const timestampSchema = z.iso.datetime({ offset: true, error: 'must be an RFC 3339 time such as 2027-01-31T12:00:00Z' })

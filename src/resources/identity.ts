@@ -12,6 +12,8 @@ export interface Identity {
   name: string
   /** Names of roles; for hosts system roles such as `Admin`, `Proxy`, `App`. */
   roles: string[]
+  /** Of an API token that is limited to some of its user's `roles`: only these grant; the others still refuse and are locked. Absent: all grant. */
+  grantingRoles?: string[]
   traits: Traits
   credential: CredentialKind
   /** The credential's own id: certificate serial, API token id. MCP sessions and revocation go by it. */

@@ -17,6 +17,7 @@ export type LockTarget = (typeof LOCK_TARGETS)[number]
 
 const targetSchema = z
   .strictObject(
+    // The entries are made from LOCK_TARGETS, one for each.
     Object.fromEntries(LOCK_TARGETS.map((key) => [key, z.string().min(1).optional()])) as Record<LockTarget, z.ZodOptional<z.ZodString>>,
   )
   .refine((target) => Object.values(target).some((value) => value !== undefined), `needs at least one of ${LOCK_TARGETS.join(', ')}`)

@@ -15,10 +15,12 @@ import {
   createLoginFlow,
   deleteExpiredInvites,
   deleteLocalCredential,
+  findAccountId,
   findInvite,
   findLocalCredential,
   findLoginFlow,
   markTotpUsed,
+  setAccountId,
   setLocalCredential,
   updateLoginFlow,
 } from './credentials.ts'
@@ -33,6 +35,15 @@ beforeEach(() => {
 afterEach(() => db.close())
 
 const invite = { token_hash: 'h1', user: 'ana', purpose: 'signup', expires_at: 1000, created_at: 1 } as const
+
+test('an account id is replaced, and goes with the credentials', async () => {
+  expect(await findAccountId(db, 'ana')).toBeUndefined()
+  await setAccountId(db, 'ana', 'one')
+  await setAccountId(db, 'ana', 'two')
+  expect(await findAccountId(db, 'ana')).toBe('two')
+  await deleteLocalCredential(db, 'ana')
+  expect(await findAccountId(db, 'ana')).toBeUndefined()
+})
 
 test('an invite is used once, not after its time, and not when a newer one was made', async () => {
   await createInvite(db, invite)

@@ -24,9 +24,25 @@ export async function setLocalCredential(db: Executor, credential: LocalCredenti
     .execute()
 }
 
-/** Drops password, second factor and open links of a user; whether there was a password. */
+/** The id that certificates of this user must carry to count; undefined when there is no such user. */
+export async function findAccountId(db: Executor, user: string): Promise<string | undefined> {
+  const row = await db.selectFrom('accounts').select('id').where('user', '=', user).executeTakeFirst()
+  return row?.id
+}
+
+/** From now on only certificates with this id count. */
+export async function setAccountId(db: Executor, user: string, id: string): Promise<void> {
+  await db
+    .insertInto('accounts')
+    .values({ user, id })
+    .onConflict((conflict) => conflict.column('user').doUpdateSet({ id }))
+    .execute()
+}
+
+/** Drops password, second factor, open links and account id of a user; whether there was a password. */
 export function deleteLocalCredential(db: Executor, user: string): Promise<boolean> {
   return transact(db, async (tx) => {
+    await tx.deleteFrom('accounts').where('user', '=', user).execute()
     await tx.deleteFrom('invites').where('user', '=', user).execute()
     await tx.deleteFrom('used_codes').where('user', '=', user).execute()
     const rows = await tx.deleteFrom('local_credentials').where('user', '=', user).returning('user').execute()

@@ -5,10 +5,12 @@ import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { renderChained, verifyChain } from '../audit/chain.ts'
+import { findAccountId } from './credentials.ts'
 import { openDatabase, transact } from './database.ts'
 import { searchEvents } from './events.ts'
 import type { StoredEvent } from './events.ts'
 import { migrate } from './migrate.ts'
+import { initial } from './migrations/0001-initial.ts'
 import { listResources } from './resources.ts'
 import { findSecret, insertSecretIfAbsent, setSecret } from './secrets.ts'
 
@@ -25,7 +27,7 @@ test('a damaged file, a foreign one, a newer one and a directory are refused in 
   const connection = new DatabaseSync(file)
   connection.exec(`insert into migrations values (99, 'future')`)
   connection.close()
-  expect(() => openDatabase(file)).toThrow('is of a newer Sallyport (schema 99, this one knows 1)')
+  expect(() => openDatabase(file)).toThrow('is of a newer Sallyport (schema 99, this one knows 2)')
 
   const foreign = join(directory, 'foreign.db')
   const other = new DatabaseSync(foreign)
@@ -51,6 +53,22 @@ test('a step that fails leaves nothing behind', () => {
   migrate(connection, steps.slice(0, 1))
   expect(connection.prepare('select version, name from migrations').all()).toMatchObject([{ version: 1, name: 'good' }])
   connection.close()
+})
+
+test('users of a store from before there were account ids get one each', async () => {
+  const connection = new DatabaseSync(join(directory, 'old.db'))
+  migrate(connection, [initial])
+  const insert = connection.prepare(`insert into resources values (?, ?, 'r', null, '{}', 1, 1)`)
+  insert.run('user', 'ana')
+  insert.run('user', 'bob')
+  insert.run('role', 'access')
+  connection.close()
+  const db = openDatabase(join(directory, 'old.db'))
+  const [ana, bob] = [await findAccountId(db, 'ana'), await findAccountId(db, 'bob')]
+  expect([ana, bob]).toEqual([expect.stringMatching(/^[0-9a-f]{32}$/), expect.stringMatching(/^[0-9a-f]{32}$/)])
+  expect(ana).not.toBe(bob)
+  expect(await findAccountId(db, 'access')).toBeUndefined()
+  db.close()
 })
 
 test('only the owner can read the files, and what was written is there after reopening', async () => {

@@ -60,7 +60,7 @@ export function appendEvents(db: Executor, events: readonly AuditEvent[], cluste
       hash = chainHash(prev, document)
       rows.push({ seq, ...columnsOf(event), prev_hash: prev, hash, document })
     }
-    for (let from = 0; from < rows.length; ) from += await insertSome(tx, rows, from)
+    for (let from = 0; from < rows.length;) from += await insertSome(tx, rows, from)
     return rows.map(toStored)
   })
 }
@@ -80,7 +80,21 @@ async function insertSome(tx: Executor, rows: readonly Tables['events'][], from:
 }
 
 function compileInsert(tx: Executor, size: number): CompiledQuery {
-  const blank = { seq: 0, uid: '', time: 0, type: '', code: '', user: '', server: '', tool: '', outcome: '', sid: '', prev_hash: '', hash: '', document: '' }
+  const blank = {
+    seq: 0,
+    uid: '',
+    time: 0,
+    type: '',
+    code: '',
+    user: '',
+    server: '',
+    tool: '',
+    outcome: '',
+    sid: '',
+    prev_hash: '',
+    hash: '',
+    document: '',
+  }
   return tx
     .insertInto('events')
     .values(Array.from({ length: size }, () => blank))

@@ -2,9 +2,10 @@ import type { DatabaseSync } from 'node:sqlite'
 import { z } from 'zod'
 import { AppError } from '../lib/errors.ts'
 import { initial } from './migrations/0001-initial.ts'
+import { accounts } from './migrations/0002-accounts.ts'
 import type { Migration } from './migrations/migration.ts'
 
-const MIGRATIONS: readonly Migration[] = [initial]
+const MIGRATIONS: readonly Migration[] = [initial, accounts]
 
 /**
  * Brings the schema up to date, each step whole or not at all; safe when several processes do it at once.

@@ -12,6 +12,7 @@ export interface Tables {
     change_seq: number
   }
   secrets: { name: string; sealed: string }
+  accounts: { user: string; id: string }
   local_credentials: { user: string; password_hash: string; totp_sealed: string | null; updated_at: number }
   invites: { token_hash: string; user: string; purpose: string; expires_at: number; created_at: number }
   login_flows: { id: string; document: string; expires_at: number }

@@ -24,21 +24,30 @@ const logSchema = z
   })
   .prefault({})
 
-const commonSchema = z.strictObject({
+const sharedSchema = z.strictObject({
   data_dir: z.string().min(1).optional().describe('Directory of the store, keys and audit log. SALLYPORT_HOME and --data-dir win over it.'),
   log: logSchema.describe('Logging.'),
   nodename: z.string().min(1).optional().describe('How this host calls itself; the host name unless told.'),
 })
 
 /** The whole of sallyport.yaml. */
-export const fileSchema = z.strictObject({
-  version: z.enum(['v1', 'v2', 'v3']).optional().describe('Version of the format; there is one.'),
-  teleport: commonSchema.prefault({}).describe('What all services share. `sallyport` is another name for this section.'),
-  sallyport: commonSchema.optional(),
-  auth_service: authConfigSchema.prefault({}),
-  proxy_service: proxyConfigSchema.prefault({}),
-  app_service: agentConfigSchema.prefault({}),
-})
+export const fileSchema = z
+  .strictObject({
+    version: z.enum(['v1', 'v2', 'v3']).optional().describe('Version of the format; there is one.'),
+    teleport: sharedSchema.optional().describe('What all services share.'),
+    sallyport: sharedSchema.optional().describe('Another name for the section `teleport`; only one of the two may be there.'),
+    auth_service: authConfigSchema.prefault({}),
+    proxy_service: proxyConfigSchema.prefault({}),
+    app_service: agentConfigSchema.prefault({}),
+  })
+  .superRefine(({ teleport, sallyport }, context) => {
+    if (teleport && sallyport)
+      context.addIssue({
+        code: 'custom',
+        path: ['sallyport'],
+        message: 'is another name for the section "teleport", which is there too: keep one',
+      })
+  })
 
 export interface Config {
   dataDirectory: string
@@ -60,16 +69,16 @@ export interface ConfigSources {
 /** The configuration of this process; without a file, everything on loopback. All faults of a file come in one error. */
 export async function loadConfig(sources: ConfigSources): Promise<Config> {
   const parsed = sources.file === undefined ? fileSchema.parse({}) : await loadFile(sources.file)
-  const common = parsed.sallyport ?? parsed.teleport
+  const shared = parsed.sallyport ?? parsed.teleport ?? sharedSchema.parse({})
   const given = sources.dataDirectory ?? (sources.env['SALLYPORT_HOME'] || undefined)
   const fromFile =
-    common.data_dir !== undefined && !isAbsolute(common.data_dir) && sources.file
-      ? resolve(join(sources.file, '..'), common.data_dir)
-      : common.data_dir
+    shared.data_dir !== undefined && !isAbsolute(shared.data_dir) && sources.file
+      ? resolve(join(sources.file, '..'), shared.data_dir)
+      : shared.data_dir
   return {
     dataDirectory: resolve(given ?? fromFile ?? join(stateDirectory(sources.env, 'sallyport'), 'data')),
-    logLevel: LEVELS[common.log.severity],
-    nodename: common.nodename,
+    logLevel: LEVELS[shared.log.severity],
+    nodename: shared.nodename,
     auth: parsed.auth_service,
     proxy: parsed.proxy_service,
     agent: parsed.app_service,

@@ -14,10 +14,10 @@ const START_MS = 30_000
 /** Starts the Everything server over streamable HTTP on a free loopback port and waits until it answers. */
 export async function startDemoHttp(script: string): Promise<DemoHttpServer> {
   const port = await findFreePort()
-  const preload = new URL('./loopback-only.ts', import.meta.url).href
-  const child = spawn(process.execPath, ['--import', preload, script, 'streamableHttp'], {
+  const preloads = ['./loopback-only.ts', './end-with-parent.ts'].flatMap((file) => ['--import', new URL(file, import.meta.url).href])
+  const child = spawn(process.execPath, [...preloads, script, 'streamableHttp'], {
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], PORT: String(port) },
-    stdio: ['ignore', 'ignore', 'pipe'],
+    stdio: ['pipe', 'ignore', 'pipe'],
   })
   const lines: string[] = []
   child.stderr.on('data', (chunk: Buffer) => lines.push(chunk.toString('utf8').slice(0, 2000)) > 20 && lines.shift())

@@ -216,15 +216,16 @@ async function listenLocally(dataDirectory: string, handler: RequestListener): P
   const path = prepareLocalSocket(dataDirectory)
   await rm(path, { force: true }) // ours: we hold the instance lock
   const server = createServer(handler)
-  const before = process.umask(0o177)
-  try {
-    await new Promise<void>((resolve, reject) => {
-      server.once('error', reject)
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject)
+    // The socket is made within this call. Any longer, and what others make meanwhile, children among it, would have this mask too.
+    const before = process.umask(0o177)
+    try {
       server.listen(path, resolve)
-    })
-  } finally {
-    process.umask(before)
-  }
+    } finally {
+      process.umask(before)
+    }
+  })
   return () =>
     new Promise((resolve) => {
       server.close(() => resolve())

@@ -5,6 +5,7 @@ import { createRedactor } from '../../lib/redact.ts'
 import { loadConfig } from './config.ts'
 import { type Running, startRunning } from './running.ts'
 
+/** The action of `sallyport start`: serves until it is interrupted. */
 export async function start(invocation: Invocation, version: string): Promise<number> {
   const { io, signal } = invocation
   const config = await loadConfig({ file: invocation.text('config'), dataDirectory: invocation.text('data-dir'), env: io.env })
@@ -38,7 +39,7 @@ async function renderWelcome(running: Running, version: string, dataDirectory: s
   if (!(await running.auth.hasUsers()))
     lines.push(
       'There are no users yet. Make the first one with:',
-      `  tctl users add NAME --roles=editor,access --data-dir ${dataDirectory}`,
+      `  tctl users add NAME --roles=editor,mcp-user --data-dir=${dataDirectory}`,
     )
   return lines.join('\n')
 }

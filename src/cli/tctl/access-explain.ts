@@ -24,7 +24,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
               ['Subject', 'Name', 'Verdict', 'Detail'],
               steps.map((step) => [step.subject, step.name, step.verdict, step.detail]),
             )}`
-      return `${allow ? 'ALLOWED' : 'DENIED'}: ${reason}${by === null ? '' : ` (by ${by})`}${table}`
+      return `${allow ? 'ALLOWED' : 'DENIED'}: ${reason}${by === null || reason === `allowed by ${by}` ? '' : ` (by ${by})`}${table}`
     }),
   )
 }

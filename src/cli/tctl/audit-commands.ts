@@ -28,9 +28,10 @@ export function addAuditCommands(program: Program, io: TctlIo): void {
   })
   command(program, {
     path: 'audit search',
-    summary: 'List the events that contain a text',
-    arguments: [{ name: '<text>', description: 'The text' }],
+    summary: 'List the events that contain a text, or match a filter',
+    arguments: [{ name: '[text]', description: 'The text; without: every event that the filters let through' }],
     options: [...FILTERS, limit, FORMAT],
+    examples: ['tctl audit search --tool=echo --format=json', 'tctl audit search "laptop stolen"'],
     load: action(io, () => import('./audit-search.ts')),
   })
   command(program, {

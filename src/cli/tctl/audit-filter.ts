@@ -15,6 +15,7 @@ export function readFilter(call: Invocation, now: number): EventFilter {
   return { ...named, from: parseMoment(call.text('from'), now), to: parseMoment(call.text('to'), now) }
 }
 
+/** `--limit`; throws `invalid_argument` below 1. */
 export function readLimit(call: Invocation): number {
   const text = call.text('limit') ?? ''
   const limit = /^\d{1,7}$/.test(text) ? Number(text) : 0

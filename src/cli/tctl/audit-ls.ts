@@ -12,7 +12,7 @@ export const run = (context: Context): Promise<void> => listEvents(context, unde
 export async function listEvents({ call, io, now, withApi }: Context, text: string | undefined): Promise<void> {
   const events = await withApi(async (api) => {
     const found: AuditRecord[] = []
-    for await (const line of fetchAllEvents(api, { ...readFilter(call, now()), text, order: 'desc' }, readLimit(call)))
+    for await (const line of fetchAllEvents(api, { ...readFilter(call, now()), text, order: 'desc' }, { limit: readLimit(call) }))
       found.push(parseLine(line))
     return found.reverse()
   })

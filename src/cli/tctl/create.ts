@@ -1,6 +1,7 @@
 import { addResource, putResource } from '../../client/admin.ts'
 import type { Saved } from '../../client/admin.ts'
 import { AppError } from '../../lib/errors.ts'
+import { sanitizeTerminal } from '../../lib/output.ts'
 import { kindRow, parseKind } from '../../resources/registry.ts'
 import type { Context } from './context.ts'
 import { parseResources, readInput, titleOf } from './documents.ts'
@@ -26,8 +27,8 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
 }
 
 function report(saved: Saved, io: Context['io']): void {
-  io.stdout.write(`${titleOf(saved.resource)} has been ${saved.created ? 'created' : 'updated'}\n`)
-  for (const warning of saved.warnings) io.stderr.write(`WARNING: ${warning}\n`)
+  io.stdout.write(`${sanitizeTerminal(titleOf(saved.resource))} has been ${saved.created ? 'created' : 'updated'}\n`)
+  for (const warning of saved.warnings) io.stderr.write(`WARNING: ${sanitizeTerminal(warning)}\n`)
 }
 
 /** Says which document failed and what had been done by then. */

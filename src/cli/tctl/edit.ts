@@ -20,7 +20,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
     const before = await fetchResource(api, kind, name, { withSecrets: true })
     const folder = await mkdtemp(join(tmpdir(), 'tctl-edit-'))
     const file = join(folder, `${kind}.yaml`)
-    const edited = await editUntilValid({ io, file, before })
+    const edited = await editUntilValid({ io, file, before, signal: call.signal })
     if (!edited) {
       await rm(folder, { recursive: true, force: true })
       return void io.stdout.write('Nothing was changed.\n')
@@ -42,10 +42,12 @@ async function editUntilValid({
   io,
   file,
   before,
+  signal,
 }: {
   io: Context['io']
   file: string
   before: StoredResource
+  signal: AbortSignal
 }): Promise<StoredResource | undefined> {
   const original = renderYamlDocuments([before])
   let shown = HEAD + original
@@ -56,8 +58,9 @@ async function editUntilValid({
     if (withoutHead(text) === original) return undefined
     const outcome = judge(text, file, before)
     if ('resource' in outcome) return outcome.resource
-    // The same faulty text twice: the person gave up, or no person is there.
-    if (withoutHead(text) === earlier) throw new AppError('invalid_argument', `${outcome.fault}\nYour text is kept in ${file}`)
+    // The same faulty text twice, or an interruption: the person gave up, or no person is there.
+    if (withoutHead(text) === earlier || signal.aborted)
+      throw new AppError('invalid_argument', `${outcome.fault}\nYour text is kept in ${file}`)
     earlier = withoutHead(text)
     shown = `${outcome.fault
       .split('\n')

@@ -18,17 +18,17 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
     return all
   })
   const format = formatOf(call)
-  if (found.length === 0 && format !== 'json')
-    return void io.stderr.write(`There are no resources of ${refs.map(({ kind }) => kind).join(', ')}.\n`)
+  if (found.length === 0 && format !== 'json') return void io.stderr.write(`There is no ${refs.map(({ kind }) => kind).join(', ')} here.\n`)
   io.stdout.write(format === 'yaml' ? renderYamlDocuments(found) : renderOutput(format, found, renderText))
 }
 
 function renderText(resources: readonly StoredResource[]): string {
-  const rows = resources.map(({ kind, metadata }) => [
+  const rows = resources.map(({ kind, metadata, spec }) => [
     kind,
     metadata.name,
     labelsOf(metadata),
-    text(metadata['expires']),
+    // A lock ends by its spec, and stays to be read.
+    text(metadata['expires']) || (typeof spec === 'object' && spec !== null ? text(Reflect.get(spec, 'expires')) : ''),
     text(metadata['description']),
   ])
   return renderTable(['Kind', 'Name', 'Labels', 'Expires', 'Description'], rows)

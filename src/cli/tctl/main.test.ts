@@ -98,6 +98,36 @@ test('edit: an invalid text is shown again with its fault, then kept', async () 
   await rm(join(/kept in (\S+)/.exec(err)?.[1] ?? '', '..'), { recursive: true })
 })
 
+test('edit: an interruption ends it, even when the editor always writes something new that is wrong', async () => {
+  const controller = new AbortController()
+  controller.abort()
+  await writeFile(join(folder, 'editor.sh'), 'date +%N >> "$1"\n')
+  const { err } = await run(['edit', 'role/r'], {
+    answers: [ok(ROLE)],
+    editor: `sh ${join(folder, 'editor.sh')}`,
+    signal: controller.signal,
+  })
+  await rm(join(/kept in (\S+)/.exec(err)?.[1] ?? '', '..'), { recursive: true })
+})
+
+test('audit search wants a text or filters', async () => {
+  const { code, out, sent } = await run(['audit', 'search', '--tool=echo', '--format=json'], { answers: [ok({ lines: [], next: null })] })
+  expect([code, out]).toEqual([0, '[]\n'])
+  expect(sent.map(({ path }) => path)).toEqual(['/v1/audit/events?tool=echo&order=desc&limit=50'])
+})
+
+test('audit tail -f goes on behind the last record it showed', async () => {
+  const line = (seq: number) => JSON.stringify({ event: 'e', code: 'c', time: `t${seq}`, uid: `${seq}`, chain: { seq } })
+  const controller = new AbortController()
+  const { out, sent } = await run(['audit', 'tail', '-f'], {
+    answers: [ok({ lines: [line(7), line(4)], next: null }), ok({ lines: [line(9)], next: null })],
+    signal: controller.signal,
+    onSent: (count) => (count === 2 ? controller.abort() : undefined),
+  })
+  expect(out).toBe('t4  e  c\nt7  e  c\nt9  e  c\n')
+  expect(sent[1]?.path).toBe('/v1/audit/events?order=asc&limit=500&after=7')
+})
+
 test('audit verify finds a changed record offline and gives 7', async () => {
   const file = join(folder, 'a.jsonl')
   await writeFile(file, `{"uid":"u","chain":{"seq":5,"prev":"${'0'.repeat(64)}","hash":"${'1'.repeat(64)}"}}\n`)
@@ -116,13 +146,17 @@ interface Given {
   stdin?: string
   answers?: WireAnswer[]
   editor?: string
+  signal?: AbortSignal
+  /** Told how many requests were sent by now. */
+  onSent?: (count: number) => void
 }
 
-async function run(argv: string[], { stdin = '', answers = [], editor: program = 'false' }: Given = {}) {
+async function run(argv: string[], { stdin = '', answers = [], editor: program = 'false', signal, onSent }: Given = {}) {
   const sent: WireRequest[] = []
   const [stdout, stderr] = [new PassThrough(), new PassThrough()]
   const carrier = async (request: WireRequest): Promise<WireAnswer> => {
     sent.push(request)
+    onSent?.(sent.length)
     return answers.shift() ?? failure(500, 'internal', 'not expected')
   }
   const code = await main(argv, {
@@ -133,6 +167,7 @@ async function run(argv: string[], { stdin = '', answers = [], editor: program =
     isTTY: false,
     carrier,
     now: () => 0,
+    ...(signal ? { signal } : {}),
   })
   const text = (stream: PassThrough) =>
     stream

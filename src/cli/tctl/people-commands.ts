@@ -60,7 +60,7 @@ function addUsers(program: Program, io: TctlIo): void {
   })
   command(program, {
     path: 'users reset',
-    summary: 'Drop password and second factor and print a new link',
+    summary: 'End password, second factor, sign-ins and API tokens of a user and print a new link',
     arguments: name,
     options: [{ flags: '--ttl <duration>', description: 'How long the link lives (at most 24h)', default: '8h' }, FORMAT],
     load: action(io, () => import('./users-reset.ts')),

@@ -12,7 +12,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
       formatOf(call),
       made,
       ({ user, url, expires }) =>
-        `User ${JSON.stringify(user)} has been reset. Share this URL with the user to complete password reset, link is valid until ${expires}:\n${url}`,
+        `User ${JSON.stringify(user)} has been reset; sign-ins and API tokens from before have ended. Share this URL with the user to complete password reset, link is valid until ${expires}:\n${url}`,
     ),
   )
 }

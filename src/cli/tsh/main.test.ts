@@ -95,6 +95,14 @@ test('mcp config writes a client file with the identity in its arguments', async
   })
 })
 
+test('a hostile name is no option of the command written down, and does not drive the terminal', async () => {
+  const { out } = await run(['mcp', 'config', '--all'], {
+    servers: [server('--insecure', ['*']), server('a\u001b]0;owned\u0007b\u009b2J', ['*'])],
+  })
+  expect(out).toContain('"mcp",\n        "connect",\n        "--",\n        "--insecure"')
+  expect(out).not.toMatch(/[\u0007\u001b\u0080-\u009f]/)
+})
+
 function server(name: string, allowed: string[], denied: string[] = []) {
   return {
     kind: 'app',

@@ -2,6 +2,7 @@ import { homedir } from 'node:os'
 import { fetchServers } from '../../client/servers.ts'
 import { resolve } from 'node:path'
 import { AppError } from '../../lib/errors.ts'
+import { escapeControls, sanitizeTerminal } from '../../lib/output.ts'
 import { JSON_FORMATS, renderWhole, updateClientConfig } from '../../services/desktop/installers/client-config.ts'
 import type { JsonFormat } from '../../services/desktop/installers/client-config.ts'
 import { findTarget, FORMATS, renderEntry } from '../../services/desktop/installers/clients.ts'
@@ -39,7 +40,7 @@ export async function run(context: Context): Promise<void> {
     entriesFor(context, names, target.format),
     readJsonFormat(call.text('json-format')),
   )
-  io.stdout.write(`Found MCP servers:\n${names.join('\n')}\n\n`)
+  io.stdout.write(sanitizeTerminal(`Found MCP servers:\n${names.join('\n')}\n\n`))
   io.stdout.write(
     changed
       ? `Updated client configuration at:\n${target.path}\n\nTeleport MCP servers will be prefixed with "${PREFIX}" in this configuration.\n`
@@ -62,11 +63,15 @@ function checkSelectors({ call }: Context): void {
 function printSample(context: Context, names: readonly string[]): void {
   const { call, io } = context
   const format = readFormat(call.text('format')) ?? 'claude'
-  io.stdout.write(`Found MCP servers:\n${names.join('\n')}\n\nHere is a sample JSON configuration for launching them (${format}):\n`)
   io.stdout.write(
-    renderWhole(
-      { [FORMATS[format].container]: entriesFor(context, names, format) },
-      call.text('json-format') === 'compact' ? 'compact' : 'pretty',
+    sanitizeTerminal(`Found MCP servers:\n${names.join('\n')}\n\nHere is a sample JSON configuration for launching them (${format}):\n`),
+  )
+  io.stdout.write(
+    escapeControls(
+      renderWhole(
+        { [FORMATS[format].container]: entriesFor(context, names, format) },
+        call.text('json-format') === 'compact' ? 'compact' : 'pretty',
+      ),
     ),
   )
   io.stdout.write(
@@ -91,6 +96,8 @@ function entryFor({ call, io }: Context, name: string): StdioEntry {
   for (const header of joinHeaders(call.list('header'))) args.push('-H', header)
   const env: Record<string, string> = {}
   for (const key of ['SALLYPORT_TSH_HOME', 'TELEPORT_HOME']) if (io.env[key] && !identity) env[key] = resolve(io.env[key])
+  // A name is never an option, whatever it looks like.
+  if (name.startsWith('-')) args.push('--')
   return { command, args: [...args, name], env }
 }
 

@@ -1,5 +1,6 @@
 import { createMcpEndpoint } from '../../client/mcp-endpoint.ts'
 import { runMcpBridge } from '../../client/mcp-bridge.ts'
+import { sanitizeTerminal } from '../../lib/output.ts'
 import type { Context } from './context.ts'
 import { parseHeaders } from './headers.ts'
 
@@ -14,7 +15,7 @@ export async function run(context: Context): Promise<number> {
     input: untilDestroyed(input, call.signal),
     endpoint,
     autoReconnect: call.flag('auto-reconnect'),
-    log: (line) => void io.stderr.write(`${line}\n`),
+    log: (line) => void io.stderr.write(`${sanitizeTerminal(line)}\n`),
     wait: pause,
     write: (line) =>
       new Promise((fulfil) => {

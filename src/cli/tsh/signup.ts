@@ -2,6 +2,7 @@ import { completeSignup, fetchSignup, parseSignupLink, type Signup } from '../..
 import { renderProxyAddress } from '../../client/proxy-address.ts'
 import { establishTrust, pinsOf } from '../../client/trust.ts'
 import { AppError } from '../../lib/errors.ts'
+import { sanitizeTerminal } from '../../lib/output.ts'
 import type { Context, TshIo } from './context.ts'
 import { askLine } from './prompt.ts'
 import { readPassword } from './login.ts'
@@ -15,7 +16,7 @@ export async function run(context: Context): Promise<void> {
   try {
     if (trusted.how === 'first-use')
       io.stderr.write(`The certificate authority of ${renderProxyAddress(proxy)} is ${pinsOf(trusted).join(', ')}\n`)
-    const signup = await fetchSignup(trusted, token)
+    const signup = printable(await fetchSignup(trusted, token))
     const file = call.text('password-file')
     const password = file === undefined ? await choosePassword(io, signup.user) : await readPassword(file)
     const code = signup.isTotpRequired || call.flag('totp') ? await setUpTotp(io, signup) : undefined
@@ -24,6 +25,12 @@ export async function run(context: Context): Promise<void> {
   } finally {
     trusted.close()
   }
+}
+
+/** What a proxy says is shown, so it must not drive the terminal. */
+function printable(signup: Signup): Signup {
+  const [user, totpSecret, totpUri] = [signup.user, signup.totpSecret, signup.totpUri].map(sanitizeTerminal)
+  return { ...signup, user: user ?? '', totpSecret: totpSecret ?? '', totpUri: totpUri ?? '' }
 }
 
 async function choosePassword(io: TshIo, user: string): Promise<string> {

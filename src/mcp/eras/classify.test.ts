@@ -55,6 +55,12 @@ test.each([
     -32020,
   ],
   [
+    'base64 without padding',
+    request('tools/call', { _meta: META, name: 'echo' }),
+    headersFor('tools/call', { 'mcp-name': '=?base64?ZWNobw?=' }),
+    -32020,
+  ],
+  [
     'a marker in another case',
     request('tools/call', { _meta: META, name: 'echo' }),
     headersFor('tools/call', { 'mcp-name': '=?BASE64?ZWNobw==?=' }),

@@ -1,6 +1,7 @@
 import { AppError } from '../../lib/errors.ts'
 import { type ClientMessage, type Fields, fieldsOf } from '../message.ts'
 import { findMethod } from '../methods.ts'
+import { decodeHeaderValue } from './header-value.ts'
 import { isLegacy, isModern, LEGACY_ONLY, MODERN_REVISIONS } from './revisions.ts'
 
 const VERSION_KEY = 'io.modelcontextprotocol/protocolVersion'
@@ -82,7 +83,7 @@ function checkName(message: ClientMessage, headers: Headers): void {
   const name = message.params[member]
   if (typeof name !== 'string') return
   const header = headers['mcp-name']
-  if (header === undefined || decodeHeader(header) !== name) throw refused(HEADER_MISMATCH, `Mcp-Name and params.${member} differ`)
+  if (header === undefined || decodeHeaderValue(header) !== name) throw refused(HEADER_MISMATCH, `Mcp-Name and params.${member} differ`)
 }
 
 function notInThisRevision(method: string): AppError {
@@ -90,13 +91,6 @@ function notInThisRevision(method: string): AppError {
   return new AppError('unimplemented', `${method} is no method of this revision (supported with _meta: ${supported})`, {
     details: { http: 404, rpc: -32601 },
   })
-}
-
-/** Header text of the form `=?base64?…?=` is UTF-8 in base64 (2026-07-28, Streamable HTTP, header encoding). */
-function decodeHeader(header: string): string {
-  const trimmed = header.trim()
-  const encoded = /^=\?base64\?([A-Za-z0-9+/=]*)\?=$/.exec(trimmed)
-  return encoded ? Buffer.from(encoded[1] ?? '', 'base64').toString('utf8') : trimmed
 }
 
 function claimOf(message: ClientMessage): unknown {

@@ -64,7 +64,7 @@ export function createAnswer(options: AnswerOptions): Answer {
   }
 
   return {
-    handler: createHandler(options, state, link, { over, fail }),
+    handler: createReceiver(options, state, link, { over, fail }),
     reply: promise,
     abort: fail,
     get quietSince() {
@@ -88,7 +88,7 @@ interface Ends {
   fail: (error: AppError) => void
 }
 
-function createHandler(options: AnswerOptions, state: State, link: Link, { over, fail }: Ends): Dispatcher.DispatchHandler {
+function createReceiver(options: AnswerOptions, state: State, link: Link, { over, fail }: Ends): Dispatcher.DispatchHandler {
   /** What is thrown into the HTTP client would reach nobody. */
   const guard = (step: () => void): void => {
     if (state.isOver) return

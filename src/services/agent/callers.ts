@@ -10,6 +10,8 @@ import type { Change, ResourceFeed } from '../../resources/feed.ts'
 import type { Identity } from '../../resources/identity.ts'
 
 const MAX_CALLERS = 10_000
+/** An assertion lives five minutes at most; the rest is for clocks. */
+const MARK_MS = 6 * 60_000
 
 export interface CallerOptions {
   clusterName: string
@@ -43,8 +45,8 @@ export class Callers {
   readonly #known = new Map<string, Known>()
   /** User → the moment of the last change: assertions from before it speak of roles that may be gone. */
   readonly #changedAt = new Map<string, number>()
-  /** Ids of revoked credentials. */
-  readonly #revoked = new Set<string>()
+  /** Id of a revoked credential → the moment. */
+  readonly #revoked = new Map<string, number>()
   /** What was changed or revoked before that moment is not known here. */
   readonly #startedAt: number
   /** Counts changes that compiled decisions depend on. */
@@ -130,10 +132,21 @@ export class Callers {
     return decision.allow ? undefined : decision.reason
   }
 
+  /** Marks are needed as long as an assertion from before them could be current, and no longer. */
+  #mark(marks: Map<string, number>, name: string): void {
+    const now = this.#options.now()
+    marks.delete(name)
+    marks.set(name, now)
+    for (const [oldest, at] of marks) {
+      if (now - at < MARK_MS) return
+      marks.delete(oldest)
+    }
+  }
+
   /** Forgets what rested on the changed thing. */
   apply(change: Change): void {
-    if (change.type === 'revoked') this.#revoked.add(change.name)
-    else if (change.kind === 'user') this.#changedAt.set(change.name, this.#options.now())
+    if (change.type === 'revoked') this.#mark(this.#revoked, change.name)
+    else if (change.kind === 'user') this.#mark(this.#changedAt, change.name)
     else if (change.kind === 'role' || change.kind === 'cluster_auth_preference') this.#epoch += 1
     else if (change.kind === 'app') this.#known.clear()
   }

@@ -1,4 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { serverAccess } from '../../access/check.ts'
+import { compileRoles } from '../../access/role-set.ts'
 import { verifyAssertion } from '../../ca/assertion.ts'
 import { ADMIN, AGENT, appServer, role, START, startFixture, userIdentity } from './auth-fixture.ts'
 import type { Fixture } from './auth-fixture.ts'
@@ -64,10 +66,35 @@ test('an API token reaches no more servers and has no more roles than it names',
   const { body } = await assert('dev-db', narrow.token)
   expect(await verify(body.assertion, 'dev-db')).toMatchObject({
     name: 'bob',
-    roles: ['dev'],
+    roles: ['dev', 'ops'],
+    grantingRoles: ['dev'],
     credential: 'api_token',
     credentialId: narrow.item.id,
   })
+})
+
+test('a token that leaves a role out is refused what that role refuses, and locked with it', async () => {
+  const put = (document: { kind: string; version: string; metadata: { name: string }; spec: object }) =>
+    f.call('PUT', `/v1/resources/${document.kind}/${document.metadata.name}`, { resource: document }, ADMIN)
+  await put(appServer('dev-secret', { env: 'dev', secret: 'yes' }))
+  await put(role('contractor', {}, { app_labels: { secret: 'yes' }, mcp: { tools: ['get_salary'] } }))
+  await f.addUser('con', ['dev', 'contractor'])
+  const { token: text } = await token(userIdentity('con', ['dev', 'contractor']), { roles: ['dev'] })
+  expect(await assert('dev-secret', text)).toMatchObject({ status: 404 })
+  const { body } = await assert('dev-db', text)
+  const identity = await verify(body.assertion, 'dev-db')
+  const roles = identity.roles.flatMap((name) => f.auth.feed.find('role', name) ?? [])
+  const access = serverAccess(
+    compileRoles(roles, identity),
+    { name: 'dev-db', labels: { env: 'dev' } },
+    { mfaVerified: false, requireMfa: false },
+  )
+  expect(access.check('tool', 'get_name')).toEqual({ allow: true, by: 'dev' })
+  expect(access.check('tool', 'get_salary')).toMatchObject({ allow: false, kind: 'deny_rule', by: 'contractor' })
+  expect((await f.call('GET', '/v1/whoami', undefined, text)).body).toMatchObject({ roles: ['dev'] })
+  await put({ kind: 'lock', version: 'v2', metadata: { name: 'out' }, spec: { target: { role: 'contractor' } } })
+  expect(await assert('dev-db', text)).toMatchObject({ status: 403 })
+  await f.call('DELETE', '/v1/resources/app_server/agent-1-dev-secret', undefined, ADMIN)
 })
 
 test('tokens are made, seen and revoked by their owner only, and not by tokens', async () => {

@@ -9,6 +9,7 @@ import type { CertificateFacts } from '../../ca/identity-certificate.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Identity } from '../../resources/identity.ts'
 import { findApiToken, touchApiToken } from '../../storage/api-tokens.ts'
+import { findAccountId } from '../../storage/credentials.ts'
 import type { AuthContext } from './context.ts'
 
 /** What the connection says of its other end, before anything of the request is believed. */
@@ -38,12 +39,25 @@ export function peerOf(request: IncomingMessage): Peer {
  */
 export async function authenticate(context: AuthContext, peer: Peer, authorization: string | undefined): Promise<Identity> {
   if (peer.identity) return peer.identity
-  if (peer.certificate) return identityOfCertificate(context, peer.certificate)
+  if (peer.certificate) return await identityOrRefusal(context, peer.certificate, peer.remoteAddress)
   if (authorization !== undefined) return await identityOfToken(context, authorization, peer.remoteAddress)
   throw new AppError('unauthenticated', 'not signed in: run tsh login, or send an API token')
 }
 
-function identityOfCertificate(context: AuthContext, certificate: X509Certificate): Identity {
+/** A certificate that does not count is told of in the audit log, in bounds: anybody can make one up. */
+async function identityOrRefusal(context: AuthContext, certificate: X509Certificate, remoteAddress: string): Promise<Identity> {
+  try {
+    return await identityOfCertificate(context, certificate)
+  } catch (thrown) {
+    if (!(thrown instanceof AppError) || thrown.code !== 'unauthenticated') throw thrown
+    await context.limits.countPublicCall(remoteAddress)
+    const event = { remote_addr: remoteAddress, kind: 'certificate', verb: 'use', success: false, error: thrown.message }
+    await context.journal.record([buildEvent('access.denied', event, context.build)])
+    throw thrown
+  }
+}
+
+async function identityOfCertificate(context: AuthContext, certificate: X509Certificate): Promise<Identity> {
   const { clusterName, keys } = context
   const facts = verifyIdentityCertificate(certificate, [keys.user.certificatePem, keys.host.certificatePem], {
     clusterName,
@@ -58,7 +72,12 @@ function identityOfCertificate(context: AuthContext, certificate: X509Certificat
     mfaVerified: facts.mfaVerified,
   }
   if (facts.kind === 'host') return { ...proven, roles: facts.roles, traits: {} }
-  return { ...proven, ...currentRights(context, facts.name), ...machineFields(facts) }
+  // A name may have been given to somebody else since, or its holder been reset.
+  const account = await findAccountId(context.db, facts.name)
+  const rights = currentRights(context, facts.name)
+  if (account === undefined || facts.account !== account)
+    throw new AppError('unauthenticated', `this certificate is from before user "${facts.name}" was reset or created anew: run tsh login`)
+  return { ...proven, ...rights, ...machineFields(facts) }
 }
 
 function machineFields(facts: CertificateFacts): Pick<Identity, 'botInstanceId' | 'joinToken'> {
@@ -97,7 +116,8 @@ async function identityOfToken(context: AuthContext, authorization: string, remo
   return {
     kind: 'user',
     name: stored.user,
-    roles: stored.roles ? rights.roles.filter((role) => stored.roles?.includes(role)) : rights.roles,
+    roles: rights.roles,
+    ...(stored.roles && { grantingRoles: stored.roles }),
     traits: rights.traits,
     credential: 'api_token',
     credentialId: stored.id,

@@ -46,6 +46,20 @@ export async function authorize(context: AuthContext, caller: KnownCaller, kind:
   if (!decision.allow) await refuse(context, caller, decision, { kind, verb })
 }
 
+/** A refusal that is in the audit log already. */
+export class RecordedRefusal extends AppError {
+  constructor(reason: string) {
+    super('permission_denied', reason)
+  }
+}
+
+/** Writes down a refusal by a rule that stands in code, not in a role; those that are there already are passed over. */
+export async function recordRefusal(context: AuthContext, caller: KnownCaller, what: string, thrown: unknown): Promise<void> {
+  if (!(thrown instanceof AppError) || thrown.code !== 'permission_denied' || thrown instanceof RecordedRefusal) return
+  const event = { ...callerFields(caller), kind: what, verb: 'use', success: false, error: thrown.message }
+  await context.journal.record([buildEvent('access.denied', event, context.build)])
+}
+
 async function refuse(
   context: AuthContext,
   caller: KnownCaller,
@@ -60,5 +74,5 @@ async function refuse(
       context.build,
     ),
   ])
-  throw new AppError('permission_denied', reason)
+  throw new RecordedRefusal(reason)
 }

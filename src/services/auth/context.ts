@@ -43,6 +43,9 @@ export interface AuthContext {
   random: (bytes: number) => Uint8Array
 }
 
+/** The name of whoever calls through the local socket. */
+export const LOCAL_ADMINISTRATOR = 'local-admin'
+
 /** Who calls, as far as that is known. */
 export interface Caller {
   identity: Identity | undefined

@@ -1,7 +1,9 @@
 import { deleteExpiredApiTokens } from '../../storage/api-tokens.ts'
 import { deleteExpiredInvites } from '../../storage/credentials.ts'
 import { deleteEventsBefore, searchEvents } from '../../storage/events.ts'
+import { transact } from '../../storage/database.ts'
 import { deleteExpired } from '../../storage/resources.ts'
+import { removeAccount } from './accounts.ts'
 import type { AuthContext } from './context.ts'
 import type { FileLog } from './file-log.ts'
 
@@ -40,7 +42,13 @@ export function startJobs({ context, fileLog, retentionMs, expireEveryMs, sweepE
 }
 
 async function sweep({ db, live, now }: AuthContext, fileLog: FileLog | undefined, retentionMs: number | undefined): Promise<void> {
-  await deleteExpired(db, now())
+  const tokens = await transact(db, async (tx) => {
+    const gone = (await deleteExpired(tx, now())).filter(({ kind }) => kind === 'user')
+    const ended: string[] = []
+    for (const { name } of gone) ended.push(...(await removeAccount(tx, name)))
+    return ended
+  })
+  for (const id of tokens) live.revoke('api_token', id)
   await deleteExpiredInvites(db, now())
   for (const id of await deleteExpiredApiTokens(db, now())) live.revoke('api_token', id)
   await fileLog?.catchUp()

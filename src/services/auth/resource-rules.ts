@@ -6,6 +6,7 @@ import type { Resource } from '../../resources/envelope.ts'
 import type { Identity } from '../../resources/identity.ts'
 import { kindRow } from '../../resources/registry.ts'
 import type { Kind, ResourceOf } from '../../resources/registry.ts'
+import { LOCAL_ADMINISTRATOR } from './context.ts'
 import type { AuthContext, KnownCaller } from './context.ts'
 import { callerFields } from './event-fields.ts'
 import { checkRolesExist, findUsersWithRole } from './user-rules.ts'
@@ -20,17 +21,31 @@ export function prepareResource(
   context: AuthContext,
   caller: KnownCaller,
   resource: AnyResource,
-  existing: Resource | undefined,
+  existing: AnyResource | undefined,
 ): AnyResource {
   const { name } = resource.metadata
   const row = kindRow(resource.kind)
   if (row.singleton !== undefined && row.singleton !== name)
     throw new AppError('invalid_argument', `the only ${resource.kind} is called "${row.singleton}"`)
-  if (row.heartbeat) checkHeartbeat(caller.identity, resource)
+  if (row.heartbeat) {
+    checkHeartbeat(caller.identity, resource)
+    if (existing) checkHeartbeat(caller.identity, existing)
+  }
   if (caller.identity.kind !== 'host') checkInternalLabels(resource, existing)
-  if (resource.kind === 'user') checkRolesExist(context, resource.spec.roles)
-  if (resource.kind === 'lock')
-    return { ...resource, spec: { created_at: new Date(context.now()).toISOString(), created_by: caller.identity.name, ...resource.spec } }
+  if (resource.kind === 'user') {
+    if (name === LOCAL_ADMINISTRATOR)
+      throw new AppError(
+        'invalid_argument',
+        `"${name}" is what the audit log calls the administrator on the machine of the Auth Service: choose another name`,
+      )
+    checkRolesExist(context, resource.spec.roles)
+  }
+  if (resource.kind === 'lock') {
+    // Who made it and when is nothing a caller says of itself.
+    const { created_at = new Date(context.now()).toISOString(), created_by = caller.identity.name } =
+      existing?.kind === 'lock' ? existing.spec : {}
+    return { ...resource, spec: { ...resource.spec, created_at, created_by } }
+  }
   return resource.kind === 'app' ? withOrigin(resource) : resource
 }
 

@@ -74,6 +74,26 @@ test('a heartbeat is written by agents only, and by each for itself', async () =
   expect(await put(role('x', {}), AGENT)).toMatchObject({ status: 403 })
 })
 
+test('an agent cannot put itself in the place of another', async () => {
+  const other = { ...AGENT, name: 'agent-2' }
+  const mine = appServer('shared')
+  expect(await f.call('PUT', '/v1/resources/app_server/agent-1-shared', { resource: mine }, AGENT)).toMatchObject({ status: 200 })
+  const theirs = { ...mine, spec: { ...mine.spec, host_id: 'agent-2' } }
+  expect(await f.call('PUT', '/v1/resources/app_server/agent-1-shared', { resource: theirs }, other)).toMatchObject({ status: 403 })
+  expect(await f.call('DELETE', '/v1/resources/app_server/agent-1-shared', undefined, other)).toMatchObject({ status: 403 })
+})
+
+test('who made a lock, and when, is not for the caller to say', async () => {
+  const forged = { created_by: 'somebody-else', created_at: '2020-01-01T00:00:00Z' }
+  const put = (more: object) => {
+    const resource = { kind: 'lock', version: 'v2', metadata: { name: 'forged' }, spec: { target: { user: 'nobody' }, ...more } }
+    return f.call('PUT', '/v1/resources/lock/forged', { resource }, ADMIN)
+  }
+  const made = { status: 200, body: { resource: { spec: { created_by: 'local-admin', created_at: new Date(START).toISOString() } } } }
+  expect(await put(forged)).toMatchObject(made)
+  expect(await put({ ...forged, message: 'changed' })).toMatchObject(made)
+})
+
 test('an update with an old revision is refused', async () => {
   const first = await put(app('rev'))
   const old = first.body.resource

@@ -9,7 +9,7 @@ import { AppError, CODES, toAppError } from '../../lib/errors.ts'
 import { checkHost, checkOrigin } from '../../lib/loopback.ts'
 import { authenticate } from './authenticate.ts'
 import type { AppEnv } from './authenticate.ts'
-import { authorize, refuseLocked } from './authorize.ts'
+import { authorize, recordRefusal, refuseLocked } from './authorize.ts'
 import type { AuthContext, Caller, KnownCaller } from './context.ts'
 import { addPages } from './pages/routes.ts'
 import { createApiToken, deleteApiToken, listApiTokens } from './routes/api-tokens.ts'
@@ -130,7 +130,13 @@ function known<I extends z.ZodType, O extends z.ZodType<object>>(
       const { access } = row
       if (typeof access === 'object' && 'kind' in access) await authorize(context, caller, access.kind, access.verb)
       // A row with `byKind` authorises in its function: conditions of rules look at the resource itself.
-      return await serve(context, await parseInput(row, c), caller)
+      const input = await parseInput(row, c)
+      try {
+        return await serve(context, input, caller)
+      } catch (thrown) {
+        await recordRefusal(context, caller, row.name, thrown)
+        throw thrown
+      }
     },
   }
 }

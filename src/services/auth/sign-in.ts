@@ -1,7 +1,7 @@
 import { buildEvent } from '../../audit/build-event.ts'
 import { verifyPassword } from '../../ca/password.ts'
 import { AppError } from '../../lib/errors.ts'
-import { findLocalCredential, markTotpUsed } from '../../storage/credentials.ts'
+import { findAccountId, findLocalCredential, markTotpUsed } from '../../storage/credentials.ts'
 import type { LocalCredential } from '../../storage/credentials.ts'
 import { authPreference } from './context.ts'
 import type { AuthContext } from './context.ts'
@@ -29,17 +29,17 @@ export async function signIn(
   request: SignInRequest,
   remoteAddress: string,
   method: 'local' | 'browser',
-): Promise<{ mfaVerified: boolean }> {
+): Promise<{ mfaVerified: boolean; account: string }> {
   const { user } = request
   await context.limits.startLogin(user, remoteAddress)
   const told = { user, remote_addr: remoteAddress, method }
   try {
-    const mfaVerified = await verify(context, request)
+    const { mfaVerified, account } = await verify(context, request)
     await context.limits.finishLogin(user, remoteAddress)
     await context.journal.record([
       buildEvent('user.login', { ...told, success: true, with_mfa: mfaVerified ? 'totp' : 'none' }, context.build),
     ])
-    return { mfaVerified }
+    return { mfaVerified, account }
   } catch (thrown) {
     const isWrong = thrown instanceof SignInRefusal
     if (!isWrong) await context.limits.undoLogin(user, remoteAddress)
@@ -60,13 +60,16 @@ class SignInRefusal extends AppError {
   }
 }
 
-async function verify(context: AuthContext, { user, password, totp }: SignInRequest): Promise<boolean> {
+async function verify(context: AuthContext, { user, password, totp }: SignInRequest): Promise<{ mfaVerified: boolean; account: string }> {
+  // Before the password: of a reset in between nothing is left that fits.
+  const account = await findAccountId(context.db, user)
   const credential = await findLocalCredential(context.db, user)
   const isRight = await context.limits.hash(() => verifyPassword(password, credential?.password_hash ?? context.dummyHash))
-  if (!credential || !context.live.find('user', user)) throw new SignInRefusal('unknown user, or one without a password')
+  if (!credential || account === undefined || !context.live.find('user', user))
+    throw new SignInRefusal('unknown user, or one without a password')
   if (!isRight) throw new SignInRefusal('wrong password')
   refuseLockedUser(context, user)
-  return await verifySecondFactor(context, credential, totp)
+  return { mfaVerified: await verifySecondFactor(context, credential, totp), account }
 }
 
 async function verifySecondFactor(context: AuthContext, credential: LocalCredential, code: string | undefined): Promise<boolean> {

@@ -23,6 +23,7 @@ import { peerOf } from './authenticate.ts'
 import type { AppEnv, Peer } from './authenticate.ts'
 import { openCluster, openClusterKeys, openSealer } from './cluster-keys.ts'
 import type { AuthConfig } from './config.ts'
+import { LOCAL_ADMINISTRATOR } from './context.ts'
 import type { AuthContext } from './context.ts'
 import { openFileLog } from './file-log.ts'
 import { loadResources, seedResources } from './first-start.ts'
@@ -184,7 +185,7 @@ function carry(app: Hono<AppEnv>, peer: Peer): ReturnType<AuthService['carrier']
 function localAdministrator(now: number): Identity {
   return {
     kind: 'host',
-    name: 'local-admin',
+    name: LOCAL_ADMINISTRATOR,
     roles: ['Admin'],
     traits: {},
     credential: 'local',

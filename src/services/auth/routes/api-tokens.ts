@@ -59,9 +59,15 @@ export async function listApiTokens(
   input: Input<'listApiTokens'>,
   caller: KnownCaller,
 ): Promise<{ items: ApiToken[] }> {
-  const own = ownName(caller.identity)
+  const { identity } = caller
+  // Who finds a token learns nothing of the others.
+  if (identity.credential === 'api_token' && input.user === undefined) {
+    const row = await findApiToken(context.db, identity.credentialId)
+    return { items: row ? [render(row)] : [] }
+  }
+  const own = ownName(identity)
   const wanted = input.user ?? own ?? '*'
-  if (wanted !== own || wanted === '*') await authorize(context, caller, KIND, 'list')
+  if (wanted !== own || wanted === '*' || identity.credential === 'api_token') await authorize(context, caller, KIND, 'list')
   const rows = await listApiTokenRows(context.db, wanted === '*' ? undefined : wanted)
   return { items: rows.filter((row) => row.expires_at > context.now()).map(render) }
 }
@@ -73,7 +79,7 @@ export async function deleteApiToken(
 ): Promise<Record<string, never>> {
   const found = await findApiToken(context.db, id)
   // A token that does not exist is refused like one of somebody else, so that ids cannot be tried.
-  if (!found || found.user !== ownName(caller.identity)) await authorize(context, caller, KIND, 'delete')
+  if (!found || !isOwn(found, caller.identity)) await authorize(context, caller, KIND, 'delete')
   return await context.journal.commit(async (tx) => {
     const row = await deleteApiTokenRow(tx, id)
     return {
@@ -82,6 +88,11 @@ export async function deleteApiToken(
       publish: () => context.live.revoke('api_token', id),
     }
   })
+}
+
+/** A token may end itself; the user's others it may not. */
+function isOwn(token: ApiTokenRow, identity: Identity): boolean {
+  return identity.credential === 'api_token' ? token.id === identity.credentialId : token.user === ownName(identity)
 }
 
 /** Hosts, also the local administrator, have no tokens of their own. */

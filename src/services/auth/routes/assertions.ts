@@ -7,7 +7,7 @@ import { issueAssertion } from '../../../ca/assertion.ts'
 import { AppError } from '../../../lib/errors.ts'
 import { labelsOf } from '../../../resources/app.ts'
 import type { App } from '../../../resources/app.ts'
-import { roleSetOf } from '../authorize.ts'
+import { RecordedRefusal, roleSetOf } from '../authorize.ts'
 import { requiresMfa } from '../context.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
@@ -73,6 +73,6 @@ async function refuse(context: AuthContext, server: string, caller: KnownCaller,
     decision: { allow: false, kind, reason, by },
   }
   await context.journal.record([buildEvent('access.denied', event, context.build)])
-  if (kind === 'mfa_required') throw new AppError('permission_denied', reason)
+  if (kind === 'mfa_required') throw new RecordedRefusal(reason)
   throw new AppError('not_found', `MCP server "${server}" not found: tsh mcp ls lists the ones you may use`)
 }

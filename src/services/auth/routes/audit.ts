@@ -21,8 +21,10 @@ export async function searchEvents(
 export async function emitEvents(
   context: AuthContext,
   { events }: ParsedInputOf<typeof ROUTES.emitEvents>,
-  _caller: KnownCaller,
+  caller: KnownCaller,
 ): Promise<OutputOf<typeof ROUTES.emitEvents>> {
+  // A role that may do everything may still not write history.
+  if (caller.identity.kind !== 'host') throw new AppError('permission_denied', 'audit events are written by services only')
   const parsed = events.map(parseEvent)
   const foreign = parsed.find((event) => !SERVICE_EVENTS.test(event.event) || event.cluster_name !== context.clusterName)
   if (foreign)

@@ -3,12 +3,11 @@ import { z } from 'zod'
 import type { IssuedIdentity } from '../../../api/identity.ts'
 import type { OutputOf, ParsedInputOf } from '../../../api/route.ts'
 import type { ROUTES } from '../../../api/routes.ts'
-import { buildEvent } from '../../../audit/build-event.ts'
 import { parsePublicKey } from '../../../ca/keys.ts'
 import { AppError } from '../../../lib/errors.ts'
 import { consumeLoginFlow, createLoginFlow, findLoginFlow } from '../../../storage/credentials.ts'
 import type { AuthContext, Caller } from '../context.ts'
-import { issueForUser, parseProvenKey } from '../issue.ts'
+import { issueForUser, parseProvenKey, recordIssue } from '../issue.ts'
 import { signIn } from '../sign-in.ts'
 
 type Input<N extends keyof typeof ROUTES> = ParsedInputOf<(typeof ROUTES)[N]>
@@ -26,7 +25,7 @@ const flowSchema = z.object({
 export type LoginFlow = z.infer<typeof flowSchema>
 
 /** What the code stands for once somebody has signed in. */
-const grantSchema = flowSchema.extend({ login_id: z.string(), user: z.string(), mfa: z.boolean() })
+const grantSchema = flowSchema.extend({ login_id: z.string(), user: z.string(), mfa: z.boolean(), account: z.string() })
 
 export async function startBrowserLogin(
   context: AuthContext,
@@ -57,12 +56,12 @@ export async function approveLogin(
   remoteAddress: string,
 ): Promise<string> {
   const flow = await getLoginFlow(context, id)
-  const { mfaVerified } = await signIn(context, entered, remoteAddress, 'browser')
+  const { mfaVerified, account } = await signIn(context, entered, remoteAddress, 'browser')
   const now = context.now()
   if ((await consumeLoginFlow(context.db, flowKey(id), now)) === undefined)
     throw new AppError('not_found', 'this sign-in was used already or has expired: run tsh login again')
   const code = secret(context)
-  const document = { ...flow, login_id: id, user: entered.user, mfa: mfaVerified }
+  const document = { ...flow, login_id: id, user: entered.user, mfa: mfaVerified, account }
   await createLoginFlow(context.db, { id: grantKey(code), document, expires_at: now + CODE_MS }, now)
   const target = new URL(flow.redirect_uri)
   target.searchParams.set('code', code)
@@ -80,19 +79,10 @@ export async function finishBrowserLogin(
   const grant = document === undefined ? undefined : grantSchema.parse(document)
   if (!grant || grant.login_id !== input.login_id || !isVerifier(input.code_verifier, grant.code_challenge))
     throw new AppError('unauthenticated', 'this sign-in is not known, was used already or has expired: run tsh login again')
-  const { user, mfa } = grant
-  const { issued, serial } = issueForUser(context, { user, key: parsePublicKey(grant.public_key), ttlSeconds: grant.ttl, mfaVerified: mfa })
-  const event = {
-    user,
-    remote_addr: caller.remoteAddress,
-    success: true,
-    name: user,
-    roles: issued.roles,
-    cert_type: 'user',
-    serial,
-    expires: issued.expires,
-  }
-  await context.journal.record([buildEvent('cert.create', event, context.build)])
+  const { user, mfa, account } = grant
+  const key = parsePublicKey(grant.public_key)
+  const { issued, serial } = await issueForUser(context, { user, key, ttlSeconds: grant.ttl, mfaVerified: mfa, account })
+  await recordIssue(context, { user, remote_addr: caller.remoteAddress }, { issued, serial })
   return issued
 }
 

@@ -1,38 +1,35 @@
 import type { IssuedIdentity } from '../../../api/identity.ts'
 import type { OutputOf, ParsedInputOf } from '../../../api/route.ts'
 import type { ROUTES } from '../../../api/routes.ts'
-import { buildEvent } from '../../../audit/build-event.ts'
+import { AppError } from '../../../lib/errors.ts'
 import type { AuthContext, Caller, KnownCaller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
-import { issueForUser, parseProvenKey } from '../issue.ts'
+import { issueForUser, parseProvenKey, recordIssue } from '../issue.ts'
 import { signIn } from '../sign-in.ts'
 
 type Input<N extends keyof typeof ROUTES> = ParsedInputOf<(typeof ROUTES)[N]>
 
 export async function loginLocal(context: AuthContext, input: Input<'loginLocal'>, caller: Caller): Promise<IssuedIdentity> {
   const key = parseProvenKey('login', input.user, input)
-  const { mfaVerified } = await signIn(
+  const { mfaVerified, account } = await signIn(
     context,
     { user: input.user, password: input.password, totp: input.totp },
     caller.remoteAddress,
     'local',
   )
-  return issueForUser(context, { user: input.user, key, ttlSeconds: input.ttl, mfaVerified }).issued
+  const { issued, serial } = await issueForUser(context, { user: input.user, key, ttlSeconds: input.ttl, mfaVerified, account })
+  await recordIssue(context, { user: input.user, remote_addr: caller.remoteAddress }, { issued, serial })
+  return issued
 }
 
 export async function signCertificate(context: AuthContext, input: Input<'signCertificate'>, caller: KnownCaller): Promise<IssuedIdentity> {
+  // What outlives the token, or may more than it, does not come from it.
+  if (caller.identity.credential === 'api_token')
+    throw new AppError('permission_denied', 'an API token cannot get a certificate: sign in with tsh login')
   const key = parseProvenKey('sign', input.user, input)
-  const { issued, serial } = issueForUser(context, { user: input.user, key, ttlSeconds: input.ttl, mfaVerified: false })
-  const event = {
-    ...callerFields(caller),
-    success: true,
-    name: input.user,
-    roles: issued.roles,
-    cert_type: 'user',
-    serial,
-    expires: issued.expires,
-  }
-  await context.journal.record([buildEvent('cert.create', event, context.build)])
+  const wanted = { user: input.user, key, ttlSeconds: input.ttl, mfaVerified: false, account: undefined }
+  const { issued, serial } = await issueForUser(context, wanted)
+  await recordIssue(context, callerFields(caller), { issued, serial })
   return issued
 }
 
@@ -41,6 +38,7 @@ export async function whoami(
   _input: Input<'whoami'>,
   { identity }: KnownCaller,
 ): Promise<OutputOf<typeof ROUTES.whoami>> {
-  const { kind, name, roles, traits, expiresAt } = identity
+  const { kind, name, grantingRoles, traits, expiresAt } = identity
+  const roles = identity.roles.filter((role) => grantingRoles?.includes(role) ?? true)
   return { kind, name, roles, traits, expires: new Date(expiresAt).toISOString(), cluster_name: context.clusterName }
 }

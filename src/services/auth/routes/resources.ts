@@ -4,14 +4,12 @@ import type { WireResource } from '../../../api/resources.ts'
 import { AppError } from '../../../lib/errors.ts'
 import { kindRow, parseKind, parseResource } from '../../../resources/registry.ts'
 import type { Kind } from '../../../resources/registry.ts'
-import { deleteApiTokensOf } from '../../../storage/api-tokens.ts'
-import { deleteLocalCredential } from '../../../storage/credentials.ts'
-import type { Executor } from '../../../storage/database.ts'
 import {
   createResource as insertResource,
   deleteResource as removeResource,
   upsertResource as replaceResource,
 } from '../../../storage/resources.ts'
+import { removeAccount, renewAccount } from '../accounts.ts'
 import { authorize, listPermitted } from '../authorize.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { defaultAuthPreference } from '../presets.ts'
@@ -109,6 +107,8 @@ export async function save(
     const saved = replaceable
       ? await replaceResource(tx, kind, prepared, context.now())
       : await insertResource(tx, kind, prepared, context.now())
+    // One that expired may have left something behind.
+    if (kind === 'user' && !replaceable) await renewAccount(context, tx, saved.metadata.name)
     const event = resourceEvent(context, caller, replaceable ? 'update' : 'create', saved)
     return {
       output: { resource: toWire(saved, true), created: !replaceable, warnings: findWarnings(saved) },
@@ -132,12 +132,6 @@ async function reset(context: AuthContext, caller: KnownCaller, name: string): P
 /** A name that is a secret is not repeated: messages reach logs. */
 function notFound(kind: Kind, name: string): AppError {
   return new AppError('not_found', kindRow(kind).secretName ? `${kind} not found` : `${kind} "${name}" not found`)
-}
-
-/** Everything by which a user could still come in; ids of the API tokens that end with it. */
-async function removeAccount(tx: Executor, user: string): Promise<string[]> {
-  await deleteLocalCredential(tx, user)
-  return await deleteApiTokensOf(tx, user)
 }
 
 function toWire(resource: AnyResource, withSecrets: boolean): WireResource {

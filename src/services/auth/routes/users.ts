@@ -5,17 +5,11 @@ import { buildEvent } from '../../../audit/build-event.ts'
 import { hashPassword } from '../../../ca/password.ts'
 import { AppError } from '../../../lib/errors.ts'
 import { parseResource } from '../../../resources/registry.ts'
-import {
-  consumeInvite,
-  createInvite,
-  deleteLocalCredential,
-  findInvite,
-  markTotpUsed,
-  setLocalCredential,
-} from '../../../storage/credentials.ts'
+import { consumeInvite, createInvite, findInvite, markTotpUsed, setLocalCredential } from '../../../storage/credentials.ts'
 import type { Invite } from '../../../storage/credentials.ts'
 import type { Executor } from '../../../storage/database.ts'
 import { createResource } from '../../../storage/resources.ts'
+import { renewAccount } from '../accounts.ts'
 import { authPreference } from '../context.ts'
 import type { AuthContext, Caller, KnownCaller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
@@ -35,6 +29,7 @@ export async function inviteUser(context: AuthContext, input: Input<'inviteUser'
   return await context.journal.commit(async (tx) => {
     const prepared = prepareResource(context, caller, user, context.live.find('user', input.name))
     const saved = await createResource(tx, 'user', prepared.kind === 'user' ? prepared : user, context.now())
+    await renewAccount(context, tx, input.name)
     const output = await makeInvite(context, tx, input.name, 'signup', input.ttl ?? SIGNUP_SECONDS)
     const created = resourceEvent(context, caller, 'create', saved)
     const invited = buildEvent(
@@ -48,15 +43,25 @@ export async function inviteUser(context: AuthContext, input: Input<'inviteUser'
 
 export async function resetUser(context: AuthContext, input: Input<'resetUser'>, caller: KnownCaller): Promise<Invitation> {
   return await context.journal.commit(async (tx) => {
-    if (!context.live.find('user', input.name)) throw new AppError('not_found', `user "${input.name}" not found`)
-    await deleteLocalCredential(tx, input.name)
+    const user = context.live.find('user', input.name)
+    if (!user) throw new AppError('not_found', `user "${input.name}" not found`)
+    const tokens = await renewAccount(context, tx, input.name)
     const output = await makeInvite(context, tx, input.name, 'reset', input.ttl ?? RESET_SECONDS)
     const event = buildEvent(
       'user.reset',
       { ...callerFields(caller), success: true, name: input.name, expires: output.expires },
       context.build,
     )
-    return { output, events: [event] }
+    return {
+      output,
+      events: [event],
+      publish() {
+        // As if the user had been deleted and made anew: who watches ends the sessions of the one before.
+        context.live.remove('user', input.name)
+        context.live.put('user', user)
+        for (const id of tokens) context.live.revoke('api_token', id)
+      },
+    }
   })
 }
 

@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -25,11 +25,22 @@ test('a refused file is left as it is, without a backup', async () => {
   await expect(stat(`${path}.bak`)).rejects.toThrow('ENOENT')
 })
 
-test('a new file has mode 0644 and no backup', async () => {
+test('a new file has mode 0600 and no backup', async () => {
   const path = join(folder, 'sub', 'c.json')
   expect(await updateClientConfig(path, 'servers', { demo: { type: 'stdio' } }, 'auto')).toBe(true)
   expect(await readFile(path, 'utf8')).toBe('{\n  "servers": {\n    "demo": {\n      "type": "stdio"\n    }\n  }\n}\n')
-  expect((await stat(path)).mode & 0o777).toBe(0o644)
+  expect((await stat(path)).mode & 0o777).toBe(0o600)
+})
+
+test('a link that lies where the backup goes is not followed', async () => {
+  const path = join(folder, 'c.json')
+  const victim = join(folder, 'victim')
+  await writeFile(victim, 'precious')
+  await writeFile(path, '{}')
+  await symlink(victim, `${path}.bak`)
+  expect(await updateClientConfig(path, 'mcpServers', { demo: ENTRY }, 'auto')).toBe(true)
+  expect(await readFile(victim, 'utf8')).toBe('precious')
+  expect(await readFile(`${path}.bak`, 'utf8')).toBe('{}')
 })
 
 test('a second time changes nothing; a change keeps the former text and the mode', async () => {

@@ -1,4 +1,4 @@
-import { copyFile, mkdir, realpath, stat } from 'node:fs/promises'
+import { mkdir, realpath, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { readTextIfPresent, writeFileAtomic } from '../../../lib/atomic-file.ts'
 import { AppError } from '../../../lib/errors.ts'
@@ -36,8 +36,10 @@ export async function updateClientConfig(path: string, container: string, entrie
     throw thrown
   }
   if (after === before) return false
-  if (before !== undefined) await copyFile(target, `${target}.bak`)
-  const mode = before === undefined ? 0o644 : (await stat(target)).mode & 0o777
+  // Headers of an entry can be secrets.
+  const mode = before === undefined ? 0o600 : (await stat(target)).mode & 0o777
+  // Written anew, not copied over: the folder may be somebody's repository, with a link of that name in it.
+  if (before !== undefined) await writeFileAtomic(`${target}.bak`, before, { mode })
   await mkdir(dirname(target), { recursive: true })
   await writeFileAtomic(target, after, { mode })
   return true

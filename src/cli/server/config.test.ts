@@ -1,0 +1,56 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { loadConfig } from './config.ts'
+
+let folder = ''
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'config-test-'))
+})
+afterEach(async () => await rm(folder, { recursive: true }))
+
+test('every fault of a file is named with its place, in one error', async () => {
+  const text = 'teleport: {data_dri: x}\nproxy_service:\n  web_listen_addr: 5\napp_service:\n  resources:\n    - label: {env: dev}\n'
+  const fault = await load(text).catch((thrown: unknown) => thrown)
+  expect(fault).toMatchObject({ code: 'invalid_argument' })
+  const lines = String(fault).split('\n')
+  expect(lines.map((line) => line.replace(/^.*sallyport\.yaml:/, ''))).toEqual([
+    '1:12 teleport: unknown key "data_dri" (did you mean "data_dir"?)',
+    '3:20 proxy_service.web_listen_addr: expected string, received number',
+    '6:7 app_service.resources[0].labels: required',
+    '6:7 app_service.resources[0]: unknown key "label" (did you mean "labels"?)',
+  ])
+})
+
+test('the shared section has two names, but only one of them at a time', async () => {
+  await expect(load('teleport: {nodename: a}\nsallyport: {nodename: b}\n')).rejects.toThrow(
+    /:2:12 sallyport: is another name for the section "teleport"/,
+  )
+  expect((await load('sallyport: {nodename: b}\n')).nodename).toBe('b')
+  expect((await load('teleport: {nodename: a}\n')).nodename).toBe('a')
+})
+
+test('two documents are refused, an empty file is the default', async () => {
+  await expect(load('version: v3\n---\nversion: v3\n')).rejects.toThrow('a configuration file is one YAML document, this has 2')
+  expect((await load('')).proxy.web_listen_addr).toBe('127.0.0.1:3080')
+})
+
+test('--data-dir wins over SALLYPORT_HOME, that over the file, whose paths begin at the file', async () => {
+  const file = await write('teleport: {data_dir: store}\n')
+  const directory = async (dataDirectory: string | undefined, env: Record<string, string>) =>
+    (await loadConfig({ file, dataDirectory, env })).dataDirectory
+  expect(await directory('/given', { SALLYPORT_HOME: '/home' })).toBe('/given')
+  expect(await directory(undefined, { SALLYPORT_HOME: '/home' })).toBe('/home')
+  expect(await directory(undefined, {})).toBe(join(folder, 'store'))
+})
+
+async function load(text: string) {
+  return await loadConfig({ file: await write(text), dataDirectory: join(folder, 'data'), env: {} })
+}
+
+async function write(text: string): Promise<string> {
+  const file = join(folder, 'sallyport.yaml')
+  await writeFile(file, text)
+  return file
+}
