@@ -1,0 +1,85 @@
+import { existsSync } from 'node:fs'
+import { readdir, readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { z } from 'zod'
+import { ROOT, startProgram, temporaryDirectory } from '../programs.ts'
+import { within } from '../wait.ts'
+
+const CLI = join(ROOT, 'node_modules/@modelcontextprotocol/conformance/dist/index.js')
+const RUN_MS = 120_000
+
+export const hasSuite = existsSync(CLI)
+
+/** What one run of the suite's server scenarios found: `scenario` → `check name` → finding. */
+export type Findings = ReadonlyMap<string, ReadonlyMap<string, Finding>>
+
+/** One check may be made several times. */
+export interface Finding {
+  /** The worst. */
+  status: Status
+  /** What the suite says, each time it did not succeed. */
+  messages: string[]
+  /** What it saw, each time, as JSON. */
+  details: string[]
+}
+
+/** The worst first. */
+const STATUSES = ['FAILURE', 'WARNING', 'SKIPPED', 'INFO', 'SUCCESS'] as const
+export type Status = (typeof STATUSES)[number]
+
+export function isWorse(status: Status, than: Status): boolean {
+  return STATUSES.indexOf(status) < STATUSES.indexOf(than)
+}
+
+const checksSchema = z.array(
+  z.object({
+    id: z.string(),
+    name: z.string(),
+    status: z.enum(STATUSES),
+    errorMessage: z.string().optional(),
+    details: z.unknown().optional(),
+  }),
+)
+
+/**
+ * Runs all server scenarios of a revision against an endpoint.
+ * @throws Error when the suite itself did not get to its end.
+ */
+export async function runSuite(url: string, revision: string): Promise<Findings> {
+  const output = await temporaryDirectory()
+  const args = [CLI, 'server', '--url', url, '--suite', 'all', '--spec-version', revision, '--output-dir', output.path]
+  const program = startProgram(process.execPath, args)
+  try {
+    const { code, stdout, stderr } = await within(`the conformance suite for ${revision}`, program.ended, RUN_MS)
+    // It ends with 1 when a check failed, after its summary.
+    if ((code !== 0 && code !== 1) || !/^Total: \d+ passed/m.test(stdout))
+      throw new Error(`the conformance suite ended with ${code}: ${stderr}${stdout.slice(-2000)}`)
+    return await readFindings(output.path)
+  } finally {
+    program.kill('SIGKILL')
+    await output.dispose()
+  }
+}
+
+async function readFindings(directory: string): Promise<Findings> {
+  const findings = new Map<string, Map<string, Finding>>()
+  for (const folder of (await readdir(directory)).toSorted()) {
+    // `server-SCENARIO-TIME`
+    const scenario = folder.replace(/^server-/, '').replace(/-\d{4}-\d\d-\d\dT.*$/, '')
+    const checks = checksSchema.parse(JSON.parse(await readFile(join(directory, folder, 'checks.json'), 'utf8')))
+    const found = new Map<string, Finding>()
+    for (const { id, name, status, errorMessage, details } of checks) {
+      const key = `${id} ${name}`
+      const before: Finding = found.get(key) ?? { status: 'SUCCESS', messages: [], details: [] }
+      const seen = JSON.stringify(details ?? null)
+      const message = `${status}: ${errorMessage ?? ''} ${seen.slice(0, 600)}`
+      found.set(key, {
+        status: isWorse(status, before.status) ? status : before.status,
+        messages: status === 'SUCCESS' ? before.messages : [...before.messages, message],
+        details: [...before.details, seen],
+      })
+    }
+    findings.set(scenario, found)
+  }
+  return findings
+}
