@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { yesNoSchema } from '../../lib/yes-no.ts'
 import { type App, appSchema } from '../../resources/app.ts'
 import { selectorSchema } from '../../resources/role.ts'
 
@@ -30,8 +31,8 @@ const staticAppSchema = z
 /** The section `app_service` of sallyport.yaml. */
 export const agentConfigSchema = z
   .strictObject({
-    enabled: z.boolean().default(true).describe('Whether this process runs an agent, which stands in front of MCP servers.'),
-    mcp_demo_server: z.boolean().default(false).describe('Whether to offer the built-in demo MCP server, teleport-mcp-demo.'),
+    enabled: yesNoSchema.default(true).describe('Whether this process runs an agent, which stands in front of MCP servers.'),
+    mcp_demo_server: yesNoSchema.default(false).describe('Whether to offer the built-in demo MCP server, teleport-mcp-demo.'),
     resources: z
       .array(z.strictObject({ labels: selectorSchema.describe('Key to value or values; `"*": "*"` matches every app.') }))
       .default([{ labels: { '*': '*' } }])

@@ -1,5 +1,6 @@
 import { hostname } from 'node:os'
 import { z } from 'zod'
+import { yesNoSchema } from '../../lib/yes-no.ts'
 import { findDuration } from '../../lib/duration.ts'
 
 const duration = z.string().refine((text) => findDuration(text) !== undefined, 'must be a duration such as 30m or 12h')
@@ -13,7 +14,7 @@ const clusterName = z
 /** The section `auth_service` of sallyport.yaml. */
 export const authConfigSchema = z
   .strictObject({
-    enabled: z.boolean().default(true).describe('Whether this process runs the Auth Service.'),
+    enabled: yesNoSchema.default(true).describe('Whether this process runs the Auth Service.'),
     cluster_name: clusterName
       .optional()
       .describe('Name of the cluster. It is fixed at the first start and stands in every certificate; the host name unless told.'),

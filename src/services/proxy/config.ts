@@ -1,11 +1,12 @@
 import { z } from 'zod'
+import { yesNoSchema } from '../../lib/yes-no.ts'
 
 const address = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[^:\s[\]]+):\d{1,5}$/, 'must be HOST:PORT, such as 127.0.0.1:3080')
 
 /** The section `proxy_service` of sallyport.yaml. */
 export const proxyConfigSchema = z
   .strictObject({
-    enabled: z.boolean().default(true).describe('Whether this process runs the Proxy Service, the only listener that clients see.'),
+    enabled: yesNoSchema.default(true).describe('Whether this process runs the Proxy Service, the only listener that clients see.'),
     web_listen_addr: address.default('127.0.0.1:3080').describe('Where to listen, for TLS and (from loopback only) plain HTTP alike.'),
     public_addr: z
       .union([address, z.array(address).min(1)])
