@@ -20,7 +20,9 @@ module.exports = function launch(name) {
   if (Number(process.versions.node.split('.')[0]) >= OLDEST) return run(name)
   const newer = findNode()
   if (newer) return rerun(newer, name)
-  process.stderr.write(`${name} needs Node ${OLDEST} or newer and this is ${process.version}: install a newer Node, or run npm install in ${ROOT}\n`)
+  process.stderr.write(
+    `${name} needs Node ${OLDEST} or newer and this is ${process.version}: install a newer Node, or run npm install in ${ROOT}\n`,
+  )
   process.exitCode = 1
 }
 
@@ -30,7 +32,17 @@ async function run(name) {
   const { main } = await import(pathToFileURL(entry).href)
   const { stdin, stdout, stderr, env, argv } = process
   const { version } = require('../package.json')
-  const outside = { stdin, stdout, stderr, env, isTTY: Boolean(stdout.isTTY), columns: stdout.columns, signals: process, launcher: [argv[1]], version }
+  const outside = {
+    stdin,
+    stdout,
+    stderr,
+    env,
+    isTTY: Boolean(stdout.isTTY),
+    columns: stdout.columns,
+    signals: process,
+    launcher: [argv[1]],
+    version,
+  }
   process.exitCode = await main(argv.slice(2), outside)
 }
 

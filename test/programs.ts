@@ -52,10 +52,14 @@ export function startProgram(command: string, args: readonly string[], { env = {
     kill: (signal) => void child.kill(signal),
     ended,
     saw: async (text) => {
-      await eventually(`"${text}" from ${command}; it wrote ${stdout}${stderr}`, () => {
-        if (child.exitCode !== null) throw new Error(`${command} ended with ${child.exitCode}: ${stdout}${stderr}`)
-        return stdout.includes(text) || undefined
-      }, 30_000)
+      await eventually(
+        `"${text}" from ${command}; it wrote ${stdout}${stderr}`,
+        () => {
+          if (child.exitCode !== null) throw new Error(`${command} ended with ${child.exitCode}: ${stdout}${stderr}`)
+          return stdout.includes(text) || undefined
+        },
+        30_000,
+      )
     },
   }
 }

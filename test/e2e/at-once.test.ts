@@ -34,7 +34,9 @@ interface Live {
 async function live(user: string): Promise<Live> {
   const bearer = await cluster.tokenOf(user)
   const id = await openSession(cluster.mcpUrl('local'), bearer)
-  const pid = Number(JSON.parse((await postMessage(cluster.mcpUrl('local'), bearer, id, call('1', '{"name":"pid"}'))).text).result.content[0].text)
+  const pid = Number(
+    JSON.parse((await postMessage(cluster.mcpUrl('local'), bearer, id, call('1', '{"name":"pid"}'))).text).result.content[0].text,
+  )
   const stream = await openHttp(cluster.mcpUrl('local'), { method: 'GET', headers: headersOf(bearer, { 'mcp-session-id': id }) })
   const request = postMessage(cluster.mcpUrl('local'), bearer, id, call('2', '{"name":"hang"}'))
   await cluster.eventsOnceThere({ user, type: 'mcp.session.start' }, 1)
@@ -56,7 +58,11 @@ test.each([
   ['a lock of the role', 'lock targeting role:"role-u1" is in force: lunch', (user: string) => lock(user, { role: `role-${user}` })],
   ['the end of the user', 'no longer exists', (user: string) => cluster.admin(deleteResource, { kind: 'user', name: user })],
   ['the end of the token', 'was revoked', revoke],
-  ['the loss of the role', 'denied', (user: string) => cluster.save({ kind: 'user', version: 'v2', metadata: { name: user }, spec: { roles: ['other'] } })],
+  [
+    'the loss of the role',
+    'denied',
+    (user: string) => cluster.save({ kind: 'user', version: 'v2', metadata: { name: user }, spec: { roles: ['other'] } }),
+  ],
   ['another rule about servers', 'denied', (user: string) => cluster.saveRole(`role-${user}`, { allow: { app_labels: { env: 'none' } } })],
 ])('%s ends request, stream and program within a second', async (_, why, act) => {
   const user = `u${users++}`
@@ -88,7 +94,8 @@ test('the next call and the next list obey a changed role, a changed user too', 
   await cluster.saveUser('zoe', ['changing', 'other'])
   const bearer = await cluster.tokenOf('zoe')
   const id = await openSession(cluster.mcpUrl('local'), bearer)
-  const ask = async (): Promise<AuditEvent> => JSON.parse((await postMessage(cluster.mcpUrl('local'), bearer, id, call('1', '{"name":"echo"}'))).text)
+  const ask = async (): Promise<AuditEvent> =>
+    JSON.parse((await postMessage(cluster.mcpUrl('local'), bearer, id, call('1', '{"name":"echo"}'))).text)
   for (let round = 0; round < 5; round++) {
     expect(await ask()).toHaveProperty('result')
     await cluster.saveRole('changing', { allow: { app_labels: { env: 'test' }, mcp: { tools: ['nothing'] } } })

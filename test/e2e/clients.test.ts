@@ -56,8 +56,20 @@ async function visit(connect: () => ReturnType<typeof guestOfV1>): Promise<Recor
 }
 
 const authorized = (): { requestInit: RequestInit } => ({ requestInit: { headers: { authorization: `Bearer ${token}` } } })
-const connectArguments = (server: string): string[] => ['mcp', 'connect', '-i', identity, `--proxy=${cluster.url.slice('http://'.length)}`, server]
-const tshCommand = (server: string) => ({ command: bin('tsh'), args: connectArguments(server), env: environment, stderr: 'ignore' as const })
+const connectArguments = (server: string): string[] => [
+  'mcp',
+  'connect',
+  '-i',
+  identity,
+  `--proxy=${cluster.url.slice('http://'.length)}`,
+  server,
+]
+const tshCommand = (server: string) => ({
+  command: bin('tsh'),
+  args: connectArguments(server),
+  env: environment,
+  stderr: 'ignore' as const,
+})
 
 describe.each(['everything', 'everything-http'])('%s', { concurrent: true }, (server) => {
   it('is the same to a client of SDK v1 over HTTP', { timeout: 40_000 }, async () => {
@@ -78,13 +90,28 @@ describe.each(['everything', 'everything-http'])('%s', { concurrent: true }, (se
 
   it('serves the Inspector over HTTP', { timeout: 40_000 }, async () => {
     const url = cluster.mcpUrl(server).href
-    const called = await inspect(url, '--transport', 'http', '--header', `Authorization: Bearer ${token}`, '--method', 'tools/call', '--tool-name', 'get-sum', '--tool-arg', 'a=1', 'b=2')
+    const called = await inspect(
+      url,
+      '--transport',
+      'http',
+      '--header',
+      `Authorization: Bearer ${token}`,
+      '--method',
+      'tools/call',
+      '--tool-name',
+      'get-sum',
+      '--tool-arg',
+      'a=1',
+      'b=2',
+    )
     expect(called).toEqual({ content: [{ type: 'text', text: 'The sum of 1 and 2 is 3.' }] })
   })
 
   it('serves the Inspector over tsh mcp connect', { timeout: 40_000 }, async () => {
     const listed = await inspect('--method', 'prompts/list', '--', bin('tsh'), ...connectArguments(server))
-    expect(listed).toMatchObject({ prompts: [{ name: 'simple-prompt' }, { name: 'args-prompt' }, { name: 'completable-prompt' }, { name: 'resource-prompt' }] })
+    expect(listed).toMatchObject({
+      prompts: [{ name: 'simple-prompt' }, { name: 'args-prompt' }, { name: 'completable-prompt' }, { name: 'resource-prompt' }],
+    })
   })
 })
 

@@ -33,7 +33,11 @@ export interface Guest {
 
 const INFO = { name: 'tour', version: '1' }
 const CAPABILITIES = { sampling: {}, elicitation: { form: {}, url: {} }, roots: { listChanged: true } }
-const MESSAGE = { model: 'model-of-the-client', role: 'assistant' as const, content: { type: 'text' as const, text: 'sampled by the client' } }
+const MESSAGE = {
+  model: 'model-of-the-client',
+  role: 'assistant' as const,
+  content: { type: 'text' as const, text: 'sampled by the client' },
+}
 const ROOTS = { roots: [{ uri: 'file:///srv/work', name: 'work' }] }
 const ELICITED = { action: 'accept' as const, content: { name: 'Ada', check: true } }
 
@@ -41,7 +45,9 @@ export async function guestOfV2(transport: Transport): Promise<Guest> {
   const client = new Client(INFO, { capabilities: CAPABILITIES })
   const notes: string[] = []
   client.setRequestHandler('sampling/createMessage', async () => MESSAGE)
-  client.setRequestHandler('elicitation/create', async (request) => (request.params.mode === 'url' ? { action: 'accept' as const } : ELICITED))
+  client.setRequestHandler('elicitation/create', async (request) =>
+    request.params.mode === 'url' ? { action: 'accept' as const } : ELICITED,
+  )
   client.setRequestHandler('roots/list', async () => ROOTS)
   client.fallbackNotificationHandler = async ({ method }) => void notes.push(method)
   await client.connect(transport)
@@ -60,7 +66,11 @@ export async function guestOfV2(transport: Transport): Promise<Guest> {
     complete: (prompt, name, value, known = {}) =>
       client.complete({ ref: { type: 'ref/prompt', name: prompt }, argument: { name, value }, context: { arguments: known } }),
     ping: () => client.ping(),
-    serverInfo: () => ({ ...client.getServerVersion(), capabilities: client.getServerCapabilities(), instructions: client.getInstructions() }),
+    serverInfo: () => ({
+      ...client.getServerVersion(),
+      capabilities: client.getServerCapabilities(),
+      instructions: client.getInstructions(),
+    }),
     notes,
     close: () => client.close(),
   }
@@ -110,7 +120,11 @@ export async function guestOfV1(transport: TransportV1): Promise<Guest> {
     complete: (prompt, name, value, known = {}) =>
       client.complete({ ref: { type: 'ref/prompt', name: prompt }, argument: { name, value }, context: { arguments: known } }),
     ping: () => client.ping(),
-    serverInfo: () => ({ ...client.getServerVersion(), capabilities: client.getServerCapabilities(), instructions: client.getInstructions() }),
+    serverInfo: () => ({
+      ...client.getServerVersion(),
+      capabilities: client.getServerCapabilities(),
+      instructions: client.getInstructions(),
+    }),
     notes,
     close: () => client.close(),
   }

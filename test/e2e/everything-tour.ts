@@ -84,7 +84,8 @@ async function tourResources(guest: Guest, seen: Record<string, unknown>): Promi
   seen['resources/list'] = listed
   seen['resources/templates/list'] = await guest.listResourceTemplates()
   for (const { uri } of listed.resources) seen[`resource ${uri}`] = await guest.readResource(uri)
-  for (const uri of ['demo://resource/dynamic/text/7', 'demo://resource/dynamic/blob/8']) seen[`resource ${uri}`] = await guest.readResource(uri)
+  for (const uri of ['demo://resource/dynamic/text/7', 'demo://resource/dynamic/blob/8'])
+    seen[`resource ${uri}`] = await guest.readResource(uri)
   seen['unknown resource'] = await guest.readResource('demo://nothing/here').catch((error: unknown) => String(error))
 }
 
@@ -107,7 +108,11 @@ async function tourNotifications(guest: Guest, seen: Record<string, unknown>): P
 /** Progress is what the cancellation waits for: without it the call would be answered after a minute. */
 async function tourCancellation(guest: Guest, seen: Record<string, unknown>): Promise<void> {
   const cancel = new AbortController()
-  const call = guest.callTool('trigger-long-running-operation', { duration: 60, steps: 600 }, { signal: cancel.signal, onprogress: () => cancel.abort() })
+  const call = guest.callTool(
+    'trigger-long-running-operation',
+    { duration: 60, steps: 600 },
+    { signal: cancel.signal, onprogress: () => cancel.abort() },
+  )
   seen['cancelled call'] = await call.then(
     () => 'answered',
     () => 'cancelled',

@@ -39,7 +39,10 @@ beforeEach(() => {
   server.script = (id, _, response) => json(response, `{"jsonrpc":"2.0","id":${id},"result":{"content":[]}}`)
 })
 
-function post(body: string | Buffer, { app = 'web', id = session, bearer = token }: { app?: string; id?: string; bearer?: string } = {}): Promise<RawAnswer> {
+function post(
+  body: string | Buffer,
+  { app = 'web', id = session, bearer = token }: { app?: string; id?: string; bearer?: string } = {},
+): Promise<RawAnswer> {
   return postMessage(cluster.mcpUrl(app), bearer, id, body)
 }
 
@@ -84,7 +87,14 @@ test.each([
 test('each of those left an event', async () => {
   const events = await cluster.eventsOnceThere({ user: 'ana', type: 'mcp.session.invalid_http_request' }, 26)
   expect(events).toHaveLength(26)
-  expect(events[0]).toMatchObject({ code: 'TMCP006E', outcome: 'failure', server: 'web', path: '/mcp/apps/web', method: 'POST', credential: { kind: 'api_token' } })
+  expect(events[0]).toMatchObject({
+    code: 'TMCP006E',
+    outcome: 'failure',
+    server: 'web',
+    path: '/mcp/apps/web',
+    method: 'POST',
+    credential: { kind: 'api_token' },
+  })
 })
 
 test.each([
@@ -126,14 +136,16 @@ test.each(['1', '-7', '18446744073709551616', '1.0', '1e3', '"a"', '""', '"\u00e
 )
 
 test('what was judged is what is sent, to the byte', async () => {
-  const body = ' {\r\n "jsonrpc": "2.0", "id": 3, "method": "tools/call", "x": 1.0,\n "params": {"name": "echo", "arguments": {"n": 12345678901234567890, "s": "\\u0041"}} }\n'
+  const body =
+    ' {\r\n "jsonrpc": "2.0", "id": 3, "method": "tools/call", "x": 1.0,\n "params": {"name": "echo", "arguments": {"n": 12345678901234567890, "s": "\\u0041"}} }\n'
   await post(body)
   expect(server.bodies).toEqual([body])
 })
 
 test('a message stays one line on its way to a program', async () => {
   const local = await open('local')
-  const pretty = '{\n "jsonrpc": "2.0",\r "id": 5, \r\n"method": "tools/call", "params": {\n"name": "received", "arguments": {"s": "a\\nb\\r"}}}'
+  const pretty =
+    '{\n "jsonrpc": "2.0",\r "id": 5, \r\n"method": "tools/call", "params": {\n"name": "received", "arguments": {"s": "a\\nb\\r"}}}'
   const { text } = await post(pretty, { app: 'local', id: local })
   const lines: string[] = JSON.parse(JSON.parse(text).result.content[0].text)
   expect(lines).toHaveLength(2)
@@ -169,22 +181,31 @@ test('credentials of this hop and the session id of the other do not travel', as
   expect(server.bodies.join()).not.toContain(token)
 })
 
-const TOOLS = '{"tools":[{"name":"get-a","n":1.0,"big":12345678901234567890},{"name":"get-secret"},{"name":"rm_all"}],"nextCursor":"x","_meta":{"k":1e3}}'
+const TOOLS =
+  '{"tools":[{"name":"get-a","n":1.0,"big":12345678901234567890},{"name":"get-secret"},{"name":"rm_all"}],"nextCursor":"x","_meta":{"k":1e3}}'
 const FILTERED = '{"tools":[{"name":"get-a","n":1.0,"big":12345678901234567890}],"nextCursor":"x","_meta":{"k":1e3}}'
 
 test('lists are filtered in JSON, in events and when resumed', async () => {
   server.script = (id, _, response) => json(response, `{"jsonrpc":"2.0","id":${id},"result":${TOOLS}}`)
   expect((await post('{"jsonrpc":"2.0","id":1,"method":"tools/list"}')).text).toBe(`{"jsonrpc":"2.0","id":1,"result":${FILTERED}}`)
   server.script = (id, _, response) => sse(response, `{"jsonrpc":"2.0","id":${id},"result":${TOOLS}}`)
-  expect((await post('{"jsonrpc":"2.0","id":2,"method":"tools/list"}')).text).toBe(`data: {"jsonrpc":"2.0","id":2,"result":${FILTERED}}\n\n`)
+  expect((await post('{"jsonrpc":"2.0","id":2,"method":"tools/list"}')).text).toBe(
+    `data: {"jsonrpc":"2.0","id":2,"result":${FILTERED}}\n\n`,
+  )
 
-  server.script = (_, __, response) => void response.writeHead(200, { 'content-type': 'text/event-stream' }).end('id: 7\nretry: 10\ndata:\n\n')
+  server.script = (_, __, response) =>
+    void response.writeHead(200, { 'content-type': 'text/event-stream' }).end('id: 7\nretry: 10\ndata:\n\n')
   expect((await post('{"jsonrpc":"2.0","id":3,"method":"tools/list"}')).text).toBe('id: 7\nretry: 10\ndata:\n\n')
-  const stream = await openHttp(cluster.mcpUrl('web'), { method: 'GET', headers: headersOf(token, { 'mcp-session-id': session, 'last-event-id': '7' }) })
+  const stream = await openHttp(cluster.mcpUrl('web'), {
+    method: 'GET',
+    headers: headersOf(token, { 'mcp-session-id': session, 'last-event-id': '7' }),
+  })
   const [upstream] = await eventually('the stream at the server', () => (server.streams.size > 0 ? [...server.streams] : undefined))
   upstream?.write(`id: 8\ndata: {"jsonrpc":"2.0","id":4,"result":${TOOLS}}\n\nid: 9\ndata: {"jsonrpc":"2.0","id":3,"result":${TOOLS}}\n\n`)
   await eventually('the list', () => (stream.text().includes(`id: 9\n`) ? true : undefined))
-  expect(stream.text()).toBe(`: keep-alive\n\n: open\n\ndata: {"jsonrpc":"2.0","id":3,"result":${FILTERED}}\n\n`.replace('data: {', 'id: 9\ndata: {'))
+  expect(stream.text()).toBe(
+    `: keep-alive\n\n: open\n\ndata: {"jsonrpc":"2.0","id":3,"result":${FILTERED}}\n\n`.replace('data: {', 'id: 9\ndata: {'),
+  )
   stream.leave()
 })
 

@@ -44,7 +44,10 @@ app_service:
   enabled: perhaps
 `)
   const faults = ['2:17 auth_service.cluster_name', '4:3 proxy_service', '6:12 app_service.enabled'].map((place) => `${config}:${place}: `)
-  for (const args of [['start', '-c', config, '--data-dir', directory.path], ['config', 'check', config]]) {
+  for (const args of [
+    ['start', '-c', config, '--data-dir', directory.path],
+    ['config', 'check', config],
+  ]) {
     const ended = await runProgram(bin('sallyport'), args)
     expect(ended).toMatchObject({ code: 2, stdout: '' })
     for (const fault of faults) expect(ended.stderr).toContain(fault)
@@ -54,7 +57,11 @@ app_service:
 
 it('finds no fault in a good configuration file', async () => {
   const config = await writeConfig('proxy_service:\n  web_listen_addr: 127.0.0.1:0\n')
-  expect(await runProgram(bin('sallyport'), ['config', 'check', config])).toEqual({ code: 0, stdout: `${config}: no faults found\n`, stderr: '' })
+  expect(await runProgram(bin('sallyport'), ['config', 'check', config])).toEqual({
+    code: 0,
+    stdout: `${config}: no faults found\n`,
+    stderr: '',
+  })
 })
 
 it('says that its port is taken, and leaves nothing behind', async () => {

@@ -61,7 +61,10 @@ const ROUTES = [
 describe.each(ROUTES)('$route', { timeout: 30_000 }, ({ server, open }) => {
   it('refuses a tool that a role denies', async () => {
     const client = await connect(open(server), 'auto')
-    await expect(client.callTool({ name: 'forbidden', arguments: {} })).rejects.toMatchObject({ code: -32602, message: expect.stringContaining('denied') })
+    await expect(client.callTool({ name: 'forbidden', arguments: {} })).rejects.toMatchObject({
+      code: -32602,
+      message: expect.stringContaining('denied'),
+    })
     await client.close()
   })
 
@@ -72,13 +75,17 @@ describe.each(ROUTES)('$route', { timeout: 30_000 }, ({ server, open }) => {
     expect((await client.listTools()).tools.map(({ name }) => name)).toEqual(['add', 'paint', 'wait', 'announce'])
     expect(await client.callTool({ name: 'add', arguments: { a: 2, b: 3 } })).toMatchObject({ content: [{ type: 'text', text: '5' }] })
     expect(await client.readResource({ uri: 'note://one' })).toMatchObject({ contents: [{ text: 'a note' }] })
-    expect(await client.getPrompt({ name: 'greet', arguments: { name: 'Ada' } })).toMatchObject({ messages: [{ content: { text: 'Hello Ada' } }] })
+    expect(await client.getPrompt({ name: 'greet', arguments: { name: 'Ada' } })).toMatchObject({
+      messages: [{ content: { text: 'Hello Ada' } }],
+    })
     await client.close()
   })
 
   it('carries the round trip of a tool that asks for input', async () => {
     const client = await connect(open(server), { pin: MODERN })
-    expect(await client.callTool({ name: 'paint', arguments: { what: 'the gate' } })).toMatchObject({ content: [{ text: 'painting the gate green' }] })
+    expect(await client.callTool({ name: 'paint', arguments: { what: 'the gate' } })).toMatchObject({
+      content: [{ text: 'painting the gate green' }],
+    })
     await client.close()
   })
 

@@ -41,7 +41,7 @@ async function descendants(): Promise<Process[]> {
     if (pid && state && parent) found.push({ pid: Number(pid), state, parent: Number(parent) })
   }
   const ours = new Set([process.pid])
-  for (let size = 0; size < ours.size; ) {
+  for (let size = 0; size < ours.size;) {
     size = ours.size
     for (const { pid, parent } of found) if (ours.has(parent)) ours.add(pid)
   }
@@ -66,7 +66,8 @@ async function inBatches(count: number, user: string, act: (sessions: RawSession
   }
 }
 
-const all = (sessions: RawSession[], act: (session: RawSession) => Promise<unknown>): Promise<unknown> => Promise.allSettled(sessions.map(act))
+const all = (sessions: RawSession[], act: (session: RawSession) => Promise<unknown>): Promise<unknown> =>
+  Promise.allSettled(sessions.map(act))
 
 it('by DELETE, with and without a call under way', { timeout: 60_000 }, async () => {
   await inBatches(96, 'alice', (sessions) =>

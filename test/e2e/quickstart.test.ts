@@ -66,11 +66,15 @@ it('works line by line as it is printed, keeps one tool back, and locks', { time
   expect(listed).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/everything .*stdio .*\n.*everything-http .*HTTP /) })
   expect(await type(call)).toEqual({ code: 0, stdout: 'Echo: hello\n', stderr: '' })
   expect(await type(denied)).toEqual({
-    code: 5, stdout: '', stderr: 'ERROR: access to tool "get-env" of MCP server "everything" denied by a deny rule; ask your administrator\n',
+    code: 5,
+    stdout: '',
+    stderr: 'ERROR: access to tool "get-env" of MCP server "everything" denied by a deny rule; ask your administrator\n',
   })
   expect(await type(config)).toMatchObject({ code: 0, stderr: '', stdout: expect.stringContaining('"mcpServers"') })
   expect(await type(audit)).toMatchObject({
-    code: 0, stderr: '', stdout: expect.stringMatching(/TMCP003I .*everything +echo +success\n[^]*TMCP003E .*everything +get-env +denied\n/),
+    code: 0,
+    stderr: '',
+    stdout: expect.stringMatching(/TMCP003I .*everything +echo +success\n[^]*TMCP003E .*everything +get-env +denied\n/),
   })
   expect(await type(lock)).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^Created a lock with name /) })
 
@@ -79,8 +83,16 @@ it('works line by line as it is printed, keeps one tool back, and locks', { time
 })
 
 it('says in which program another start is running, and ends', async () => {
-  const second = await runProgram(process.execPath, [join(ROOT, 'src/cli/server/quickstart.ts'), `--data-dir=${dataDirectory()}`, '--port=4290'])
-  expect(second).toMatchObject({ code: 1, stdout: '', stderr: expect.stringMatching(/^ERROR: process \d+ .* already uses the data directory /) })
+  const second = await runProgram(process.execPath, [
+    join(ROOT, 'src/cli/server/quickstart.ts'),
+    `--data-dir=${dataDirectory()}`,
+    '--port=4290',
+  ])
+  expect(second).toMatchObject({
+    code: 1,
+    stdout: '',
+    stderr: expect.stringMatching(/^ERROR: process \d+ .* already uses the data directory /),
+  })
 })
 
 it('starts a second time on the same data, beside whoever took the port, with the lock still in force', { timeout: 60_000 }, async () => {

@@ -22,13 +22,13 @@ export interface RawSession {
 
 /** @throws Error when the server does not take it. */
 export async function openRawSession(url: URL, token: string, protocolVersion = '2025-11-25'): Promise<RawSession> {
-  let sessionId: string | undefined
+  const session: { id?: string } = {}
   let nextId = 1
   const headers = (): Record<string, string> => ({
     authorization: `Bearer ${token}`,
     'content-type': 'application/json',
     accept: 'application/json, text/event-stream',
-    ...(sessionId !== undefined && { 'mcp-session-id': sessionId, 'mcp-protocol-version': protocolVersion }),
+    ...(session.id !== undefined && { 'mcp-session-id': session.id, 'mcp-protocol-version': protocolVersion }),
   })
   const post = async (message: unknown, signal?: AbortSignal): Promise<RawAnswer> => {
     const response = await fetch(url, { method: 'POST', headers: headers(), body: JSON.stringify(message), signal: signal ?? null })
@@ -42,7 +42,7 @@ export async function openRawSession(url: URL, token: string, protocolVersion = 
   const opened = await post({ jsonrpc: '2.0', id: 0, method: 'initialize', params })
   const id = opened.headers.get('mcp-session-id')
   if (opened.status !== 200 || !id) throw new Error(`no session: ${opened.status} ${JSON.stringify(opened.message)}`)
-  sessionId = id
+  session.id = id
   await post({ jsonrpc: '2.0', method: 'notifications/initialized' })
   const result = opened.message?.['result']
   return {
@@ -65,7 +65,10 @@ function parseMessages(text: string): Record<string, unknown>[] {
   if (text.trim() === '') return []
   const texts = /^\s*[{[]/.test(text)
     ? [text]
-    : text.split('\n').filter((line) => line.startsWith('data:') && line.length > 6).map((line) => line.slice('data:'.length))
+    : text
+        .split('\n')
+        .filter((line) => line.startsWith('data:') && line.length > 6)
+        .map((line) => line.slice('data:'.length))
   return texts.flatMap((each) => {
     const value: unknown = JSON.parse(each)
     const values: unknown[] = Array.isArray(value) ? value : [value]

@@ -24,8 +24,14 @@ describe.each(['2025-03-26', '2025-06-18', '2025-11-25'])('revision %s', (revisi
   it('is refused, answered, filtered and ended', async () => {
     const session = await openRawSession(cluster.mcpUrl('tools'), token, revision)
     expect(session.revision).toBe(revision)
-    expect((await session.post(call(1, 'get-env', {}))).message).toMatchObject({ id: 1, error: { code: -32602, data: { reason: 'deny_rule' } } })
-    expect((await session.post(call(2, 'echo', { message: 'hello' }))).message).toMatchObject({ id: 2, result: { content: [{ text: 'Echo: hello' }] } })
+    expect((await session.post(call(1, 'get-env', {}))).message).toMatchObject({
+      id: 1,
+      error: { code: -32602, data: { reason: 'deny_rule' } },
+    })
+    expect((await session.post(call(2, 'echo', { message: 'hello' }))).message).toMatchObject({
+      id: 2,
+      result: { content: [{ text: 'Echo: hello' }] },
+    })
     const listed = await session.post({ jsonrpc: '2.0', id: 3, method: 'tools/list' })
     expect(listed.message).toMatchObject({ id: 3, result: { tools: expect.arrayContaining([expect.objectContaining({ name: 'echo' })]) } })
     expect(JSON.stringify(listed.message)).not.toContain('"get-env"')
@@ -36,7 +42,11 @@ describe.each(['2025-03-26', '2025-06-18', '2025-11-25'])('revision %s', (revisi
 })
 
 describe('a batch', () => {
-  const batch = [call(1, 'echo', { message: 'one' }), { jsonrpc: '2.0', method: 'notifications/roots/list_changed' }, call(2, 'get-sum', { a: 1, b: 2 })]
+  const batch = [
+    call(1, 'echo', { message: 'one' }),
+    { jsonrpc: '2.0', method: 'notifications/roots/list_changed' },
+    call(2, 'get-sum', { a: 1, b: 2 }),
+  ]
 
   it('is refused in the revisions that have none', async () => {
     const session = await openRawSession(cluster.mcpUrl('tools'), token, '2025-06-18')
@@ -48,7 +58,11 @@ describe('a batch', () => {
   it('is not sent at all when one call of it is denied', async () => {
     const session = await openRawSession(cluster.mcpUrl('tools'), token, '2025-03-26')
     const { messages } = await session.post([...batch, call(3, 'get-env', {})])
-    expect(messages.toSorted(byId)).toMatchObject([{ id: 1, error: { code: -32600 } }, { id: 2, error: { code: -32600 } }, { id: 3, error: { code: -32602 } }])
+    expect(messages.toSorted(byId)).toMatchObject([
+      { id: 1, error: { code: -32600 } },
+      { id: 2, error: { code: -32600 } },
+      { id: 3, error: { code: -32602 } },
+    ])
   })
 
   it('is answered in revision 2025-03-26, every request of it', async () => {

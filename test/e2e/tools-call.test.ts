@@ -10,7 +10,10 @@ let cluster: Cluster
 beforeAll(async () => {
   cluster = await startCluster()
   await cluster.saveStdioApp('tools', process.execPath, [ECHO_STDIO], { env: 'test' })
-  await cluster.saveRole('reader', { allow: { app_labels: { env: 'test' }, mcp: { tools: ['echo', 'pid', 'slow'] } }, deny: { mcp: { tools: ['pid'] } } })
+  await cluster.saveRole('reader', {
+    allow: { app_labels: { env: 'test' }, mcp: { tools: ['echo', 'pid', 'slow'] } },
+    deny: { mcp: { tools: ['pid'] } },
+  })
   await cluster.saveRole('nothing', {})
   await cluster.saveUser('alice', ['reader'])
   await cluster.saveUser('bob', ['nothing'])
@@ -21,7 +24,11 @@ afterAll(() => cluster.close())
 it('turns away who brings no token, before anything reaches the server', async () => {
   const answer = await post({ jsonrpc: '2.0', id: 1, method: 'initialize', params: {} })
   expect(answer.status).toBe(401)
-  expect(await answer.json()).toMatchObject({ jsonrpc: '2.0', id: null, error: { message: expect.stringContaining('a bearer token is required') } })
+  expect(await answer.json()).toMatchObject({
+    jsonrpc: '2.0',
+    id: null,
+    error: { message: expect.stringContaining('a bearer token is required') },
+  })
 })
 
 it('does not tell somebody without access that the server exists', async () => {
@@ -32,15 +39,22 @@ it('refuses a tool that no role allows, and one that a role denies, and says why
   const client = await connect('alice')
   await expect(client.callTool({ name: 'whoami' })).rejects.toMatchObject({ code: -32602, message: expect.stringContaining('"whoami"') })
   await expect(client.callTool({ name: 'pid' })).rejects.toMatchObject({
-    code: -32602, message: expect.stringContaining('access to tool "pid" of MCP server "tools" denied'),
+    code: -32602,
+    message: expect.stringContaining('access to tool "pid" of MCP server "tools" denied'),
   })
   await client.close()
 
   const [first, second] = await cluster.eventsOnceThere({ user: 'alice', outcome: 'denied' }, 2)
   expect(first).toMatchObject({ event: 'mcp.session.request', code: 'TMCP003E', success: false, message: { params: { name: 'whoami' } } })
   expect(second).toMatchObject({
-    event: 'mcp.session.request', code: 'TMCP003E', success: false, user: 'alice', user_roles: ['reader'], server: 'tools',
-    message: { method: 'tools/call', params: { name: 'pid' } }, decision: { allow: false, by: 'reader' },
+    event: 'mcp.session.request',
+    code: 'TMCP003E',
+    success: false,
+    user: 'alice',
+    user_roles: ['reader'],
+    server: 'tools',
+    message: { method: 'tools/call', params: { name: 'pid' } },
+    decision: { allow: false, by: 'reader' },
   })
 })
 
@@ -53,14 +67,22 @@ it('shows a client only the tools it may call, in the order of the server', asyn
 
 it('passes an allowed call on, gives the answer as the server made it, and writes down both ends', async () => {
   const client = await connect('alice')
-  expect(await client.callTool({ name: 'echo', arguments: { text: 'hello' } })).toMatchObject({ content: [{ type: 'text', text: 'hello' }] })
+  expect(await client.callTool({ name: 'echo', arguments: { text: 'hello' } })).toMatchObject({
+    content: [{ type: 'text', text: 'hello' }],
+  })
   await client.close()
 
   const [call] = await cluster.eventsOnceThere({ user: 'alice', tool: 'echo' }, 1)
   expect(call).toMatchObject({
-    event: 'mcp.session.request', code: 'TMCP003I', success: true, user: 'alice', server: 'tools',
+    event: 'mcp.session.request',
+    code: 'TMCP003I',
+    success: true,
+    user: 'alice',
+    server: 'tools',
     message: { jsonrpc: '2.0', method: 'tools/call', params: { name: 'echo', arguments: { text: 'hello' } } },
-    decision: { allow: true, by: 'reader' }, credential: { id: expect.any(String) }, latency_ms: expect.any(Number),
+    decision: { allow: true, by: 'reader' },
+    credential: { id: expect.any(String) },
+    latency_ms: expect.any(Number),
   })
   // The call, its session and the end of it are tied together by one id.
   const session = await cluster.events({ server: 'tools', type: 'mcp.session.start' })
@@ -86,13 +108,17 @@ it('ends a session and its call under way at the moment of a lock, with the mess
 
 function post(message: unknown): Promise<Response> {
   return fetch(cluster.mcpUrl('tools'), {
-    method: 'POST', headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }, body: JSON.stringify(message),
+    method: 'POST',
+    headers: { 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+    body: JSON.stringify(message),
   })
 }
 
 async function connect(user: string): Promise<Client> {
   const token = await cluster.tokenOf(user)
   const client = new Client({ name: 'story', version: '1' })
-  await client.connect(new StreamableHTTPClientTransport(cluster.mcpUrl('tools'), { requestInit: { headers: { authorization: `Bearer ${token}` } } }))
+  await client.connect(
+    new StreamableHTTPClientTransport(cluster.mcpUrl('tools'), { requestInit: { headers: { authorization: `Bearer ${token}` } } }),
+  )
   return client
 }

@@ -29,7 +29,7 @@ function createModernServer(onCancelled: () => void): McpServer {
           inputRequests: { colour: inputRequired.elicit({ message: 'Which colour?', requestedSchema: COLOUR }) },
           requestState: `painting ${what}`,
         })
-      return { content: [{ type: 'text', text: `${context.mcpReq.requestState()} ${String(answer['colour'])}` }] }
+      return { content: [{ type: 'text', text: `${String(context.mcpReq.requestState())} ${String(answer['colour'])}` }] }
     },
   )
   server.registerTool('wait', { description: 'Reports progress and never ends', inputSchema: z.object({}) }, async (_args, context) => {
