@@ -17,10 +17,11 @@ export interface CallOptions {
 }
 
 const PROTOCOL_VERSION = '2025-11-25'
+const REFUSALS: ReadonlySet<string> = new Set(['permission_denied', 'not_found', 'unauthenticated'])
 
 /**
  * One tool call in a session of its own: initialize, call, end. No answer within `timeoutMs`: `deadline_exceeded`. A caller who gets no
- * assertion, such as one who is locked: `permission_denied`.
+ * assertion gets the Auth Service's own refusal: `permission_denied` for a lock, `not_found` for a server they may not see, `unauthenticated`.
  */
 export async function callTool({ endpoint, tool, args, clientVersion, timeoutMs, wait, log }: CallOptions): Promise<CallAnswer> {
   const answers = [Promise.withResolvers<CallAnswer>(), Promise.withResolvers<CallAnswer>()] as const
@@ -41,7 +42,7 @@ export async function callTool({ endpoint, tool, args, clientVersion, timeoutMs,
   let refusal: AppError | undefined
   const send: McpEndpoint['send'] = (request) =>
     endpoint.send(request).catch((thrown: unknown) => {
-      if (thrown instanceof AppError && thrown.code === 'permission_denied') refusal = thrown
+      if (thrown instanceof AppError && REFUSALS.has(thrown.code)) refusal = thrown
       throw thrown
     })
   try {

@@ -56,7 +56,13 @@ export function addAuditCommands(program: Program, io: TctlIo): void {
     path: 'audit verify',
     summary: 'Prove that no event was changed, removed or added',
     arguments: [{ name: '[files...]', description: "JSON-lines files, in order; without: the cluster's whole log" }],
-    options: [FORMAT],
+    options: [
+      {
+        flags: '--noted <seq:hash>',
+        description: 'A last record noted earlier: it has to be there still, so that a log that was cut off is found out',
+      },
+      FORMAT,
+    ],
     examples: ['tctl audit verify', 'tctl audit verify /var/lib/sallyport/audit/2026-11-21.jsonl'],
     load: action(io, () => import('./audit-verify.ts')),
   })

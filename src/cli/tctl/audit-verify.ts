@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs'
 import { createInterface } from 'node:readline'
-import { verifyChain } from '../../audit/chain.ts'
+import { parseChained, verifyChain } from '../../audit/chain.ts'
 import type { ChainVerdict } from '../../audit/chain.ts'
 import { fetchAllEvents } from '../../client/audit.ts'
 import { AppError } from '../../lib/errors.ts'
@@ -14,10 +14,43 @@ const FOUND_PROBLEMS = 7
 /** Verifies here, by the lines alone: the Auth Service's word is not needed. A broken chain gives the exit code 7. */
 export async function run({ call, io, withApi }: Context): Promise<number> {
   const files = call.rest('files')
+  const noted = parseNoted(call.text('noted'))
   const verdict =
-    files.length > 0 ? await verifyChain(linesOf(files)) : await withApi((api) => verifyChain(fetchAllEvents(api, { order: 'asc' })))
+    files.length > 0 ? await verify(linesOf(files), noted) : await withApi((api) => verify(fetchAllEvents(api, { order: 'asc' }), noted))
   io.stdout.write(renderOutput(formatOf(call), verdict, renderVerdict))
   return verdict.ok ? 0 : FOUND_PROBLEMS
+}
+
+interface Noted {
+  seq: number
+  hash: string
+}
+
+/** `SEQ:HASH`, as an earlier run printed them. */
+function parseNoted(text: string | undefined): Noted | undefined {
+  if (text === undefined) return undefined
+  const [, seq, hash] = /^(\d{1,15}):([0-9a-f]{64})$/.exec(text) ?? []
+  if (seq === undefined || hash === undefined)
+    throw new AppError('invalid_argument', '--noted is SEQ:HASH, as tctl audit verify printed them')
+  return { seq: Number(seq), hash }
+}
+
+/** A whole chain can still be one that was cut off or computed anew: then the noted record is missing, or another. */
+async function verify(lines: AsyncIterable<string>, noted: Noted | undefined): Promise<ChainVerdict> {
+  let isThere = false
+  async function* watched(): AsyncGenerator<string> {
+    for await (const line of lines) {
+      if (noted && !isThere) {
+        const record = parseChained(line)
+        isThere = record?.seq === noted.seq && record.hash === noted.hash
+      }
+      yield line
+    }
+  }
+  const verdict = await verifyChain(watched())
+  if (!verdict.ok || !noted || isThere) return verdict
+  const reason = `the record noted before, seq ${noted.seq}, is missing or another: the log was cut off or written anew`
+  return { ...verdict, ok: false, firstBroken: { line: verdict.count + 1, seq: noted.seq, uid: undefined, reason } }
 }
 
 function renderVerdict({ ok, count, startsAt, firstBroken, last }: ChainVerdict): string {

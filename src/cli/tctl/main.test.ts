@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { chainHash, genesisHash, renderChained } from '../../audit/chain.ts'
 import type { WireAnswer, WireRequest } from '../../client/call.ts'
 import { main } from './main.ts'
 
@@ -134,6 +135,28 @@ test('audit verify finds a changed record offline and gives 7', async () => {
   const { code, out } = await run(['audit', 'verify', file])
   expect(code).toBe(7)
   expect(out).toMatch(/^BROKEN at line 1, seq 5 \(event u\): the record was changed/)
+})
+
+test('audit verify --noted finds out a log that was cut off', async () => {
+  const file = join(folder, 'chain.jsonl')
+  const links = [1, 2].map((seq) => ({ seq, text: JSON.stringify({ uid: `u${seq}`, cluster_name: 'c' }) }))
+  let prev = genesisHash('c')
+  const lines = links.map(({ seq, text }) => {
+    const hash = chainHash(prev, text)
+    const line = renderChained(text, { seq, prev, hash })
+    prev = hash
+    return line
+  })
+  await writeFile(file, `${lines.join('\n')}\n`)
+  const whole = await run(['audit', 'verify', file])
+  expect(whole.out).toBe(`OK: 2 events are intact.\nLast: seq 2, hash ${prev}\n`)
+  expect(await run(['audit', 'verify', `--noted=2:${prev}`, file])).toMatchObject({ code: 0 })
+  await writeFile(file, `${lines[0]}\n`)
+  expect(await run(['audit', 'verify', file])).toMatchObject({ code: 0 })
+  const cut = await run(['audit', 'verify', `--noted=2:${prev}`, file])
+  expect(cut.code).toBe(7)
+  expect(cut.out).toContain('the record noted before, seq 2, is missing or another')
+  expect(await run(['audit', 'verify', '--noted=two', file])).toMatchObject({ code: 2 })
 })
 
 test('an error is JSON with --format json', async () => {
