@@ -1,31 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import type { Identity } from '../resources/identity.ts'
-import { type Role, roleSchema } from '../resources/role.ts'
-import { serverAccess } from './check.ts'
-import { compileRoles } from './role-set.ts'
-
-const server = { name: 'files', labels: { env: 'prod', team: 'a' } }
-const ana: Identity = {
-  kind: 'user',
-  name: 'ana',
-  roles: [],
-  traits: { mcp_tools: ['get_*'], team: ['a'] },
-  credential: 'certificate',
-  credentialId: '1',
-  expiresAt: 0,
-  mfaVerified: false,
-}
-
-const all = { app_labels: { '*': '*' } }
-const allTools = { ...all, mcp: { tools: ['*'] } }
-
-function role(name: string, spec: Record<string, unknown>): Role {
-  return roleSchema.parse({ kind: 'role', version: 'v8', metadata: { name }, spec })
-}
-
-function accessOf(roles: Role[], identity: Partial<Identity> = {}, facts: { mfaVerified?: boolean; requireMfa?: boolean } = {}) {
-  return serverAccess(compileRoles(roles, { ...ana, ...identity }), server, { mfaVerified: false, requireMfa: false, ...facts })
-}
+import type { Role } from '../resources/role.ts'
+import { accessOf, all, allTools, role } from './check.fixture.ts'
 
 describe('argument rules', () => {
   const ruled = (where: string, tools = ['query']) => role('a', { allow: { ...all, mcp: { tools: ['*'], rules: [{ tools, where }] } } })

@@ -1,25 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { AppError } from './errors.ts'
-import { scanMessage, stringAt, textAt } from './json-scan.ts'
-import type { ScannedObject } from './json-scan.ts'
-
-function isAccepted(bytes: Uint8Array): boolean {
-  try {
-    scanMessage(bytes)
-    return true
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'invalid_argument') return false
-    throw error
-  }
-}
-
-function scanOne(text: string): ScannedObject {
-  const scanned = scanMessage(Buffer.from(text))
-  if (scanned.kind !== 'object') throw new Error('expected an object')
-  return scanned
-}
+import { isAccepted, scanOne } from './json-scan.fixture.ts'
+import { stringAt, textAt } from './json-scan.ts'
 
 describe('the scan agrees with JSON.parse', () => {
   const key = fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.constantFrom('id', 'method', 'name', '__proto__', 'params'))

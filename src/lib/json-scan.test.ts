@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { AppError } from './errors.ts'
+import { isAccepted, scanOne } from './json-scan.fixture.ts'
 import { oneLine, parseExact, renderExact, scanMessage, stringAt, textAt } from './json-scan.ts'
-import type { ScanLimits, ScannedMessage, ScannedObject } from './json-scan.ts'
+import type { ScanLimits, ScannedMessage } from './json-scan.ts'
 
 const AMBIGUOUS = -32600
 const NOT_JSON = -32700
@@ -14,22 +15,6 @@ function refusal(input: string | Uint8Array, limits?: ScanLimits): unknown {
     if (error instanceof AppError && error.code === 'invalid_argument') return error.details
     throw error
   }
-}
-
-function isAccepted(bytes: Uint8Array): boolean {
-  try {
-    scanMessage(bytes)
-    return true
-  } catch (error) {
-    if (error instanceof AppError && error.code === 'invalid_argument') return false
-    throw error
-  }
-}
-
-function scanOne(text: string): ScannedObject {
-  const scanned = scanMessage(Buffer.from(text))
-  if (scanned.kind !== 'object') throw new Error('expected an object')
-  return scanned
 }
 
 describe('what is not JSON', () => {

@@ -57,9 +57,7 @@ export function createStderrLines(onLine: (line: string) => void): { push(chunk:
 }
 
 /** ECMA-48 control sequences and operating system commands, then what is left of controls and direction marks. */
-// eslint-disable-next-line no-control-regex
 const ESCAPES = /\u001b\[[0-?]*[ -/]*[@-~]|\u001b\][^\u0007\u001b]*(?:\u0007|\u001b\\)?/g
-// eslint-disable-next-line no-control-regex
 const CONTROLS = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u202a-\u202e\u2066-\u2069]/g
 
 function printable(text: string): string {
