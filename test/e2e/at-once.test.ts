@@ -39,7 +39,10 @@ async function live(user: string): Promise<Live> {
   )
   const stream = await openHttp(cluster.mcpUrl('local'), { method: 'GET', headers: headersOf(bearer, { 'mcp-session-id': id }) })
   const request = postMessage(cluster.mcpUrl('local'), bearer, id, call('2', '{"name":"hang"}'))
-  await cluster.eventsOnceThere({ user, type: 'mcp.session.start' }, 1)
+  await eventually('the request at the server', async () => {
+    const { text } = await postMessage(cluster.mcpUrl('local'), bearer, id, call('3', '{"name":"received"}'))
+    return text.includes('hang') || undefined
+  })
   const child = eventually(`the end of process ${pid}`, () => (isRunning(pid) ? undefined : true)).then(() => undefined)
   return { bearer, id, request, stream: stream.ended, child }
 }
