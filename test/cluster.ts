@@ -10,19 +10,8 @@ import { signIdentity } from '../src/client/admin.ts'
 import { type EventFilter, fetchAllEvents } from '../src/client/audit.ts'
 import { type ApiClient, createApiClient } from '../src/client/call.ts'
 import { type Logger, silentLogger } from '../src/lib/log.ts'
-import type { Identity } from '../src/resources/identity.ts'
+import { localAdministrator } from '../src/services/auth/start.ts'
 import { eventually } from './wait.ts'
-
-export const LOCAL_ADMIN: Identity = {
-  kind: 'host',
-  name: 'local-admin',
-  roles: ['Admin'],
-  traits: {},
-  credential: 'local',
-  credentialId: 'local',
-  expiresAt: Number.MAX_SAFE_INTEGER,
-  mfaVerified: true,
-}
 
 export const PASSWORD = 'correct horse battery staple'
 
@@ -89,7 +78,7 @@ export async function startCluster({
     get url() {
       return `http://127.0.0.1:${running.address.port}`
     },
-    admin: (route, input) => createApiClient(running.auth.carrier(LOCAL_ADMIN))(route, input),
+    admin: (route, input) => createApiClient(running.auth.carrier(localAdministrator(Date.now())))(route, input),
     save: async (resource) => {
       await cluster.admin(upsertResource, { kind: resource.kind, name: resource.metadata.name, resource })
     },

@@ -1,5 +1,6 @@
 import type { Identity } from '../resources/identity.ts'
 import type { Conditions, Role, Rule, Selector } from '../resources/role.ts'
+import { requiresSessionMfa } from '../resources/session-mfa.ts'
 import { type LabelMatcher, compileSelector } from './labels.ts'
 import { compileMatcherLate, type Matcher, matchesAny } from './match.ts'
 import { systemRules } from './system-roles.ts'
@@ -56,12 +57,10 @@ export function compileRoles(roles: readonly Role[], identity: Identity): RoleSe
 }
 
 function compileRole(role: Role, identity: Identity): CompiledRole {
-  const mfa = role.spec.options?.require_session_mfa
   const grants = identity.grantingRoles?.includes(role.metadata.name) ?? true
   return {
     name: role.metadata.name,
-    // A value that asks for a hardware key asks for a second factor too.
-    requireMfa: mfa !== undefined && mfa !== false && mfa !== 'no',
+    requireMfa: requiresSessionMfa(role.spec.options?.require_session_mfa),
     allow: compileConditions(grants ? role.spec.allow : undefined, identity),
     deny: compileConditions(role.spec.deny, identity),
   }

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { findDuration } from '../lib/duration.ts'
 import { resourceSchema } from './envelope.ts'
+import { sessionMfaSchema } from './session-mfa.ts'
 
 export const CLUSTER_AUTH_PREFERENCE = 'cluster-auth-preference'
 
@@ -11,7 +12,7 @@ const specSchema = z.strictObject({
   /** `off`: password only; `optional`: TOTP where the user has one; `otp`/`on`: required. */
   second_factor: z.enum(['off', 'optional', 'otp', 'on', 'webauthn']).default('optional'),
   second_factors: z.array(z.string()).optional(),
-  require_session_mfa: z.union([z.boolean(), z.enum(['no', 'yes', 'hardware_key', 'hardware_key_touch'])]).optional(),
+  require_session_mfa: sessionMfaSchema.optional(),
   locking_mode: z.enum(['best_effort', 'strict']).default('best_effort'),
   disconnect_expired_cert: z.boolean().optional(),
   default_session_ttl: z

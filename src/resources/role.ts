@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { findDuration } from '../lib/duration.ts'
 import { resourceSchema } from './envelope.ts'
+import { sessionMfaSchema } from './session-mfa.ts'
 
 export const VERBS = ['list', 'create', 'read', 'readnosecrets', 'update', 'delete', 'use', 'rotate', '*'] as const
 export type Verb = (typeof VERBS)[number]
@@ -98,7 +99,7 @@ const optionsSchema = z.looseObject({
   max_session_ttl: duration.optional(),
   client_idle_timeout: duration.optional(),
   disconnect_expired_cert: z.boolean().optional(),
-  require_session_mfa: z.union([z.boolean(), z.enum(['no', 'yes', 'hardware_key', 'hardware_key_touch'])]).optional(),
+  require_session_mfa: sessionMfaSchema.optional(),
   lock: z.enum(['strict', 'best_effort']).optional(),
   max_connections: z.int().min(0).optional(),
   max_sessions: z.int().min(0).optional(),

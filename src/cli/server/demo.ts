@@ -7,22 +7,10 @@ import { acceptInvite, inviteUser, resetUser } from '../../api/users.ts'
 import { getResource, upsertResource } from '../../api/resources.ts'
 import { readTextIfPresent, writeFileAtomic } from '../../lib/atomic-file.ts'
 import { AppError } from '../../lib/errors.ts'
-import type { Identity } from '../../resources/identity.ts'
-import type { AuthService } from '../../services/auth/start.ts'
+import { type AuthService, localAdministrator } from '../../services/auth/start.ts'
 
 const USER = 'demo'
 const ROLE = 'demo'
-
-const LOCAL_ADMIN: Identity = {
-  kind: 'host',
-  name: 'local-admin',
-  roles: ['Admin'],
-  traits: {},
-  credential: 'local',
-  credentialId: 'local',
-  expiresAt: Number.MAX_SAFE_INTEGER,
-  mfaVerified: true,
-}
 
 /** The script of the Everything server, which comes with the development dependencies. */
 export function findEverything(): string {
@@ -38,7 +26,7 @@ export function findEverything(): string {
 
 /** Registers two MCP servers, a role and a user; the same again changes nothing. The password stands in `passwordFile`. */
 export async function createDemo(auth: AuthService, { httpUrl, passwordFile }: { httpUrl: string; passwordFile: string }): Promise<void> {
-  const api = createApiClient(auth.carrier(LOCAL_ADMIN))
+  const api = createApiClient(auth.carrier(localAdministrator(Date.now())))
   await save(api, {
     kind: 'app',
     version: 'v3',

@@ -1,6 +1,7 @@
 import type { StoredResource } from '../../client/admin.ts'
 import { readTextIfPresent } from '../../lib/atomic-file.ts'
 import { AppError } from '../../lib/errors.ts'
+import { readBounded } from '../../lib/read-bounded.ts'
 import { checkAgainst } from '../../lib/schema.ts'
 import { parseYamlDocuments } from '../../lib/yaml.ts'
 import { kindRow, parseKind } from '../../resources/registry.ts'
@@ -24,16 +25,9 @@ export async function readInput(file: string | undefined, { stdin }: TctlIo): Pr
     return { text, fileName: file }
   }
   if (stdin.isTTY) throw new AppError('invalid_argument', 'name a file, or give the documents on standard input')
-  const chunks: Buffer[] = []
-  let total = 0
-  for await (const chunk of stdin) {
-    const piece: unknown = chunk
-    const bytes = piece instanceof Uint8Array ? Buffer.from(piece) : Buffer.from(String(piece))
-    total += bytes.length
-    if (total > MAX_INPUT_BYTES) throw new AppError('resource_exhausted', 'standard input holds more than 4 MiB: split it')
-    chunks.push(bytes)
-  }
-  return { text: Buffer.concat(chunks).toString(), fileName: 'stdin' }
+  const tooLarge = (): AppError => new AppError('resource_exhausted', 'standard input holds more than 4 MiB: split it')
+  const bytes = await readBounded(stdin, MAX_INPUT_BYTES, tooLarge)
+  return { text: bytes.toString(), fileName: 'stdin' }
 }
 
 /** All documents, each checked against its kind before anything is sent. Faults throw `invalid_argument` with `file:line:column`. */

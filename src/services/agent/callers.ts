@@ -8,6 +8,7 @@ import { type App, labelsOf } from '../../resources/app.ts'
 import { CLUSTER_AUTH_PREFERENCE } from '../../resources/cluster-auth-preference.ts'
 import type { Change, ResourceFeed } from '../../resources/feed.ts'
 import type { Identity } from '../../resources/identity.ts'
+import { requiresSessionMfa } from '../../resources/session-mfa.ts'
 
 const MAX_CALLERS = 10_000
 /** An assertion lives five minutes at most; the rest is for clocks. */
@@ -106,8 +107,8 @@ export class Callers {
   accessOf(identity: Identity, app: App): ServerAccess {
     const { feed } = this.#options
     const roles = identity.roles.flatMap((name) => feed.find('role', name) ?? [])
-    const require = feed.find('cluster_auth_preference', CLUSTER_AUTH_PREFERENCE)?.spec.require_session_mfa
-    const requireMfa = require !== undefined && require !== false && require !== 'no'
+    const preference = feed.find('cluster_auth_preference', CLUSTER_AUTH_PREFERENCE)
+    const requireMfa = requiresSessionMfa(preference?.spec.require_session_mfa)
     return serverAccess(
       compileRoles(roles, identity),
       { name: app.metadata.name, labels: labelsOf(app) },

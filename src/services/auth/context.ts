@@ -7,6 +7,7 @@ import { defaultAuthPreference } from './presets.ts'
 import type { ClusterAuthPreference } from '../../resources/cluster-auth-preference.ts'
 import { CLUSTER_AUTH_PREFERENCE } from '../../resources/cluster-auth-preference.ts'
 import type { Identity } from '../../resources/identity.ts'
+import { requiresSessionMfa } from '../../resources/session-mfa.ts'
 import type { Database } from '../../storage/database.ts'
 import type { Journal } from './journal.ts'
 import type { Limits } from './limits.ts'
@@ -62,6 +63,5 @@ export function authPreference(context: Pick<AuthContext, 'live'>): ClusterAuthP
 
 /** Whether every MCP call in the cluster needs a second factor. */
 export function requiresMfa(context: Pick<AuthContext, 'live'>): boolean {
-  const value = authPreference(context).spec.require_session_mfa
-  return value !== undefined && value !== false && value !== 'no'
+  return requiresSessionMfa(authPreference(context).spec.require_session_mfa)
 }

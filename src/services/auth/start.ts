@@ -182,7 +182,8 @@ function carry(app: Hono<AppEnv>, peer: Peer): ReturnType<AuthService['carrier']
   }
 }
 
-function localAdministrator(now: number): Identity {
+/** Who the local socket speaks for, and whoever sets up the cluster from within the process; `now` in ms since 1970. */
+export function localAdministrator(now: number): Identity {
   return {
     kind: 'host',
     name: LOCAL_ADMINISTRATOR,
