@@ -51,7 +51,8 @@ export type AuditEvent = Record<string, unknown>
 export async function startCluster({
   log = silentLogger,
   file = {},
-}: { log?: Logger; file?: Record<string, unknown> } = {}): Promise<Cluster> {
+  diag,
+}: { log?: Logger; file?: Record<string, unknown>; diag?: { host: string; port: number } } = {}): Promise<Cluster> {
   const dataDirectory = await mkdtemp(join(tmpdir(), 'sallyport-test-'))
   const start = (): Promise<Running> => {
     const { auth_service, proxy_service, app_service } = fileSchema.parse({
@@ -66,6 +67,7 @@ export async function startCluster({
       auth: auth_service,
       proxy: proxy_service,
       agent: app_service,
+      diag,
     }
     return startRunning({ config, env: process.env, log, now: Date.now, version: '0.0.0' })
   }

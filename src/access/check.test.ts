@@ -183,3 +183,37 @@ test('more names than are remembered are still decided', () => {
   expect(access.check('tool', 'put_10099').allow).toBe(false)
   expect(access.check('tool', 'put_1').allow).toBe(false)
 })
+
+describe('a method the gateway does not know', () => {
+  const passes = (...methods: string[]) => role('a', { allow: { ...all, mcp: { methods } } })
+
+  test.each<[string, Role[], string, string, string | null]>([
+    ['is denied by default', [role('a', { allow: allTools })], 'acme/run', 'unknown_method', null],
+    ['is denied when its name has another case', [passes('acme/*')], 'Acme/run', 'unknown_method', null],
+    [
+      'is denied when only a role that does not grant the server lists it',
+      [role('a', { allow: all }), role('b', { allow: { app_labels: { env: 'dev' }, mcp: { methods: ['*'] } } })],
+      'acme/run',
+      'unknown_method',
+      null,
+    ],
+    ['is denied when the only pattern is bad', [passes('^($')], '^($', 'unknown_method', null],
+    [
+      'is denied by deny methods without labels',
+      [passes('*'), role('b', { deny: { mcp: { methods: ['acme/*'] } } })],
+      'acme/run',
+      'deny_rule',
+      'b',
+    ],
+    ['is denied by a bad deny pattern', [passes('*'), role('b', { deny: { mcp: { methods: ['^($'] } } })], 'acme/run', 'deny_rule', 'b'],
+  ])('%s', (_name, roles, method, kind, by) => {
+    expect(accessOf(roles).check('method', method)).toMatchObject({ allow: false, kind, by })
+  })
+
+  test('passes where a role that grants the server lists it, and opens no tool', () => {
+    const access = accessOf([passes('acme/*', '{{internal.mcp_tools}}')])
+    expect(access.check('method', 'acme/run')).toEqual({ allow: true, by: 'a' })
+    expect(access.check('method', 'get_x')).toEqual({ allow: true, by: 'a' })
+    expect(access.check('tool', 'acme/run')).toMatchObject({ allow: false, kind: 'no_tool' })
+  })
+})

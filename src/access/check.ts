@@ -119,7 +119,7 @@ function makePlan(view: View, what: Named, name: string): Plan {
   if (granting.length === 0) return refuse(nothingGrants(view))
 
   const roles = granting.filter((role) => allowsName(role, what, name).holds)
-  if (roles.length === 0) return refuse({ kind: `no_${what}`, by: null })
+  if (roles.length === 0) return refuse({ kind: what === 'method' ? 'unknown_method' : `no_${what}`, by: null })
   const hasArguments = what === 'tool'
   const grants = roles.map((role) => ({ role, rules: hasArguments ? rulesFor(role.allow, name) : [] }))
   const denyRules = hasArguments ? set.roles.flatMap((role) => rulesFor(role.deny, name).map((rule) => ({ role, rule }))) : []
@@ -168,6 +168,7 @@ const WORDS: Partial<Record<DenialKind, string>> & { no_role: string } = {
   no_role: 'denied: no role allows it; ask your administrator',
   deny_rule: 'denied by a deny rule; ask your administrator',
   no_argument_rule: 'denied: no role allows it with these arguments; ask your administrator',
+  unknown_method: 'denied: this gateway does not know it, and no role lets it pass; ask your administrator',
   mfa_required: 'requires MFA: log in again with your second factor',
   token_scope: 'denied: this API token is not made for it; use one that names this server',
 }

@@ -2,7 +2,7 @@ import { AppError } from '../lib/errors.ts'
 import type { Labels } from '../resources/envelope.ts'
 import type { Identity } from '../resources/identity.ts'
 import { evaluateArgumentRule, evaluateLabelsExpression } from './predicate.ts'
-import type { ArgumentRule, CompiledConditions, CompiledRole } from './role-set.ts'
+import type { ArgumentRule, CompiledConditions, CompiledRole, NameList } from './role-set.ts'
 
 /** An MCP server as roles see it. */
 export interface ServerView {
@@ -10,8 +10,8 @@ export interface ServerView {
   labels: Labels
 }
 
-/** What kinds of things on a server have names that roles decide over. */
-export type Named = 'tool' | 'resource' | 'prompt'
+/** What kinds of things on a server have names that roles decide over; `method` is one the gateway knows nothing about. */
+export type Named = 'tool' | 'resource' | 'prompt' | 'method'
 
 /** What one part of a role says. `fault` is set when it could not be told and the safe answer was taken; for administrators only. */
 export interface Verdict {
@@ -42,7 +42,7 @@ export function deniesName({ deny }: CompiledRole, what: Named, name: string): V
   return settle(true, () => namesOf(deny, what)?.matches(name) ?? false)
 }
 
-/** Whether a role that grants the server grants the name: tools have to be listed, resources and prompts only where there is a list. */
+/** Whether a role that grants the server grants the name: tools and methods have to be listed, resources and prompts only where there is a list. */
 export function allowsName({ allow }: CompiledRole, what: Named, name: string): Verdict {
   return settle(false, () => namesOf(allow, what)?.matches(name) ?? true)
 }
@@ -72,9 +72,17 @@ export function mfaRequiredAlways(roles: readonly CompiledRole[], requireMfa: bo
   return requireMfa || (roles.length > 0 && roles.every((role) => role.requireMfa))
 }
 
-function namesOf(conditions: CompiledConditions, what: Named): CompiledConditions['resources'] {
-  if (what === 'tool') return conditions.tools
-  return what === 'resource' ? conditions.resources : conditions.prompts
+function namesOf(conditions: CompiledConditions, what: Named): NameList | undefined {
+  switch (what) {
+    case 'tool':
+      return conditions.tools
+    case 'method':
+      return conditions.methods
+    case 'resource':
+      return conditions.resources
+    case 'prompt':
+      return conditions.prompts
+  }
 }
 
 function expressionHolds(conditions: CompiledConditions, server: ServerView, identity: Identity): boolean | undefined {

@@ -56,6 +56,15 @@ describe('explains', () => {
     })
   })
 
+  test('why a method that the gateway does not know passes or not', () => {
+    const roles = [role('a', { allow: { ...all, mcp: { methods: ['acme/*'] } } }), role('b', { deny: { mcp: { methods: ['acme/stop'] } } })]
+    expect(explain(roles, { method: 'acme/stop' }).decision).toMatchObject({ allow: false, kind: 'deny_rule', by: 'b' })
+    expect(shown(roles, { method: 'acme/stop' })).toContain('method b denies: deny: mcp.methods acme/stop: matches')
+    expect(explain(roles, { method: 'acme/run' }).decision).toEqual({ allow: true, by: 'a' })
+    expect(shown(roles, { method: 'acme/run' })).toContain('method a allows: allow: mcp.methods acme/*: matches')
+    expect(explain(roles, { method: 'other/run' }).decision).toMatchObject({ allow: false, kind: 'unknown_method', by: null })
+  })
+
   test('why a tool is denied, with the patterns', () => {
     const roles = [
       role('a', { allow: { app_labels: { env: 'dev' }, mcp: { tools: ['*'] } } }),

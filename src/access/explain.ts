@@ -17,7 +17,7 @@ import {
 } from './conditions.ts'
 import type { Decision } from './decision.ts'
 import { findLock, lockReason } from './locks.ts'
-import { type CompiledRole, compileRoles, type RoleSet } from './role-set.ts'
+import { type CompiledConditions, type CompiledRole, compileRoles, type NameList, type RoleSet } from './role-set.ts'
 
 export interface Explanation {
   steps: Step[]
@@ -26,7 +26,7 @@ export interface Explanation {
 
 /** One thing that was looked at. `detail` names labels, patterns and rules: for administrators only. */
 export interface Step {
-  subject: 'lock' | 'role' | 'label' | 'tool' | 'rule' | 'scope' | 'mfa'
+  subject: 'lock' | 'role' | 'label' | 'tool' | 'method' | 'rule' | 'scope' | 'mfa'
   /** The role, lock, token or cluster setting it is about. */
   name: string
   verdict: 'allows' | 'denies' | 'does not apply'
@@ -41,6 +41,8 @@ export interface Question {
   tool?: string | undefined
   /** The arguments of a call; absent: whether the tool is seen in the list. */
   args?: unknown
+  /** A method that the gateway does not know; asked for instead of a tool. */
+  method?: string | undefined
   locks: readonly Lock[]
   /** Milliseconds since 1970. */
   now: number
@@ -48,11 +50,11 @@ export interface Question {
 }
 
 /**
- * Why an identity may or may not reach a server, or use a tool of it. The decision is that of `serverAccess`, after locks. It is
+ * Why an identity may or may not reach a server, use a tool of it, or send it a method that the gateway does not know. The decision is that of `serverAccess`, after locks. It is
  * allowed exactly if no step denies and some step about a role allows.
  */
 export function explainAccess(question: Question): Explanation {
-  const { identity, roles, server, tool } = question
+  const { identity, roles, server, tool, method } = question
   const set = compileRoles(roles, identity)
   const steps = [
     ...explainRefusals(question, set),
@@ -62,6 +64,7 @@ export function explainAccess(question: Question): Explanation {
   const lock = findLock(question.locks, identity, question.now)
   if (lock) return { steps, decision: { allow: false, kind: 'lock', by: `lock/${lock.metadata.name}`, reason: lockReason(lock) } }
   const access = serverAccess(set, server, { mfaVerified: identity.mfaVerified, requireMfa: question.requireMfa })
+  if (method !== undefined) return { steps, decision: access.check('method', method) }
   if (tool === undefined) return { steps, decision: access.decision }
   return { steps, decision: question.args === undefined ? access.check('tool', tool) : access.check('tool', tool, question.args) }
 }
@@ -94,7 +97,8 @@ function explainRefusals({ identity, locks, now, requireMfa, server }: Question,
   return steps
 }
 
-function explainDeny(role: CompiledRole, { server, identity, tool, args }: Question): Step[] {
+function explainDeny(role: CompiledRole, question: Question): Step[] {
+  const { server, identity, args } = question
   const steps: Step[] = []
   const { deny, name } = role
   if (deny.labels || deny.labelsExpression !== undefined) {
@@ -106,17 +110,19 @@ function explainDeny(role: CompiledRole, { server, identity, tool, args }: Quest
       detail: detail('deny', labelsText(role, 'deny', server.labels), verdict),
     })
   }
-  if (tool === undefined) return steps
-  const listed = deniesName(role, 'tool', tool)
-  if (listed.holds || deny.tools.patterns.length > 0)
+  const asked = findAsked(question)
+  if (!asked) return steps
+  const { patterns } = asked.of(deny)
+  const listed = deniesName(role, asked.what, asked.name)
+  if (listed.holds || patterns.length > 0)
     steps.push({
-      subject: 'tool',
+      subject: asked.what,
       name,
       verdict: listed.holds ? 'denies' : 'does not apply',
-      detail: detail('deny', `mcp.tools ${list(deny.tools.patterns)}`, listed),
+      detail: detail('deny', `mcp.${asked.what}s ${list(patterns)}`, listed),
     })
-  if (args === undefined) return steps
-  for (const rule of rulesFor(deny, tool)) {
+  if (asked.what === 'method' || args === undefined) return steps
+  for (const rule of rulesFor(deny, asked.name)) {
     const verdict = deniesArguments(rule, server, identity, args)
     steps.push({
       subject: 'rule',
@@ -130,13 +136,15 @@ function explainDeny(role: CompiledRole, { server, identity, tool, args }: Quest
 
 /** The parts of one role that have to hold together, then what the role says in all. */
 function explainAllow(role: CompiledRole, question: Question): Step[] {
-  const { server, identity, tool, args } = question
+  const { server, identity, args } = question
+  const asked = findAsked(question)
   const parts: { subject: Step['subject']; text: string; verdict: Verdict }[] = []
   parts.push({ subject: 'label', text: labelsText(role, 'allow', server.labels), verdict: allowsServer(role, server, identity) })
-  if (tool !== undefined) {
-    parts.push({ subject: 'tool', text: `mcp.tools ${list(role.allow.tools.patterns)}`, verdict: allowsName(role, 'tool', tool) })
-    for (const rule of args === undefined ? [] : rulesFor(role.allow, tool)) {
-      parts.push({ subject: 'rule', text: `where ${rule.where}`, verdict: allowsArguments(rule, tool, server, identity, args) })
+  if (asked) {
+    const text = `mcp.${asked.what}s ${list(asked.of(role.allow).patterns)}`
+    parts.push({ subject: asked.what, text, verdict: allowsName(role, asked.what, asked.name) })
+    for (const rule of asked.what === 'method' || args === undefined ? [] : rulesFor(role.allow, asked.name)) {
+      parts.push({ subject: 'rule', text: `where ${rule.where}`, verdict: allowsArguments(rule, asked.name, server, identity, args) })
     }
   }
   const { name } = role
@@ -161,6 +169,18 @@ function explainAllow(role: CompiledRole, question: Question): Step[] {
   if (role.requireMfa && !mfaSatisfied(identity, identity.mfaVerified))
     steps.push({ subject: 'mfa', name, verdict: 'denies', detail: 'options.require_session_mfa: a second factor was not given' })
   return steps
+}
+
+interface Asked {
+  what: 'tool' | 'method'
+  name: string
+  of(conditions: CompiledConditions): NameList
+}
+
+/** The name that is asked about, if any, and the list that decides over it. */
+function findAsked({ tool, method }: Question): Asked | undefined {
+  if (method !== undefined) return { what: 'method', name: method, of: ({ methods }) => methods }
+  return tool === undefined ? undefined : { what: 'tool', name: tool, of: ({ tools }) => tools }
 }
 
 function labelsText({ allow, deny }: CompiledRole, part: 'allow' | 'deny', labels: Labels): string {

@@ -9,13 +9,18 @@ function faultsOf(spec: Record<string, unknown>): string[] {
 test('every fault is named with its place', () => {
   const faults = faultsOf({
     allow: { app_labels: { env: ['prod', '^($'] }, app_labels_expression: 'nope', mcp: { tools: ['^(?=a)$', '{{internal.nope}}'] } },
-    deny: { mcp: { rules: [{ tools: ['^[$'], where: 'args.' }] }, rules: [{ resources: ['app'], verbs: ['read'], where: 'args.x' }] },
+    deny: {
+      mcp: { methods: ['^($', '{{nope}}'], rules: [{ tools: ['^[$'], where: 'args.' }] },
+      rules: [{ resources: ['app'], verbs: ['read'], where: 'args.x' }],
+    },
   })
   expect(faults.map((fault) => fault.split(': ')[0])).toEqual([
     'spec.allow.mcp.tools',
+    'spec.deny.mcp.methods',
     'spec.allow.app_labels',
     'spec.allow.mcp.tools',
     'spec.allow.app_labels_expression',
+    'spec.deny.mcp.methods',
     'spec.deny.mcp.rules',
     'spec.deny.mcp.rules',
     'spec.deny.rules',

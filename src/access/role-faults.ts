@@ -26,6 +26,7 @@ function findConditionFaults(place: string, conditions: Conditions | undefined):
     ...findPatternFaults(`${place}.mcp.tools`, mcp?.tools ?? []),
     ...findPatternFaults(`${place}.mcp.resources`, mcp?.resources ?? []),
     ...findPatternFaults(`${place}.mcp.prompts`, mcp?.prompts ?? []),
+    ...findPatternFaults(`${place}.mcp.methods`, mcp?.methods ?? []),
     ...findPatternFaults(
       `${place}.mcp.rules`,
       (mcp?.rules ?? []).flatMap((rule) => rule.tools),

@@ -30,6 +30,7 @@ export interface CompiledConditions {
   readonly tools: NameList
   readonly resources: NameList | undefined
   readonly prompts: NameList | undefined
+  readonly methods: NameList
   readonly argumentRules: readonly ArgumentRule[]
   readonly rules: readonly Rule[]
 }
@@ -76,6 +77,7 @@ function compileConditions(conditions: Conditions | undefined, identity: Identit
     tools: compileNames(mcp?.tools ?? [], identity),
     resources: mcp?.resources && compileNames(mcp.resources, identity),
     prompts: mcp?.prompts && compileNames(mcp.prompts, identity),
+    methods: compileNames(mcp?.methods ?? [], identity),
     argumentRules: (mcp?.rules ?? []).map((rule) => ({ tools: compileNames(rule.tools, identity), where: rule.where })),
     rules: conditions?.rules ?? [],
   }

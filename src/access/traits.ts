@@ -73,7 +73,7 @@ function checkConditions(place: string, conditions: Conditions | undefined): str
   for (const [key, values] of Object.entries(conditions?.app_labels ?? {})) {
     for (const text of [key, ...[values].flat()]) texts.push([`${place}.app_labels`, text])
   }
-  for (const field of ['tools', 'resources', 'prompts'] as const) {
+  for (const field of ['tools', 'resources', 'prompts', 'methods'] as const) {
     for (const text of conditions?.mcp?.[field] ?? []) texts.push([`${place}.mcp.${field}`, text])
   }
   for (const rule of conditions?.mcp?.rules ?? []) {

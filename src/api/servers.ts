@@ -32,7 +32,13 @@ export const explainAccess = route({
   method: 'POST',
   path: '/v1/access/explain',
   access: { kind: 'role', verb: 'read' },
-  summary: 'Which role, rule, label or lock decides about a user and a server (and a tool).',
-  input: z.strictObject({ user: z.string(), server: z.string(), tool: z.string().optional(), args: z.unknown().optional() }),
+  summary: 'Which role, rule, label or lock decides about a user and a server (and a tool, or a method the gateway does not know).',
+  input: z.strictObject({
+    user: z.string(),
+    server: z.string(),
+    tool: z.string().optional(),
+    args: z.unknown().optional(),
+    method: z.string().optional(),
+  }),
   output: z.object({ allow: z.boolean(), reason: z.string(), by: z.string().nullable(), steps: z.array(step) }),
 })

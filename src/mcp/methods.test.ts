@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { findMethod, METHODS, NOTIFICATIONS } from './methods.ts'
+import { findMethod, METHODS, NOTIFICATIONS, resemblesKnown } from './methods.ts'
 
 test.each(['', 'tools/call ', 'Tools/Call', 'tools/call2', 'toString', '__proto__', 'constructor', 'notifications/initialized'])(
   '%j is no request',
@@ -32,7 +32,15 @@ test('each name a request speaks of is named', () => {
 
 test('lists and pings are recorded only when they fail', () => {
   const quiet = Object.keys(METHODS).filter((method) => METHODS[method]?.audit === 'on-error')
-  expect(quiet.toSorted()).toEqual(['ping', 'prompts/list', 'resources/list', 'resources/templates/list', 'server/discover', 'tools/list'])
+  expect(quiet.toSorted()).toEqual([
+    'ping',
+    'prompts/list',
+    'resources/list',
+    'resources/templates/list',
+    'server/discover',
+    'skills/list',
+    'tools/list',
+  ])
 })
 
 test('every list of the protocol is filtered', () => {
@@ -42,7 +50,26 @@ test('every list of the protocol is filtered', () => {
     'prompts/list prompt prompts name',
     'resources/list resource resources uri',
     'resources/templates/list resource resourceTemplates uriTemplate',
+    'skills/list resource skills uri',
+    'resources/directory/read resource resources uri',
   ])
+})
+
+test.each([
+  'tools/call',
+  'Tools/Call',
+  'tools//call',
+  ' tools/call ',
+  'tools.call',
+  'ｔools/call',
+  'tools/call2',
+  'NOTIFICATIONS/initialized',
+])('%j is no name of a method that may pass unread', (method) => {
+  expect(resemblesKnown(method)).toBe(true)
+})
+
+test.each(['acme/tools/call', 'acme/run', 'notifications/acme', '', '日本'])('%j resembles no known method', (method) => {
+  expect(resemblesKnown(method)).toBe(false)
 })
 
 test('no notification of the server is one of a client', () => {

@@ -24,8 +24,8 @@ const named =
   (params: Fields): Named[] => [{ what, name: text(params[member]) }]
 
 /**
- * Every request of every revision, client to server. A method without a row is refused: what is not known here
- * could name a tool in a way that no role was asked about.
+ * Every request of every revision and extension, client to server. A method without a row is refused unless a role names it in
+ * `mcp.methods`: what is not known here could name a tool in a way that no role was asked about.
  */
 export const METHODS: Readonly<Record<string, MethodRow>> = {
   initialize: { audit: 'always' },
@@ -47,15 +47,29 @@ export const METHODS: Readonly<Record<string, MethodRow>> = {
   'resources/unsubscribe': { names: named('resource', 'uri'), audit: 'always' },
   'completion/complete': { names: completionReference, audit: 'always' },
   'logging/setLevel': { audit: 'always' },
+  // Listening to tasks (`taskIds`) needs what asking for them needs: see below.
   'subscriptions/listen': { names: listenedResources, audit: 'always' },
+  // Tasks, in the core of 2025-11-25 and as an extension since. A task was made by a `tools/call` that was judged, and whoever knows its
+  // unguessable id and may use the server may ask for it; to compare its caller is the server's part. Ids name nothing that roles speak of.
   'tasks/get': { header: 'taskId', audit: 'always' },
   'tasks/update': { header: 'taskId', audit: 'always' },
   'tasks/result': { audit: 'always' },
   'tasks/list': { audit: 'always' },
   'tasks/cancel': { header: 'taskId', audit: 'always' },
+  // Skills (extension io.modelcontextprotocol/skills): resources with an index. A skill is its SKILL.md: whoever may read that sees the entry,
+  // whole, for clients compare its list of files with what they got. Each file, and each directory, is a resource of its own.
+  'skills/list': { lists: { what: 'resource', in: 'skills', by: 'uri' }, audit: 'on-error' },
+  'skills/get': { names: named('resource', 'uri'), audit: 'always' },
+  'resources/directory/read': {
+    names: named('resource', 'uri'),
+    lists: { what: 'resource', in: 'resources', by: 'uri' },
+    audit: 'always',
+  },
+  // Apps (extension io.modelcontextprotocol/ui) have no methods of their own: a tool for the page alone (`_meta.ui.visibility`) is a tool, and
+  // a page (`ui://…`) a resource, listed or not.
 }
 
-/** Notifications a client may send; none of them names anything that roles speak of. */
+/** Notifications a client may send without a role that names them; none of them names anything that roles speak of. */
 export const NOTIFICATIONS: ReadonlySet<string> = new Set([
   'notifications/initialized',
   'notifications/cancelled',
@@ -67,6 +81,21 @@ export const NOTIFICATIONS: ReadonlySet<string> = new Set([
 
 export function findMethod(method: string): MethodRow | undefined {
   return Object.hasOwn(METHODS, method) ? METHODS[method] : undefined
+}
+
+/** Methods and notifications with a row, as letters alone: `ToolsCall`, `tools//call` and `tools/call` are the same to servers that are not strict. */
+const KNOWN_LETTERS: ReadonlySet<string> = new Set([...Object.keys(METHODS), ...NOTIFICATIONS].map(lettersOf))
+
+/** Whether a name is that of a known method, or written so much like one that a server may take it for it. */
+export function resemblesKnown(method: string): boolean {
+  return KNOWN_LETTERS.has(lettersOf(method))
+}
+
+function lettersOf(method: string): string {
+  return method
+    .normalize('NFKC')
+    .toLowerCase()
+    .replace(/[^a-z]/g, '')
 }
 
 /** `ref/prompt` names a prompt, `ref/resource` a resource or a template; anything else names nothing that could be allowed. */

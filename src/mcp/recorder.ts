@@ -2,16 +2,19 @@ import type { Allowed, Denied } from '../access/decision.ts'
 import { type BuildOptions, buildEvent, buildFields } from '../audit/build-event.ts'
 import { type EventFields, renderRequestId } from '../audit/event.ts'
 import type { Spool } from '../audit/spool.ts'
+import type { Origin } from '../lib/errors.ts'
 import type { App } from '../resources/app.ts'
 import type { Identity } from '../resources/identity.ts'
 import { type ClientMessage, type Fields, fieldsOf, parseId } from './message.ts'
 import { findMethod } from './methods.ts'
+import type { CallOutcome, McpMetrics, ServerMetrics } from './metrics.ts'
 
 export interface AuditOptions extends BuildOptions {
   spool: Spool
   /** Milliseconds of a clock that nobody sets; measures how long things take. */
   monotonic: () => number
   ids: { uuidv7(): string; token(bytes?: number): string }
+  metrics?: McpMetrics | undefined
 }
 
 /** A request on its way: recorded as begun, to be ended once. */
@@ -27,6 +30,10 @@ export interface Ending {
   bytes: number
   /** The `result` of the answer, where it was small enough to be read. */
   result?: unknown
+  /** Absent when no answer came that could be read. */
+  outcome?: CallOutcome
+  /** Whose error it is, where it is known. */
+  origin?: Origin | undefined
 }
 
 const MAX_ERROR = 500
@@ -39,31 +46,35 @@ export class Recorder {
   #next = 1
   #isStarted = false
   readonly #openedAt: number
+  readonly #metrics: ServerMetrics | undefined
 
   constructor(audit: AuditOptions, sid: string, app: App, identity: Identity, remoteAddress: string) {
     this.#audit = audit
     this.#openedAt = audit.monotonic()
+    this.#metrics = audit.metrics?.of(app.metadata.name)
     this.#session = { sid, server: app.metadata.name, app_uri: app.spec.uri, remote_addr: remoteAddress, ...identityFields(identity) }
   }
 
   sessionStart(facts: Pick<EventFields, 'client_info' | 'server_info' | 'protocol_version' | 'mcp_session_id'>): void {
     this.#isStarted = true
+    this.#metrics?.opened()
     this.#point(buildEvent('mcp.session.start', { ...this.#session, ...facts, success: true, ei: 0 }, this.#audit))
   }
 
   /** Nothing when the session never began: its failed `initialize` tells that already. */
   sessionEnd(reason: string | undefined): void {
     if (!this.#isStarted) return
+    this.#metrics?.closed()
     const fields = { ...this.#session, success: reason === undefined, latency_ms: this.#since(this.#openedAt), ei: this.#next++ }
     this.#point(buildEvent('mcp.session.end', reason === undefined ? fields : { ...fields, reason }, this.#audit))
   }
 
   /**
-   * Before the request leaves. Undefined when its kind is only recorded on failure.
+   * Before the request leaves. Undefined when its kind is only recorded on failure; a method without a row is always recorded.
    * @throws AppError when the journal cannot be written; the request must not be sent then.
    */
   begin(message: ClientMessage, decision: Allowed): Begun | undefined {
-    if (findMethod(message.method)?.audit !== 'always') return undefined
+    if (findMethod(message.method)?.audit === 'on-error') return undefined
     const event = buildEvent('mcp.session.request', { ...this.#request(message), decision: { allow: true, by: decision.by } }, this.#audit)
     const { spool, monotonic } = this.#audit
     spool.start(event)
@@ -81,6 +92,7 @@ export class Recorder {
 
   /** Before the answer leaves. */
   finish(message: ClientMessage, begun: Begun | undefined, ending: Ending): void {
+    this.#count(message, begun, ending)
     const failure = ending.error === undefined ? {} : { error: ending.error.slice(0, MAX_ERROR) }
     const fields = { success: ending.error === undefined, result_bytes: ending.bytes, ...failure }
     if (begun) {
@@ -95,6 +107,7 @@ export class Recorder {
 
   denied(message: ClientMessage, decision: Denied): void {
     const { by, kind, reason } = decision
+    this.#metrics?.denied(kind)
     const type = message.kind === 'notification' ? 'mcp.session.notification' : 'mcp.session.request'
     const facts = { success: false, error: reason, decision: { allow: false, by, kind, reason } }
     this.#point(buildEvent(type, { ...this.#request(message), ...facts }, this.#audit))
@@ -118,6 +131,11 @@ export class Recorder {
   /** A request of a batch that was not sent because of another one. */
   notSent(message: ClientMessage, error: string): void {
     this.#point(buildEvent('mcp.session.request', { ...this.#request(message), success: false, error }, this.#audit))
+  }
+
+  #count({ method }: ClientMessage, begun: Begun | undefined, { outcome, error, bytes, origin }: Ending): void {
+    const seconds = begun && (this.#audit.monotonic() - begun.startedAt) / 1000
+    this.#metrics?.ended(method, outcome ?? (error === undefined ? 'success' : 'unanswered'), bytes, seconds, origin)
   }
 
   #request(message: ClientMessage) {
@@ -158,7 +176,9 @@ export function identityFields(identity: Identity): EventFields {
 /** What an answer says about itself: its error, or the error that a tool reported in its result. */
 export function readEnding(response: Fields | undefined, bytes: number): Ending {
   const error = fieldsOf(response?.['error'])
-  if (error) return { bytes, error: `${String(error['code'])}: ${String(error['message'])}` }
+  if (error) return { bytes, error: `${String(error['code'])}: ${String(error['message'])}`, outcome: 'rpc_error', origin: 'upstream' }
   const result = response?.['result']
-  return { bytes, result, error: fieldsOf(result)?.['isError'] === true ? 'the tool reported an error' : undefined }
+  return fieldsOf(result)?.['isError'] === true
+    ? { bytes, result, error: 'the tool reported an error', outcome: 'tool_error' }
+    : { bytes, result, outcome: 'success' }
 }

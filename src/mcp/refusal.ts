@@ -31,6 +31,7 @@ const MAX_EXCERPT = 1024
  * @throws AppError when the journal cannot be written.
  */
 export function recordRefusal(audit: AuditOptions, { exchange, server, app, identity, error, decision }: Refused): void {
+  if (app) audit.metrics?.of(app.metadata.name).denied(decision?.kind ?? error.code)
   const denial = decision && { decision: { allow: false, by: decision.by, kind: decision.kind, reason: decision.reason } }
   const fields: EventFields = {
     server,

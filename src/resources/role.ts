@@ -37,6 +37,8 @@ const mcpSchema = z.strictObject({
   resources: strings.optional(),
   /** The same over prompt names. Absent in every role that grants the server: prompts are not restricted. */
   prompts: strings.optional(),
+  /** The same over names of methods the gateway does not know (`acme/*`), which pass untouched. Absent: none does. Known methods are not governed by it. */
+  methods: strings.optional(),
   /** CEL conditions over `args`, `user` and `server` that a call of a matching tool has to meet as well. */
   rules: z.array(z.strictObject({ tools: strings.min(1), where: z.string().min(1) })).optional(),
 })

@@ -3,7 +3,8 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Cluster, startCluster } from '../cluster.ts'
 import { ROOT } from '../programs.ts'
 import { type BearerForwarder, startBearerForwarder } from './bearer-forwarder.ts'
-import { type Finding, type Findings, hasSuite, isWorse, runSuite } from './suite.ts'
+import { type Difference, passed, report, worseThan } from './compare.ts'
+import { type Findings, hasSuite, runSuite } from './suite.ts'
 import { type ConformanceUpstream, startConformanceUpstream } from './upstream.ts'
 
 // The official conformance suite of MCP judges an MCP server as it is, and through the gateway. What it grants the server it has to grant the
@@ -16,15 +17,6 @@ const REVISIONS = [
   { revision: '2025-11-25', scenarios: 33 },
   { revision: '2026-07-28', scenarios: 40 },
 ]
-
-interface Difference {
-  server: 'http' | 'stdio'
-  revision: string
-  scenario: string
-  /** Ids of checks. */
-  checks: string[]
-  why: string
-}
 
 /** What may turn out worse through the gateway. */
 const DIFFERENCES: Difference[] = [
@@ -43,9 +35,6 @@ const DIFFERENCES: Difference[] = [
     why: 'stdio has no streams that could end early; resumption is a SHOULD of servers that have',
   },
 ]
-
-/** Scenarios in which the suite notes down what the server said, and no ids or times of the transport. */
-const CONTENT = /^(?:tools|prompts|resources|completion|elicitation|json-schema|caching|sep-2164)/
 
 let cluster: Cluster
 let upstream: ConformanceUpstream
@@ -96,39 +85,3 @@ describe.skipIf(!hasSuite)('the official conformance suite', { timeout: 300_000 
     })
   })
 })
-
-/** Every check that is worse in `findings`, or missing, or failed and new, or saw something else; with what the suite says about it. */
-function worseThan(expected: Findings, findings: Findings, allowed: readonly Difference[]): string[] {
-  return [...new Set([...expected.keys(), ...findings.keys()])].flatMap((scenario) => {
-    const before = expected.get(scenario)
-    const now = findings.get(scenario)
-    return [...new Set([...(before?.keys() ?? []), ...(now?.keys() ?? [])])].flatMap((check) => {
-      const found = now?.get(check)
-      const wanted = before?.get(check)?.status ?? 'SKIPPED'
-      const said = CONTENT.test(scenario) ? before?.get(check)?.details.join() : undefined
-      if (found && !isWorse(found.status, wanted) && (said === undefined || said === found.details.join())) return []
-      if (allowed.some((row) => row.scenario === scenario && row.checks.some((id) => check.startsWith(`${id} `)))) return []
-      return [
-        `${scenario}: ${check}: ${found?.messages.join('; ') ?? 'not made'} ${found?.details.join() ?? ''} instead of ${said ?? wanted}`,
-      ]
-    })
-  })
-}
-
-function isPassed({ status }: Finding): boolean {
-  return status !== 'FAILURE' && status !== 'WARNING'
-}
-
-function passed(findings: Findings): string[] {
-  return [...findings].filter(([, checks]) => [...checks.values()].every(isPassed)).map(([scenario]) => scenario)
-}
-
-/** One line for the run, and one for each check that failed. */
-function report(run: string, findings: Findings): void {
-  const failed = [...findings].flatMap(([scenario, checks]) =>
-    [...checks]
-      .filter(([, finding]) => !isPassed(finding))
-      .map(([check, { messages }]) => `  ${scenario}: ${check}: ${messages.join('; ')}\n`),
-  )
-  process.stdout.write(`conformance ${run}: ${passed(findings).length} of ${findings.size} scenarios\n${failed.join('')}`)
-}

@@ -13,6 +13,7 @@ import {
   ResourceTemplate,
   type ServerContext,
 } from '@modelcontextprotocol/server'
+import { memorySkillFiles, SkillsExtension } from '@modelcontextprotocol/server/ext/skills'
 import { z } from 'zod'
 import { ASKED_DEFAULTS, ASKED_ENUMS, HEADER_SCHEMA, JSON_SCHEMA, PIXEL, SOUND } from './samples.ts'
 
@@ -43,8 +44,17 @@ export function createFixtures(announce: Announcements): McpServer {
   addInputTools(server, codec)
   addPrompts(server)
   addResources(server)
+  SKILLS.attach(server)
   return server
 }
+
+const SKILLS = await SkillsExtension.load(
+  memorySkillFiles({
+    'code-review/SKILL.md': '---\nname: code-review\ndescription: How to review code\n---\n\nRead it.\n',
+    'code-review/references/checklist.md': '# Checklist\n',
+    'release/SKILL.md': '---\nname: release\ndescription: How to release\n---\n\nTag it.\n',
+  }),
+)
 
 const text = (value: string): ContentBlock => ({ type: 'text', text: value })
 const result = (...content: ContentBlock[]): CallToolResult => ({ content })

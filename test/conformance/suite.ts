@@ -10,7 +10,7 @@ const RUN_MS = 120_000
 
 export const hasSuite = existsSync(CLI)
 
-/** What one run of the suite's server scenarios found: `scenario` → `check name` → finding. */
+/** What runs of the suite's scenarios found: `scenario` → `check name` → finding. */
 export type Findings = ReadonlyMap<string, ReadonlyMap<string, Finding>>
 
 /** One check may be made several times. */
@@ -46,13 +46,40 @@ const checksSchema = z.array(
  * @throws Error when the suite itself did not get to its end.
  */
 export async function runSuite(url: string, revision: string): Promise<Findings> {
+  return run(['server', '--url', url, '--suite', 'all', '--spec-version', revision])
+}
+
+/**
+ * Runs server scenarios against an endpoint, `atATime` of them at a time, also such as stand for an extension and belong to no revision.
+ * @throws Error when the suite itself did not get to its end.
+ */
+export async function runScenarios(url: string, scenarios: readonly string[], revision: string, atATime = 3): Promise<Findings> {
+  const waiting = [...scenarios]
+  const found = new Map<string, Findings>()
+  const work = async (): Promise<void> => {
+    for (let scenario = waiting.shift(); scenario !== undefined; scenario = waiting.shift())
+      found.set(scenario, await run(['server', '--url', url, '--scenario', scenario, '--spec-version', revision, '--force']))
+  }
+  await Promise.all(Array.from({ length: atATime }, work))
+  return new Map(scenarios.flatMap((scenario) => [...(found.get(scenario) ?? [])]))
+}
+
+/**
+ * Has the suite start a client and judge what it sends to a server of the suite.
+ * @param command of words without spaces; the URL of the server is appended.
+ * @throws Error when the suite itself did not get to its end.
+ */
+export async function runClientScenario(command: string, scenario: string, revision: string): Promise<Findings> {
+  return run(['client', '--command', command, '--scenario', scenario, '--spec-version', revision])
+}
+
+async function run(args: readonly string[]): Promise<Findings> {
   const output = await temporaryDirectory()
-  const args = [CLI, 'server', '--url', url, '--suite', 'all', '--spec-version', revision, '--output-dir', output.path]
-  const program = startProgram(process.execPath, args)
+  const program = startProgram(process.execPath, [CLI, ...args, '--output-dir', output.path])
   try {
-    const { code, stdout, stderr } = await within(`the conformance suite for ${revision}`, program.ended, RUN_MS)
-    // It ends with 1 when a check failed, after its summary.
-    if ((code !== 0 && code !== 1) || !/^Total: \d+ passed/m.test(stdout))
+    const { code, stdout, stderr } = await within(`the conformance suite: ${args.join(' ')}`, program.ended, RUN_MS)
+    // It ends with 1 when a check failed, after its summary: of several scenarios on standard output, of one on standard error.
+    if ((code !== 0 && code !== 1) || !/^(?:Total: \d+ passed|Passed: \d+\/\d+)/m.test(stdout + stderr))
       throw new Error(`the conformance suite ended with ${code}: ${stderr}${stdout.slice(-2000)}`)
     return await readFindings(output.path)
   } finally {
@@ -64,7 +91,7 @@ export async function runSuite(url: string, revision: string): Promise<Findings>
 async function readFindings(directory: string): Promise<Findings> {
   const findings = new Map<string, Map<string, Finding>>()
   for (const folder of (await readdir(directory)).toSorted()) {
-    // `server-SCENARIO-TIME`
+    // `server-SCENARIO-TIME`, `SCENARIO-TIME` for clients
     const scenario = folder.replace(/^server-/, '').replace(/-\d{4}-\d\d-\d\dT.*$/, '')
     const checks = checksSchema.parse(JSON.parse(await readFile(join(directory, folder, 'checks.json'), 'utf8')))
     const found = new Map<string, Finding>()

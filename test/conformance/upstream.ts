@@ -17,9 +17,13 @@ import {
 } from '@modelcontextprotocol/server'
 import { serveStdio } from '@modelcontextprotocol/server/stdio'
 import { createFixtures } from './fixtures.ts'
+import { createTasksServer, type TaskStore } from './tasks.ts'
 
 export interface ConformanceUpstream {
+  /** Tools, prompts, resources and skills. */
   url: string
+  /** The same host, for tools that run as tasks; 2026-07-28 alone. */
+  tasksUrl: string
   close(): Promise<void>
 }
 
@@ -32,10 +36,13 @@ export async function startConformanceUpstream(): Promise<ConformanceUpstream> {
     () => createFixtures({ toolsChanged: () => modern.notify.toolsChanged(), promptsChanged: () => modern.notify.promptsChanged() }),
     { legacy: 'reject' },
   )
+  const tasks: TaskStore = new Map()
+  const modernTasks = createMcpHandler(() => createTasksServer(tasks), { legacy: 'reject' })
   const legacy = createLegacy()
   const fetch = async (request: Request): Promise<Response> =>
     hostHeaderValidationResponse(request, localhostAllowedHostnames()) ??
     originValidationResponse(request, localhostAllowedOrigins()) ??
+    (request.url.endsWith('/tasks') ? modernTasks.fetch(request) : undefined) ??
     ((await isLegacyRequest(request)) ? legacy.serve(request) : modern.fetch(request))
   const listener = toNodeHandler({ fetch })
   const server = createServer((request, response) => void listener(request, response))
@@ -44,9 +51,11 @@ export async function startConformanceUpstream(): Promise<ConformanceUpstream> {
   const { port } = server.address() as AddressInfo
   return {
     url: `http://127.0.0.1:${port}/mcp`,
+    tasksUrl: `http://127.0.0.1:${port}/tasks`,
     async close() {
       await legacy.close()
       await modern.close()
+      await modernTasks.close()
       server.closeAllConnections()
       await new Promise((resolve) => server.close(resolve))
     },
@@ -120,5 +129,8 @@ function createEventStore(): EventStore {
   }
 }
 
-// `node test/conformance/upstream.ts` is the same server as a program that speaks over stdio.
-if (import.meta.main) serveStdio(createOverOneStream)
+// `node test/conformance/upstream.ts` is the same server as a program that speaks over stdio, with `tasks` the one whose tools run as tasks.
+if (import.meta.main) {
+  const tasks: TaskStore = new Map()
+  serveStdio(process.argv[2] === 'tasks' ? () => createTasksServer(tasks) : createOverOneStream)
+}

@@ -17,8 +17,8 @@ export const NOW = Date.parse('2027-01-01T00:00:00Z')
 
 /** What `role.spec` allows and denies about MCP. */
 export interface Rules {
-  allow?: { tools?: string[]; resources?: string[]; prompts?: string[] }
-  deny?: { tools?: string[]; resources?: string[]; prompts?: string[] }
+  allow?: { tools?: string[]; resources?: string[]; prompts?: string[]; methods?: string[] }
+  deny?: { tools?: string[]; resources?: string[]; prompts?: string[]; methods?: string[] }
 }
 
 /** An answer on its way. */

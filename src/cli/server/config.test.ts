@@ -54,3 +54,22 @@ async function write(text: string): Promise<string> {
   await writeFile(file, text)
   return file
 }
+
+test.each([
+  ['3081', { host: '127.0.0.1', port: 3081 }],
+  [':3081', { host: '127.0.0.1', port: 3081 }],
+  ['0.0.0.0:3081', { host: '0.0.0.0', port: 3081 }],
+  ['[::1]:0', { host: '::1', port: 0 }],
+])('a diagnostics address %s', async (text, diag) => {
+  expect((await load(`teleport: {diag_addr: "${text}"}\n`)).diag).toEqual(diag)
+  expect((await loadConfig({ file: undefined, dataDirectory: folder, diagAddress: text, env: {} })).diag).toEqual(diag)
+})
+
+test('diagnostics are off unless set, and the flag wins over the file', async () => {
+  expect((await load('')).diag).toBeUndefined()
+  const file = await write('sallyport: {diag_addr: 3081}\n')
+  expect((await loadConfig({ file, dataDirectory: folder, env: {} })).diag).toEqual({ host: '127.0.0.1', port: 3081 })
+  expect((await loadConfig({ file, dataDirectory: folder, diagAddress: ':3082', env: {} })).diag).toEqual({ host: '127.0.0.1', port: 3082 })
+  await expect(loadConfig({ file, dataDirectory: folder, diagAddress: 'x', env: {} })).rejects.toThrow('--diag-addr must be HOST:PORT')
+  await expect(load('teleport: {diag_addr: "a b:1"}\n')).rejects.toThrow(/diag_addr: must be HOST:PORT/)
+})

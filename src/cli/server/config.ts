@@ -7,7 +7,7 @@ import { checkAgainst } from '../../lib/schema.ts'
 import { parseYamlDocuments } from '../../lib/yaml.ts'
 import { agentConfigSchema } from '../../services/agent/config.ts'
 import { authConfigSchema } from '../../services/auth/config.ts'
-import { proxyConfigSchema } from '../../services/proxy/config.ts'
+import { proxyConfigSchema, splitAddress } from '../../services/proxy/config.ts'
 
 const LEVELS = { DEBUG: 'debug', INFO: 'info', WARN: 'warn', WARNING: 'warn', ERROR: 'error', ERR: 'error' } as const
 
@@ -24,10 +24,20 @@ const logSchema = z
   })
   .prefault({})
 
+/** Without a host, loopback: what is served there is for nobody else unless somebody says so. */
+const diagAddressSchema = z
+  .union([z.string(), z.int().transform(String)])
+  .pipe(z.string().regex(/^(?:(?:\[[0-9a-fA-F:]+\]|[^:\s[\]]*):)?\d{1,5}$/, 'must be HOST:PORT, such as 127.0.0.1:3081, or a port'))
+
 const sharedSchema = z.strictObject({
   data_dir: z.string().min(1).optional().describe('Directory of the store, keys and audit log. SALLYPORT_HOME and --data-dir win over it.'),
   log: logSchema.describe('Logging.'),
   nodename: z.string().min(1).optional().describe('How this host calls itself; the host name unless told.'),
+  diag_addr: diagAddressSchema
+    .optional()
+    .describe(
+      'Where /metrics, /healthz and /readyz are served, HOST:PORT or a port of loopback. --diag-addr wins over it; off unless set.',
+    ),
 })
 
 /** The whole of sallyport.yaml. */
@@ -56,6 +66,8 @@ export interface Config {
   auth: z.output<typeof authConfigSchema>
   proxy: z.output<typeof proxyConfigSchema>
   agent: z.output<typeof agentConfigSchema>
+  /** Where to serve metrics and health; absent: nowhere. */
+  diag?: { host: string; port: number } | undefined
 }
 
 export interface ConfigSources {
@@ -63,6 +75,8 @@ export interface ConfigSources {
   file: string | undefined
   /** Given with `--data-dir`. */
   dataDirectory: string | undefined
+  /** Given with `--diag-addr`. */
+  diagAddress?: string | undefined
   env: Environment
 }
 
@@ -82,7 +96,17 @@ export async function loadConfig(sources: ConfigSources): Promise<Config> {
     auth: parsed.auth_service,
     proxy: parsed.proxy_service,
     agent: parsed.app_service,
+    diag: findDiagAddress(sources.diagAddress, shared.diag_addr),
   }
+}
+
+function findDiagAddress(flag: string | undefined, fromFile: string | undefined): Config['diag'] {
+  const parsed = flag === undefined ? undefined : diagAddressSchema.safeParse(flag)
+  if (parsed && !parsed.success) throw new AppError('invalid_argument', `--diag-addr ${parsed.error.issues[0]?.message}, not "${flag}"`)
+  const address = parsed?.data ?? fromFile
+  if (address === undefined) return undefined
+  const { host, port } = splitAddress(address.includes(':') ? address : `:${address}`)
+  return { host: host || '127.0.0.1', port }
 }
 
 async function loadFile(path: string): Promise<z.output<typeof fileSchema>> {

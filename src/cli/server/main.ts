@@ -7,6 +7,7 @@ const CONFIG = {
   env: ['SALLYPORT_CONFIG_FILE', 'TELEPORT_CONFIG_FILE'],
 }
 const DATA_DIR = { flags: '--data-dir <directory>', description: 'Directory of the store, keys and audit log (SALLYPORT_HOME)' }
+const DIAG_ADDR = { flags: '--diag-addr <address>', description: 'HOST:PORT, or a port of loopback, for /metrics, /healthz and /readyz' }
 
 /** A stop that takes longer is given up. */
 const STOP_GRACE_MS = 30_000
@@ -25,7 +26,7 @@ export async function main(argv: readonly string[], io: TshIo): Promise<number> 
   command(program, {
     path: 'start',
     summary: 'Run the services that the configuration names; without one, all of them on loopback',
-    options: [CONFIG, DATA_DIR],
+    options: [CONFIG, DATA_DIR, DIAG_ADDR],
     examples: ['sallyport start', 'sallyport start -c /etc/sallyport.yaml'],
     load: async () => {
       const { start } = await import('./start.ts')

@@ -14,6 +14,7 @@ import { isLoopbackAddress } from '../../lib/loopback.ts'
 import type { Environment } from '../../lib/paths.ts'
 import { createRedactor } from '../../lib/redact.ts'
 import { acquireInstanceLock } from '../../lib/single-instance.ts'
+import { createMcpMetrics } from '../../mcp/metrics.ts'
 import { createChildRegistry } from '../../mcp/upstream/child.ts'
 import { createRunCommand, probeSelf } from '../../mcp/upstream/host-user.ts'
 import { createUpstream } from '../../mcp/upstream/open.ts'
@@ -24,6 +25,7 @@ import { Assertions } from '../../services/proxy/assertions.ts'
 import { type ProxyConfig, publicAddresses, splitAddress } from '../../services/proxy/config.ts'
 import { createProxyServer } from '../../services/proxy/server.ts'
 import type { Config } from './config.ts'
+import { addJournalMetrics, type Diagnostics, startDiagnostics } from './diagnostics.ts'
 
 /** What a certificate we issue ourselves is renewed at: a third of its life before its end. */
 const DRAIN_MS = 5000
@@ -46,6 +48,8 @@ export interface Running {
   address: { host: string; port: number }
   /** `HOST:PORT` for people: the public address, else where it listens. */
   publicAddress: string
+  /** Where metrics and health are served; undefined when they are not. */
+  diagnostics: { host: string; port: number } | undefined
   /** Stops accepting, lets what is under way finish, flushes, and leaves nothing behind. */
   close(): Promise<void>
   /** For the last moment of the process: ends every child at once. */
@@ -54,9 +58,7 @@ export interface Running {
 
 /** Opens, wires and listens: Auth Service, Proxy Service and agent in one process, meeting over the same interfaces as between machines. */
 export async function startRunning({ config, env, log, now, version }: RunningOptions): Promise<Running> {
-  if (!config.auth.enabled || !config.proxy.enabled) {
-    throw new AppError('unimplemented', 'this version runs the Auth Service and the Proxy Service in one process: leave both enabled')
-  }
+  assertBothEnabled(config)
   const closers: (() => Promise<void>)[] = []
   const close = async (): Promise<void> => {
     for (const step of closers.splice(0).toReversed()) await step()
@@ -65,6 +67,8 @@ export async function startRunning({ config, env, log, now, version }: RunningOp
     await ensurePrivateDirectory(config.dataDirectory)
     const lock = await acquireInstanceLock(config.dataDirectory, { pid: process.pid, now })
     closers.push(() => lock.release())
+    const diagnostics = config.diag && (await startDiagnostics(config.diag, { log }))
+    closers.push(async () => diagnostics?.close())
     const hostId = await loadHostId(config.dataDirectory)
     let publicAddress = publicAddresses(config.proxy)[0] ?? config.proxy.web_listen_addr
     const auth = await startAuthService({
@@ -77,7 +81,7 @@ export async function startRunning({ config, env, log, now, version }: RunningOp
       random: (size) => randomBytes(size),
     })
     closers.push(() => auth.close())
-    const { agent, registry } = await startAgentOf({ config, env, log, now, version }, auth, hostId)
+    const { agent, registry } = await startAgentOf({ config, env, log, now, version }, auth, hostId, diagnostics)
     if (agent) closers.push(() => agent.close({ drainMs: 0 }))
     const assertions = new Assertions({
       clientFor: (token, remoteAddress) => createApiClient(withToken(auth, token, remoteAddress)),
@@ -106,11 +110,18 @@ export async function startRunning({ config, env, log, now, version }: RunningOp
       publicAddress = `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`
     closers.push(await listenLocally(config.dataDirectory, auth.localHandler))
     await agent?.announced()
-    return { auth, agent, address, publicAddress, close, killChildren: () => registry.killAllNow() }
+    diagnostics?.setState('ok')
+    closers.push(async () => diagnostics?.setState('stopping'))
+    return { auth, agent, address, diagnostics: diagnostics?.address, publicAddress, close, killChildren: () => registry.killAllNow() }
   } catch (error) {
     await close()
     throw error
   }
+}
+
+function assertBothEnabled({ auth, proxy }: Config): void {
+  if (!auth.enabled || !proxy.enabled)
+    throw new AppError('unimplemented', 'this version runs the Auth Service and the Proxy Service in one process: leave both enabled')
 }
 
 function withToken(auth: AuthService, token: string, remoteAddress: string): ReturnType<AuthService['carrier']> {
@@ -118,7 +129,12 @@ function withToken(auth: AuthService, token: string, remoteAddress: string): Ret
   return (request) => carrier({ ...request, remoteAddress, headers: { ...request.headers, authorization: `Bearer ${token}` } })
 }
 
-async function startAgentOf({ config, env, log, now, version }: RunningOptions, auth: AuthService, hostId: string) {
+async function startAgentOf(
+  { config, env, log, now, version }: RunningOptions,
+  auth: AuthService,
+  hostId: string,
+  diagnostics: Diagnostics | undefined,
+) {
   const registry = createChildRegistry()
   if (!config.agent.enabled) return { agent: undefined, registry }
   const run = createRunCommand(env)
@@ -133,13 +149,16 @@ async function startAgentOf({ config, env, log, now, version }: RunningOptions, 
     expiresAt: Number.MAX_SAFE_INTEGER,
     mfaVerified: true,
   }
+  const spoolDirectory = join(config.dataDirectory, 'spool')
+  if (diagnostics) addJournalMetrics(diagnostics.metrics, spoolDirectory)
   const agent = startAgent({
     config: config.agent,
     clusterName: auth.clusterName,
     hostId,
     hostname: config.nodename ?? hostname(),
     version,
-    spoolDirectory: join(config.dataDirectory, 'spool'),
+    spoolDirectory,
+    metrics: diagnostics && createMcpMetrics(diagnostics.metrics),
     api: createApiClient(auth.carrier(identity)),
     sendEvents: (events) => auth.emit(events),
     feed: auth.feed,

@@ -8,7 +8,12 @@ import { type Running, startRunning } from './running.ts'
 /** The action of `sallyport start`: serves until it is interrupted. */
 export async function start(invocation: Invocation, version: string): Promise<number> {
   const { io, signal } = invocation
-  const config = await loadConfig({ file: invocation.text('config'), dataDirectory: invocation.text('data-dir'), env: io.env })
+  const config = await loadConfig({
+    file: invocation.text('config'),
+    dataDirectory: invocation.text('data-dir'),
+    diagAddress: invocation.text('diag-addr'),
+    env: io.env,
+  })
   const redactor = createRedactor()
   const log = createLogger({ level: config.logLevel, redact: (text) => redactor.text(text) })
   const running = await startRunning({ config, env: io.env, log, now: Date.now, version })
@@ -36,6 +41,9 @@ async function renderWelcome(running: Running, version: string, dataDirectory: s
   const lines = [
     `Sallyport ${version} is up: cluster ${running.auth.clusterName}, listening on ${running.address.host}:${running.address.port}, data in ${dataDirectory}`,
   ]
+  const { host, port } = running.diagnostics ?? { host: '', port: 0 }
+  if (running.diagnostics)
+    lines.push(`Metrics and health are at http://${host.includes(':') ? `[${host}]` : host}:${port}/metrics, /healthz and /readyz`)
   if (!(await running.auth.hasUsers()))
     lines.push(
       'There are no users yet. Make the first one with:',

@@ -12,6 +12,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
       user: call.text('user') ?? '',
       server: call.text('server') ?? '',
       ...(call.text('tool') === undefined ? {} : { tool: call.text('tool') }),
+      ...(call.text('method') === undefined ? {} : { method: call.text('method') }),
       ...(args === undefined ? {} : { args: parseJson(args) }),
     }),
   )

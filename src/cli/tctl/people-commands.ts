@@ -184,6 +184,7 @@ function addAccess(program: Program, io: TctlIo): void {
       { flags: '--server <name>', description: 'Which MCP server', required: true },
       { flags: '--tool <name>', description: 'Which tool of it' },
       { flags: '--args <json>', description: 'Arguments of the call, JSON' },
+      { flags: '--method <name>', description: 'Which method that the gateway does not know, instead of a tool' },
       FORMAT,
     ],
     examples: ['tctl access explain --user=alice --server=everything --tool=echo'],

@@ -8,6 +8,7 @@ import type { Redactor } from '../../lib/redact.ts'
 import { openSpool } from '../../audit/spool.ts'
 import type { Send } from '../../audit/spool.ts'
 import { findRequestId } from '../../mcp/message.ts'
+import type { McpMetrics } from '../../mcp/metrics.ts'
 import { Outlet } from '../../mcp/outlet.ts'
 import type { Upstream } from '../../mcp/upstream/upstream.ts'
 import type { App } from '../../resources/app.ts'
@@ -34,6 +35,7 @@ export interface AgentOptions {
   assertionKeys: () => VerificationKey[]
   createUpstream(app: App): Upstream
   redactor: Redactor
+  metrics?: McpMetrics | undefined
   ids: Ids
   now: () => number
   /** Milliseconds of a clock that nobody sets. */
@@ -57,7 +59,15 @@ export function startAgent(options: AgentOptions): Agent {
   const shipping = new AbortController()
   const shipped = spool.ship((events) => options.sendEvents(events), { signal: shipping.signal })
   const callers = new Callers({ clusterName: options.clusterName, hostId: options.hostId, keys: options.assertionKeys, feed, now })
-  const audit = { spool, ids, now, monotonic: options.monotonic, cluster: options.clusterName, redactor: options.redactor }
+  const audit = {
+    spool,
+    ids,
+    now,
+    monotonic: options.monotonic,
+    cluster: options.clusterName,
+    redactor: options.redactor,
+    metrics: options.metrics,
+  }
   const served = (): App[] => servers.list().map(({ app }) => app)
   const heartbeat = new Heartbeat({ ...options, served })
   const servers = new Servers({

@@ -33,7 +33,7 @@ export async function listVisibleServers(
 /** Answers for a user with a second factor, signed in by a certificate: what roles and locks say, not how somebody came in. */
 export async function explainAccess(
   context: AuthContext,
-  { user: name, server, tool, args }: ParsedInputOf<typeof ROUTES.explainAccess>,
+  { user: name, server, tool, args, method }: ParsedInputOf<typeof ROUTES.explainAccess>,
   _caller: KnownCaller,
 ): Promise<OutputOf<typeof ROUTES.explainAccess>> {
   const user = context.live.find('user', name)
@@ -47,6 +47,7 @@ export async function explainAccess(
     server: { name: server, labels: labelsOf(app) },
     tool,
     args,
+    method,
     locks: context.live.list('lock'),
     now: context.now(),
     requireMfa: requiresMfa(context),
