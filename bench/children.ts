@@ -1,6 +1,8 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
+import { connect, createServer } from 'node:net'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 
 const START_MS = 60_000
@@ -49,6 +51,24 @@ export class Children {
     return { child, match: await within(START_MS, `the start of ${args.at(-1)}`, up) }
   }
 
+  /** A program that listens on `port` once it is up. Its output goes to `logFile`. */
+  async spawnListening(command: string, args: string[], { port, logFile }: { port: number; logFile: string }): Promise<ChildProcess> {
+    const log = openSync(logFile, 'a')
+    const child = this.#keep(spawn(command, args, { stdio: ['ignore', log, log] }))
+    closeSync(log)
+    const started = new Promise<never>((_, reject) => {
+      child.on('error', reject)
+      child.on('exit', () => reject(new Error(`${command} ended at once:\n${readFileSync(logFile, 'utf8').slice(-2000)}`)))
+    })
+    await within(START_MS, `the start of ${command}`, Promise.race([started, untilListening(port)]))
+    return child
+  }
+
+  /** Asks one to end and waits for it. */
+  async end(child: ChildProcess): Promise<void> {
+    await stop(child)
+  }
+
   /** Asks all to end and waits for it. */
   async close(): Promise<void> {
     await Promise.all([...this.#all].map((child) => stop(child)))
@@ -68,6 +88,26 @@ async function stop(child: ChildProcess): Promise<void> {
   const timer = setTimeout(() => child.kill('SIGKILL'), STOP_MS)
   await gone
   clearTimeout(timer)
+}
+
+async function untilListening(port: number): Promise<void> {
+  for (;;) {
+    const isUp = await new Promise<boolean>((resolve) => {
+      const socket = connect({ port, host: '127.0.0.1' }, () => resolve(true)).on('error', () => resolve(false))
+      socket.on('close', () => undefined).end()
+    })
+    if (isUp) return
+    await sleep(50)
+  }
+}
+
+/** A port nobody has now. */
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return typeof address === 'object' && address !== null ? address.port : 0
 }
 
 /** The next message of a forked process; rejects when it ends before. */

@@ -14,6 +14,8 @@ export interface Gateway {
   port: number
   /** A bearer token of a user with three roles. */
   token: string
+  /** Tokens of so many more users with the same roles. */
+  addUsers(count: number): Promise<string[]>
 }
 
 export interface GatewayOptions {
@@ -24,12 +26,17 @@ export interface GatewayOptions {
   upstreamPort: number
   /** Where a CPU profile goes when the gateway ends. */
   profileDirectory: string | undefined
+  /** Registered besides the two servers and three roles that are always there. */
+  more?: readonly Registered[]
 }
+
+/** A type, not an interface: only that is also a record of any keys. */
+type Registered = { kind: string; version: string; metadata: { name: string; labels?: Record<string, string> }; spec: object }
 
 /** `sallyport start` as anybody runs it, audit and roles on, with one HTTP and one stdio server behind it. */
 export async function startGateway(
   children: Children,
-  { directory, root, upstreamPort, profileDirectory }: GatewayOptions,
+  { directory, root, upstreamPort, profileDirectory, more = [] }: GatewayOptions,
 ): Promise<Gateway> {
   mkdirSync(directory, { recursive: true })
   const dataDirectory = join(directory, 'data')
@@ -45,26 +52,39 @@ export async function startGateway(
     whenUp: /listening on \S+?:(\d+),/,
   })
   const api = createApiClient(createLocalCarrier(dataDirectory))
-  for (const resource of resources(upstreamPort)) await api(upsertResource, { kind: resource.kind, name: resource.metadata.name, resource })
-  const { path } = await api(inviteUser, { name: 'bench', roles: ['bench-readers', 'bench-writers', 'bench-guests'] })
-  await api(acceptInvite, { token: path.split('/').at(-1) ?? '', password: 'correct horse battery staple' })
-  const { token } = await api(createApiToken, { user: 'bench' })
-  await waitForServers(api)
-  return { pid: child.pid ?? 0, port: Number(match[1]), token }
+  for (const resource of [...resources(upstreamPort), ...more])
+    await api(upsertResource, { kind: resource.kind, name: resource.metadata.name, resource })
+  const addUser = async (name: string): Promise<string> => {
+    const { path } = await api(inviteUser, { name, roles: ['bench-readers', 'bench-writers', 'bench-guests'] })
+    await api(acceptInvite, { token: path.split('/').at(-1) ?? '', password: 'correct horse battery staple' })
+    return (await api(createApiToken, { user: name })).token
+  }
+  const token = await addUser('bench')
+  await waitForServers(api, 2 + more.filter(({ kind }) => kind === 'app').length)
+  return {
+    pid: child.pid ?? 0,
+    port: Number(match[1]),
+    token,
+    addUsers: async (count) => {
+      const tokens: string[] = []
+      for (let n = 0; n < count; n++) tokens.push(await addUser(`bench-${n}`))
+      return tokens
+    },
+  }
 }
 
 /** Until the agent has told the Auth Service what it serves. */
-async function waitForServers(api: ApiClient): Promise<void> {
-  for (let tries = 0; tries < 100; tries++) {
+async function waitForServers(api: ApiClient, count: number): Promise<void> {
+  for (let tries = 0; tries < 500; tries++) {
     const { items } = await api(listVisibleServers, {}).catch(() => ({ items: [] }))
-    if (items.length >= 2) return
+    if (items.length >= count) return
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
 }
 
-function resources(upstreamPort: number) {
-  const role = (name: string, spec: object) => ({ kind: 'role', version: 'v8', metadata: { name }, spec })
-  const app = (name: string, spec: object) => ({
+function resources(upstreamPort: number): Registered[] {
+  const role = (name: string, spec: object): Registered => ({ kind: 'role', version: 'v8', metadata: { name }, spec })
+  const app = (name: string, spec: object): Registered => ({
     kind: 'app',
     version: 'v3',
     metadata: { name, labels: { env: 'bench', team: 'search' } },

@@ -1,5 +1,6 @@
 import { type Socket, connect } from 'node:net'
 import { z } from 'zod'
+import { type Answer, AnswerReader } from './http-reader.ts'
 
 /**
  * The load generator, a process of its own: keep-alive connections with one call under way on each, over raw sockets so that its own cost
@@ -10,6 +11,10 @@ export const loadOrderSchema = z.object({
   path: z.string(),
   token: z.string(),
   connections: z.number(),
+  /** The tool as this target calls it. */
+  tool: z.string(),
+  /** Text in each answer; up to 85 what the server says by itself. */
+  bytes: z.number(),
   warmupMs: z.number(),
   measureMs: z.number(),
 })
@@ -30,6 +35,7 @@ export type LoadResult = z.infer<typeof loadResultSchema>
 /** Seven digits, so that all requests of a connection have one length. */
 const FIRST_ID = 1_000_000
 const LAST_ID = 9_999_999
+const SMALL = 85
 const OPENING = {
   jsonrpc: '2.0',
   id: 0,
@@ -41,15 +47,18 @@ const DEADLINE_MS = 120_000
 class Client {
   readonly #order: LoadOrder
   readonly #socket: Socket
+  readonly #reader = new AnswerReader()
   #session: string | undefined
-  #pending = ''
-  #onAnswer: (head: string, body: string) => void = () => undefined
+  #onAnswer: (answer: Answer) => void = () => undefined
 
   constructor(order: LoadOrder) {
     this.#order = order
     this.#socket = connect({ port: order.port, host: '127.0.0.1', noDelay: true })
     this.#socket.setEncoding('latin1')
-    this.#socket.on('data', (chunk: string) => this.#take(chunk))
+    this.#socket.on('data', (chunk: string) => {
+      const answer = this.#reader.push(chunk)
+      if (answer) this.#onAnswer(answer)
+    })
     this.#socket.on('error', fail)
     this.#socket.on('close', () => fail(new Error('the target closed a connection')))
   }
@@ -66,7 +75,9 @@ class Client {
   /** Calls without a pause until `isOver`; tells the time each took. */
   async run(isOver: () => boolean, onCall: (microseconds: number) => void): Promise<void> {
     const done = Promise.withResolvers<void>()
-    const request = Buffer.from(this.#request('POST', `{"jsonrpc":"2.0","id":${FIRST_ID},${CALL}`), 'latin1')
+    const { bytes } = this.#order
+    const call = callFor(this.#order)
+    const request = Buffer.from(this.#request('POST', `{"jsonrpc":"2.0","id":${FIRST_ID},${call}`), 'latin1')
     const idAt = request.indexOf(String(FIRST_ID))
     let id = FIRST_ID + Math.floor(Math.random() * 1_000_000)
     let sentAt = 0
@@ -78,9 +89,9 @@ class Client {
       sentAt = performance.now()
       this.#socket.write(request)
     }
-    this.#onAnswer = (head, body) => {
-      if (!head.startsWith('HTTP/1.1 200') || !body.startsWith(`{"jsonrpc":"2.0","id":${id},"result":{"content":`))
-        return fail(new Error(`wrong answer to ${id}: ${head.slice(0, 200)} ${body.slice(0, 500)}`))
+    this.#onAnswer = (answer) => {
+      if (!isRight(answer, id, bytes))
+        return fail(new Error(`wrong answer to ${id}: ${answer.head.slice(0, 400)} ${answer.length} bytes ${answer.body.slice(0, 500)}`))
       onCall((performance.now() - sentAt) * 1000)
       next()
     }
@@ -93,9 +104,9 @@ class Client {
     this.#socket.removeAllListeners('close').destroy()
   }
 
-  #exchange(method: string, body: string): Promise<{ head: string; body: string }> {
+  #exchange(method: string, body: string): Promise<Answer> {
     return new Promise((resolve) => {
-      this.#onAnswer = (head, answer) => resolve({ head, body: answer })
+      this.#onAnswer = resolve
       this.#socket.write(this.#request(method, body))
     })
   }
@@ -108,22 +119,19 @@ class Client {
       `content-length: ${body.length}\r\n\r\n${body}`
     )
   }
-
-  #take(chunk: string): void {
-    this.#pending = this.#pending === '' ? chunk : this.#pending + chunk
-    const end = this.#pending.indexOf('\r\n\r\n')
-    if (end === -1) return
-    const head = this.#pending.slice(0, end)
-    const length = Number(/\r\ncontent-length: (\d+)/i.exec(head)?.[1] ?? 0)
-    if (this.#pending.length < end + 4 + length) return
-    const body = this.#pending.slice(end + 4, end + 4 + length)
-    this.#pending = this.#pending.slice(end + 4 + length)
-    this.#onAnswer(head, body)
-  }
 }
 
-const CALL =
-  '"method":"tools/call","params":{"name":"search_documents","arguments":{"query":"quarterly report","limit":10,"labels":["a","b"]}}}'
+/** Whether an answer is that of a call: most write the id first; whoever writes the message anew may not. */
+function isRight({ head, body, length }: Answer, id: number, bytes: number): boolean {
+  if (!head.startsWith('HTTP/1.1 200') || length < bytes) return false
+  if (body.startsWith(`{"jsonrpc":"2.0","id":${id},"result":{"content":`)) return true
+  return body.startsWith('{"result":{"content":[') && (bytes > 1000 || body.trimEnd().endsWith(`,"jsonrpc":"2.0","id":${id}}`))
+}
+
+function callFor({ tool, bytes }: LoadOrder): string {
+  const args = { query: 'quarterly report', limit: 10, labels: ['a', 'b'], ...(bytes > SMALL && { bytes }) }
+  return `"method":"tools/call","params":${JSON.stringify({ name: tool, arguments: args })}}`
+}
 
 function fail(error: Error): void {
   process.stderr.write(`load: ${error.message}\n`)

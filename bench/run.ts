@@ -1,28 +1,37 @@
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { Children } from './children.ts'
-import { startGateway } from './gateway.ts'
+import { goalsOf, renderGoals } from './goals.ts'
 import { machine, renderTables, summarise } from './report.ts'
+import { measureScale } from './scale.ts'
+import { shuffled } from './shuffled.ts'
+import { startTargets, type TargetName, type TargetOptions, TARGETS } from './targets.ts'
 import { type Target, type Trial, runTrial } from './trial.ts'
 
-const TARGETS = ['direct', 'http', 'undici', 'gateway', 'gateway-stdio']
 const WARMUP_MS = 500
 /** Not counted, once for each target: compilers take thousands of calls to settle. */
 const FIRST_WARMUP_MS = 3000
+/** Text in each answer, by the name of the load. */
+const LOADS: Readonly<Record<string, number>> = { small: 85, '10k': 10_000, '1m': 1_000_000 }
 
 const USAGE = `npm run bench -- [options]
   --seconds N        measured time of one trial (2)
   --rounds N         rounds; in each every target is measured once, in random order (5)
-  --concurrency L    calls under way at a time, several as 1,16 (1,16)
+  --concurrency L    calls under way at a time, several as 1,16,64 (1,16)
+  --loads L          size of the answers: small,10k,1m (small)
   --targets L        of ${TARGETS.join(',')} (all)
-  --out FILE         where the figures go (bench/results/latest.json)
+  --peers            fetch the gateways of others from npm, once, and measure them too
+  --scale            instead: idle streams, and calls with many servers, tools and roles registered
+  --streams N        idle streams of --scale (10000)
+  --out FILE         where the figures go (bench/results/DATE-COMMIT.json)
   --profile DIR      also write a CPU profile of the gateway there
   --other DIR        also measure the gateway of another checkout, as "other"
 `
 
-/** Compares calls through the gateway with the upstream itself and with bare proxies, in one interleaved run. */
+/** Compares calls through the gateway with the upstream itself, with bare proxies and with others' gateways, in one interleaved run. */
 async function main(): Promise<void> {
   const options = readOptions()
   if (!options) return void process.stdout.write(USAGE)
@@ -31,30 +40,39 @@ async function main(): Promise<void> {
   process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
   try {
-    const targets = await startTargets(children, directory, options)
-    const trials = await measure(children, targets, options)
-    const summaries = summarise(trials)
-    process.stdout.write(`\n${renderTables(summaries)}`)
+    const figures = options.scale ? await measureScale(children, directory, options) : await measureCalls(children, directory, options)
     mkdirSync(join(options.out, '..'), { recursive: true })
-    const { seconds, rounds, concurrency } = options
-    writeFileSync(
-      options.out,
-      `${JSON.stringify({ date: new Date().toISOString(), machine: machine(), options: { seconds, rounds, concurrency }, summaries, trials }, undefined, 1)}\n`,
-    )
+    const { seconds, rounds, concurrency, loads, streams } = options
+    const facts = {
+      date: new Date().toISOString(),
+      commit: commit(),
+      machine: machine(),
+      options: { seconds, rounds, concurrency, loads, streams },
+    }
+    writeFileSync(options.out, `${JSON.stringify({ ...facts, ...figures }, undefined, 1)}\n`)
     process.stdout.write(`\nFigures: ${options.out}\n`)
   } finally {
     await children.close()
   }
 }
 
-interface Options {
+async function measureCalls(children: Children, directory: string, options: Options): Promise<Record<string, unknown>> {
+  const targets = await startTargets(children, directory, options)
+  const trials = await measure(children, targets, options)
+  const summaries = summarise(trials)
+  const goals = goalsOf(summaries)
+  process.stdout.write(`\n${renderTables(summaries)}\n${renderGoals(goals)}`)
+  return { goals, summaries, trials }
+}
+
+interface Options extends TargetOptions {
   seconds: number
   rounds: number
   concurrency: number[]
-  targets: string[]
+  loads: string[]
+  scale: boolean
+  streams: number
   out: string
-  profile: string | undefined
-  other: string | undefined
 }
 
 function readOptions(): Options | undefined {
@@ -63,28 +81,40 @@ function readOptions(): Options | undefined {
       seconds: { type: 'string', default: '2' },
       rounds: { type: 'string', default: '5' },
       concurrency: { type: 'string', default: '1,16' },
+      loads: { type: 'string', default: 'small' },
       targets: { type: 'string', default: TARGETS.join(',') },
-      out: { type: 'string', default: join(import.meta.dirname, 'results', 'latest.json') },
+      peers: { type: 'boolean', default: false },
+      scale: { type: 'boolean', default: false },
+      streams: { type: 'string', default: '10000' },
+      out: { type: 'string' },
       profile: { type: 'string' },
       other: { type: 'string' },
       help: { type: 'boolean', default: false },
     },
   })
   if (values.help) return undefined
-  const targets = values.targets.split(',')
-  const unknown = targets.find((name) => !TARGETS.includes(name))
-  if (unknown !== undefined) throw new Error(`there is no target "${unknown}": choose from ${TARGETS.join(', ')}`)
-  const concurrency = values.concurrency.split(',').map((text) => bounded('--concurrency', text, 64))
-  const { out, profile, other } = values
+  const { peers, scale, profile, other } = values
   return {
     seconds: bounded('--seconds', values.seconds, 30),
     rounds: bounded('--rounds', values.rounds, 50),
-    concurrency,
-    targets,
-    out,
+    concurrency: values.concurrency.split(',').map((text) => bounded('--concurrency', text, 64)),
+    loads: values.loads.split(',').map((name) => known('load', name, Object.keys(LOADS))),
+    targets: values.targets.split(',').map((name) => known<TargetName>('target', name, TARGETS)),
+    streams: bounded('--streams', values.streams, 50_000),
+    out:
+      values.out ??
+      join(import.meta.dirname, 'results', `${new Date().toISOString().slice(0, 10)}-${commit()}${scale ? '-scale' : ''}.json`),
+    peers,
+    scale,
     profile,
     other,
   }
+}
+
+function known<T extends string>(what: string, name: string, names: readonly T[]): T {
+  const found = names.find((one) => one === name)
+  if (found === undefined) throw new Error(`there is no ${what} "${name}": choose from ${names.join(', ')}`)
+  return found
 }
 
 function bounded(name: string, text: string, max: number): number {
@@ -93,60 +123,40 @@ function bounded(name: string, text: string, max: number): number {
   return value
 }
 
-async function startTargets(children: Children, directory: string, { targets, profile, other }: Options): Promise<Target[]> {
-  const upstream = await children.forkServer('upstream-http.ts')
-  const bare = { path: '/mcp', token: 'none' }
-  const started: Target[] = [{ name: 'direct', ...upstream, ...bare }]
-  for (const name of ['http', 'undici']) {
-    if (targets.includes(name)) started.push({ name, ...(await children.forkServer(`proxy-${name}.ts`, [String(upstream.port)])), ...bare })
+function commit(): string {
+  try {
+    return execFileSync('git', ['rev-parse', '--short', 'HEAD'], { cwd: import.meta.dirname, encoding: 'utf8' }).trim()
+  } catch {
+    return 'unknown' // a copy without its history
   }
-  if (targets.some((name) => name.startsWith('gateway'))) {
-    const gateway = await startGateway(children, {
-      directory,
-      root: join(import.meta.dirname, '..'),
-      upstreamPort: upstream.port,
-      profileDirectory: profile,
-    })
-    started.push(
-      { name: 'gateway', ...gateway, path: '/mcp/apps/echo-http' },
-      { name: 'gateway-stdio', ...gateway, path: '/mcp/apps/echo-stdio' },
-    )
-  }
-  if (other !== undefined) {
-    const gateway = await startGateway(children, {
-      directory: join(directory, 'other'),
-      root: other,
-      upstreamPort: upstream.port,
-      profileDirectory: undefined,
-    })
-    started.push({ name: 'other', ...gateway, path: '/mcp/apps/echo-http' })
-  }
-  return started.filter(({ name }) => name === 'other' || targets.includes(name))
 }
 
-async function measure(children: Children, targets: readonly Target[], { seconds, rounds, concurrency }: Options): Promise<Trial[]> {
+async function measure(children: Children, targets: readonly Target[], options: Options): Promise<Trial[]> {
+  const { seconds, rounds, concurrency, loads } = options
   const trials: Trial[] = []
   for (const target of targets)
-    await runTrial(children, target, 0, { connections: Math.max(...concurrency), warmupMs: 0, measureMs: FIRST_WARMUP_MS })
-  for (const connections of concurrency) {
-    for (let round = 1; round <= rounds; round++) {
-      for (const target of shuffled(targets)) {
-        const trial = await runTrial(children, target, round, { connections, warmupMs: WARMUP_MS, measureMs: seconds * 1000 })
-        trials.push(trial)
-        process.stderr.write(`${connections} at a time, round ${round}: ${target.name} ${Math.round(trial.requestsPerSecond)}/s\n`)
+    await runTrial(children, target, 0, 'small', {
+      connections: Math.max(...concurrency),
+      bytes: 0,
+      warmupMs: 0,
+      measureMs: FIRST_WARMUP_MS,
+    })
+  for (const load of loads) {
+    for (const connections of concurrency) {
+      for (let round = 1; round <= rounds; round++) {
+        for (const target of shuffled(targets)) {
+          const order = { connections, bytes: LOADS[load] ?? 0, warmupMs: WARMUP_MS, measureMs: seconds * 1000 }
+          const trial = await runTrial(children, target, round, load, order)
+          trials.push(trial)
+          process.stderr.write(
+            `${load}, ${connections} at a time, round ${round}: ${target.name} ${Math.round(trial.requestsPerSecond)}/s\n`,
+          )
+        }
       }
     }
   }
-  return trials.toSorted(
-    (a, b) => targets.findIndex(({ name }) => name === a.target) - targets.findIndex(({ name }) => name === b.target) || a.round - b.round,
-  )
-}
-
-function shuffled<T>(items: readonly T[]): T[] {
-  return items
-    .map((item) => ({ item, at: Math.random() }))
-    .sort((a, b) => a.at - b.at)
-    .map(({ item }) => item)
+  const place = (trial: Trial): number => targets.findIndex(({ name }) => name === trial.target)
+  return trials.toSorted((a, b) => place(a) - place(b) || a.round - b.round)
 }
 
 await main()

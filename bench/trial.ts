@@ -10,11 +10,14 @@ export interface Target {
   port: number
   path: string
   token: string
+  /** The name of the tool to call. */
+  tool: string
 }
 
 export interface Trial {
   target: string
   round: number
+  load: string
   concurrency: number
   requestsPerSecond: number
   p50us: number
@@ -36,11 +39,12 @@ export async function runTrial(
   children: Children,
   target: Target,
   round: number,
-  order: Pick<LoadOrder, 'connections' | 'warmupMs' | 'measureMs'>,
+  name: string,
+  order: Pick<LoadOrder, 'connections' | 'bytes' | 'warmupMs' | 'measureMs'>,
 ): Promise<Trial> {
   const load = children.fork('load.ts')
-  const { port, path, token, pid } = target
-  load.send({ port, path, token, ...order } satisfies LoadOrder)
+  const { port, path, token, tool, pid } = target
+  load.send({ port, path, token, tool, ...order } satisfies LoadOrder)
   await within(READY_MS, `${target.name}: opening sessions`, nextMessage(load))
   const before = cpuMicroseconds(pid)
   const answered = nextMessage(load)
@@ -55,6 +59,7 @@ export async function runTrial(
   return {
     target: target.name,
     round,
+    load: name,
     concurrency: order.connections,
     requestsPerSecond: (result.calls / result.elapsedMs) * 1000,
     p50us: result.p50,
