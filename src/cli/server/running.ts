@@ -17,6 +17,7 @@ import { acquireInstanceLock } from '../../lib/single-instance.ts'
 import { createMcpMetrics } from '../../mcp/metrics.ts'
 import { createChildRegistry } from '../../mcp/upstream/child.ts'
 import { createRunCommand, probeSelf } from '../../mcp/upstream/host-user.ts'
+import { createBridgedUpstream } from '../../mcp/eras/bridged.ts'
 import { createUpstream } from '../../mcp/upstream/open.ts'
 import type { Identity } from '../../resources/identity.ts'
 import { type Agent, startAgent } from '../../services/agent/start.ts'
@@ -164,7 +165,10 @@ async function startAgentOf(
     feed: auth.feed,
     assertionKeys: () => auth.assertionKeys(),
     createUpstream: (app) =>
-      createUpstream(app, { now, log, demo: { clusterName: auth.clusterName }, stdio: { self, run, env, registry }, http: {} }),
+      createBridgedUpstream(
+        createUpstream(app, { now, log, demo: { clusterName: auth.clusterName }, stdio: { self, run, env, registry }, http: {} }),
+        { server: app.metadata.name, now, random: (size) => randomBytes(size), log, version },
+      ),
     redactor: createRedactor(),
     ids: createIds(),
     now,

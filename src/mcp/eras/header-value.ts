@@ -17,3 +17,12 @@ export function decodeHeaderValue(header: string): string | undefined {
     return undefined // bytes that are no UTF-8 are no value
   }
 }
+
+/** Visible ASCII, spaces and tabs inside. */
+const PLAIN = /^[\x21-\x7e](?:[\x20-\x7e\t]*[\x21-\x7e])?$/
+
+/** A value of the body as a header repeats it (2026-07-28, Streamable HTTP, header encoding): plain where that is possible and not taken for the marked form. */
+export function encodeHeaderValue(value: string): string {
+  if (PLAIN.test(value) && !MARKED.test(value)) return value
+  return `=?base64?${Buffer.from(value, 'utf8').toString('base64')}?=`
+}

@@ -1,6 +1,7 @@
 import { AppError } from '../../lib/errors.ts'
+import { renderExact } from '../../lib/json-scan.ts'
 import { type ClientMessage, type Fields, fieldsOf } from '../message.ts'
-import { decodeHeaderValue } from './header-value.ts'
+import { decodeHeaderValue, encodeHeaderValue } from './header-value.ts'
 
 /** An argument of a tool that a header has to repeat (2026-07-28, Streamable HTTP, custom headers from tool parameters). */
 interface Mirror {
@@ -45,6 +46,17 @@ export function checkMirrors(mirrors: Mirrors, message: ClientMessage, headers: 
     const isMirrored = typeof value === 'string' || typeof value === 'boolean' || (typeof value === 'number' && !isUnsafe(value))
     if (isMirrored && !repeats(headers[header], value)) throw mismatch(`${header} and params.arguments.${path.join('.')} differ`)
   }
+}
+
+/** The headers that repeat the arguments of a call whose tool is known to want them; `params` as `parseExact` gives them. */
+export function mirrorHeaders(mirrors: Mirrors, { name, arguments: args }: Fields): Record<string, string> {
+  const headers: Record<string, string> = {}
+  for (const { header, path } of (typeof name === 'string' ? mirrors.get(name) : undefined) ?? []) {
+    const value = valueAt(args, path)
+    if (typeof value === 'string') headers[header] = encodeHeaderValue(value)
+    else if (typeof value === 'boolean' || typeof value === 'number' || JSON.isRawJSON(value)) headers[header] = renderExact(value)
+  }
+  return headers
 }
 
 /** Annotations count only where `properties` alone lead to them. */

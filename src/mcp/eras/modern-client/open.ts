@@ -1,0 +1,98 @@
+import { AppError } from '../../../lib/errors.ts'
+import { createSealer } from '../../sealed.ts'
+import type { OpenOptions, Outgoing, Reply, Upstream, UpstreamSession } from '../../upstream/upstream.ts'
+import type { BridgeDeps } from '../bridge.ts'
+import { renderAnswer } from '../compose.ts'
+import { renderDiscovery, taskOnlyError } from './answers.ts'
+import { type CallKeeper, startCall } from './call.ts'
+import { declareLegacy } from './capabilities.ts'
+import { MAY_ASK } from './inputs.ts'
+import { type ModernRequest, readModernRequest } from './modern-request.ts'
+import { createParked, type Parked } from './parked.ts'
+import { createSessions, type Sessions } from './sessions.ts'
+import { createSubscriptions, type Subscriptions } from './subscriptions.ts'
+
+const SWEEP_MS = 1000
+
+/**
+ * A conversation of the modern revision with an MCP server that speaks legacy ones only. Each request goes to a legacy session, opened
+ * when the first needs it; what the server asks while a call runs is answered by the client's next try (2026-07-28, multi round-trip
+ * requests).
+ * Rejects as `UpstreamSession` does, and with invalid_argument (-32602) for a `requestState` that is not the client's for this request.
+ */
+export async function openForModernClient(inner: Upstream, options: OpenOptions, deps: BridgeDeps): Promise<UpstreamSession> {
+  const { server, now, random, log } = deps
+  const { kind, name } = options.caller
+  const sessions = createSessions(inner, options, deps)
+  const sealer = createSealer(random(32), random)
+  const parked = createParked({ sealer, owner: JSON.stringify([kind, name, server]), now, random })
+  const parts: Parts = { sessions, parked, subscriptions: createSubscriptions(sessions, server, log), taskOnly: new Set() }
+  const sweep = (): void => {
+    parked.sweep()
+    sessions.sweep()
+  }
+  const timer = setInterval(sweep, SWEEP_MS).unref()
+  const closing = new AbortController()
+
+  return {
+    // Legacy sessions come and go; this one ends when it is closed.
+    ended: new Promise(() => undefined),
+    externalId: undefined,
+    async send(message, signal) {
+      if (closing.signal.aborted) throw new AppError('cancelled', `the session with MCP server "${server}" was closed`)
+      if (message.kind === 'response')
+        throw new AppError('invalid_argument', 'clients send no responses in this protocol revision', { details: { rpc: -32600 } })
+      // Clients cancel by going away; no other notification has a meaning to a server that knows no session of this client.
+      if (message.kind === 'notification') return { kind: 'accepted' }
+      sweep()
+      return serve(parts, message, signal)
+    },
+    listen: async () => NO_STREAM,
+    async close() {
+      closing.abort()
+      clearInterval(timer)
+      parked.close()
+      await sessions.close()
+    },
+  }
+}
+
+interface Parts {
+  sessions: Sessions
+  parked: Parked
+  subscriptions: Subscriptions
+  taskOnly: Set<string>
+}
+
+/** What streamable HTTP answers to GET when it offers no such stream. */
+const NO_STREAM: Extract<Reply, { kind: 'refused' }> = { kind: 'refused', status: 405, bytes: Buffer.alloc(0), contentType: '' }
+/** The extension for tasks is another protocol than the tasks of the legacy revisions. */
+const TASK_METHODS = /^tasks\//
+
+async function serve(parts: Parts, message: Outgoing, signal: AbortSignal): Promise<Reply> {
+  const request = readModernRequest(message)
+  const { id, method, params, clientInfo } = request
+  const declared = declareLegacy(request.capabilities)
+  if (TASK_METHODS.test(method))
+    return {
+      kind: 'message',
+      bytes: renderAnswer(id, { error: { code: -32601, message: 'this MCP server has no tasks of this revision' } }),
+    }
+  if (method === 'subscriptions/listen') return parts.subscriptions.listen(request, declared, signal)
+  if (method === 'server/discover') {
+    const { session, release } = await parts.sessions.pin({ declared, clientInfo })
+    release()
+    return { kind: 'message', bytes: renderDiscovery(id, session.facts) }
+  }
+  const { name } = params
+  if (method === 'tools/call' && typeof name === 'string' && parts.taskOnly.has(name)) throw taskOnlyError(name, request.capabilities)
+  const returned = readState(parts.parked, request)
+  if ('call' in returned) return returned.call.resume(request, signal).reply
+  const keeper: CallKeeper = { sessions: parts.sessions, taskOnly: parts.taskOnly, askFor: parts.parked.askFor }
+  return startCall(keeper, declared, request, signal, returned.rounds).reply
+}
+
+function readState(parked: Parked, { method, requestState, digest }: ModernRequest): ReturnType<Parked['take']> {
+  if (requestState === undefined || !MAY_ASK.has(method)) return { rounds: 0 }
+  return parked.take(requestState, digest)
+}
