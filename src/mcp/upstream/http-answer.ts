@@ -1,8 +1,10 @@
-import type { Dispatcher } from 'undici'
-import { AppError, toAppError } from '../../lib/errors.ts'
+import { toAppError } from '../../lib/errors.ts'
+import type { AppError } from '../../lib/errors.ts'
+import type { Exchange, Receiver } from '../../lib/http-wire/exchange.ts'
+import type { HeaderFields } from '../../lib/http-wire/response-head.ts'
 import { toFault } from './http-fault.ts'
 import { chooseSink } from './http-sink.ts'
-import type { Link, ResponseHeaders, Sink } from './http-sink.ts'
+import type { Link, Sink } from './http-sink.ts'
 import type { Reply } from './upstream.ts'
 
 export interface AnswerOptions {
@@ -11,110 +13,111 @@ export interface AnswerOptions {
   expect: Link['expect']
   whole: boolean
   now: () => number
-  onHeaders: ((status: number, headers: ResponseHeaders) => void) | undefined
+  onHead: ((status: number, fields: HeaderFields) => void) | undefined
   /** Called once, however it ended. */
   onOver: () => void
 }
 
-/** What an HTTP server answers, as it comes. */
-export interface Answer {
-  readonly handler: Dispatcher.DispatchHandler
+/** What an HTTP server answers, as it comes. What goes wrong in here ends the answer and is not seen by the HTTP client. */
+export class Answer implements Receiver, Link {
   readonly reply: Promise<Reply>
-  /** Breaks it off; `reply` or the iteration under way rejects with `error`. */
-  abort(error: AppError): void
-  /** Since when nothing came although it should have, by `now`; undefined while waiting is in order. */
-  readonly quietSince: number | undefined
-}
+  readonly server: string
+  readonly expect: Link['expect']
+  readonly whole: boolean
+  readonly #options: AnswerOptions
+  readonly #reject: (error: AppError) => void
+  readonly resolve: (reply: Reply) => void
+  #exchange: Exchange | undefined
+  /** Where the body goes, once the head was read. */
+  #sink: Sink | undefined
+  #isPaused = false
+  #isOver = false
+  #lastActivity = 0
 
-export function createAnswer(options: AnswerOptions): Answer {
-  const { server, expect, whole, now } = options
-  const { promise, resolve, reject } = Promise.withResolvers<Reply>()
-  const state: State = { controller: undefined, sink: undefined, brokenOff: undefined, isOver: false, lastActivity: now() }
-
-  const over = (): boolean => {
-    if (state.isOver) return false
-    state.isOver = true
-    options.onOver()
-    return true
-  }
-  const breakOff = (error: AppError): void => {
-    state.brokenOff = error
-    state.controller?.abort(error)
-  }
-  const fail = (error: AppError): void => {
-    if (!over()) return
-    state.sink?.fail(error)
-    reject(error)
-    breakOff(error)
-  }
-  const link: Link = {
-    server,
-    expect,
-    whole,
-    resolve,
-    stop() {
-      if (over()) breakOff(new AppError('cancelled', 'the rest of the answer is not needed'))
-    },
-    pause: () => state.controller?.pause(),
-    resume() {
-      state.lastActivity = now()
-      state.controller?.resume()
-    },
-    replace: (sink) => (state.sink = sink),
+  constructor(options: AnswerOptions) {
+    const { promise, resolve, reject } = Promise.withResolvers<Reply>()
+    this.reply = promise
+    this.resolve = resolve
+    this.#reject = reject
+    this.#options = options
+    this.server = options.server
+    this.expect = options.expect
+    this.whole = options.whole
   }
 
-  return {
-    handler: createReceiver(options, state, link, { over, fail }),
-    reply: promise,
-    abort: fail,
-    get quietSince() {
-      return state.sink?.isBounded && !state.controller?.paused ? state.lastActivity : undefined
-    },
-  }
-}
-
-interface State {
-  controller: Dispatcher.DispatchController | undefined
-  /** Where the body goes, once the headers were read. */
-  sink: Sink | undefined
-  brokenOff: AppError | undefined
-  isOver: boolean
-  lastActivity: number
-}
-
-interface Ends {
-  /** False when it was over before. */
-  over: () => boolean
-  fail: (error: AppError) => void
-}
-
-function createReceiver(options: AnswerOptions, state: State, link: Link, { over, fail }: Ends): Dispatcher.DispatchHandler {
-  /** What is thrown into the HTTP client would reach nobody. */
-  const guard = (step: () => void): void => {
-    if (state.isOver) return
-    state.lastActivity = options.now()
+  /** Sends the request; when that cannot be done `reply` rejects. */
+  start(send: (receiver: Receiver) => Exchange): void {
     try {
-      step()
+      this.#exchange = send(this)
     } catch (error) {
-      fail(toAppError(error))
+      this.onFault(error instanceof Error ? error : toAppError(error))
     }
   }
-  return {
-    onRequestStart(controller) {
-      state.controller = controller
-      if (state.brokenOff) controller.abort(state.brokenOff)
-    },
-    onResponseStart(_, status, headers) {
-      if (status < 200) return
-      guard(() => {
-        options.onHeaders?.(status, headers)
-        state.sink = chooseSink(link, status, headers)
-      })
-    },
-    onResponseData: (_, chunk) => guard(() => state.sink?.take(chunk)),
-    onResponseEnd() {
-      if (over()) state.sink?.end()
-    },
-    onResponseError: (_, error) => fail(toFault(options.server, error)),
+
+  /** Breaks it off; `reply` or the iteration under way rejects with `error`. */
+  abort(error: AppError): void {
+    if (!this.#over()) return
+    this.#sink?.fail(error)
+    this.#reject(error)
+    this.#exchange?.abort()
+  }
+
+  /** Since when nothing came although it should have, by `now`; undefined while waiting is in order. */
+  get quietSince(): number | undefined {
+    return this.#sink?.isBounded && !this.#isPaused ? this.#lastActivity : undefined
+  }
+
+  onHead(status: number, fields: HeaderFields): void {
+    this.#lastActivity = this.#options.now()
+    try {
+      this.#options.onHead?.(status, fields)
+      this.#sink = chooseSink(this, status, fields)
+    } catch (error) {
+      this.abort(toAppError(error))
+    }
+  }
+
+  onData(chunk: Buffer): void {
+    this.#lastActivity = this.#options.now()
+    try {
+      this.#sink?.take(chunk)
+    } catch (error) {
+      this.abort(toAppError(error))
+    }
+  }
+
+  onEnd(): void {
+    if (this.#over()) this.#sink?.end()
+  }
+
+  onFault(error: Error): void {
+    this.abort(toFault(this.server, error))
+  }
+
+  stop(): void {
+    if (this.#over()) this.#exchange?.abort()
+  }
+
+  pause(): void {
+    this.#isPaused = true
+    this.#exchange?.pause()
+  }
+
+  resume(): void {
+    this.#isPaused = false
+    this.#lastActivity = this.#options.now()
+    this.#exchange?.resume()
+  }
+
+  replace(sink: Sink): void {
+    this.#sink = sink
+  }
+
+  /** False when it was over before. */
+  #over(): boolean {
+    if (this.#isOver) return false
+    this.#isOver = true
+    this.#options.onOver()
+    return true
   }
 }

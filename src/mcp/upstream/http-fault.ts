@@ -1,11 +1,12 @@
 import { AppError } from '../../lib/errors.ts'
 
-/** Codes of Node, OpenSSL and undici for a server that cannot be reached or went away, in words. */
+/** Codes of Node, OpenSSL and our HTTP client for a server that cannot be reached or went away, in words. */
 const UNREACHABLE: Readonly<Record<string, string>> = {
   ECONNREFUSED: 'connection refused',
   ECONNRESET: 'connection reset',
   EPIPE: 'connection closed',
-  UND_ERR_SOCKET: 'connection closed',
+  WIRE_CLOSED: 'connection closed',
+  WIRE_SHUT: 'connection closed',
   ENOTFOUND: 'host name not found',
   EAI_AGAIN: 'host name lookup failed',
   EHOSTUNREACH: 'host unreachable',
@@ -20,10 +21,9 @@ const UNREACHABLE: Readonly<Record<string, string>> = {
 }
 
 const TOO_SLOW: Readonly<Record<string, string>> = {
-  UND_ERR_CONNECT_TIMEOUT: 'could not be connected to in time',
+  WIRE_CONNECT_TIMEOUT: 'could not be connected to in time',
   ETIMEDOUT: 'could not be connected to in time',
-  UND_ERR_HEADERS_TIMEOUT: 'did not begin to answer in time',
-  UND_ERR_BODY_TIMEOUT: 'stopped in the middle of an answer',
+  WIRE_HEADERS_TIMEOUT: 'did not begin to answer in time',
 }
 
 /** What an error of the HTTP client means to the caller. An `AppError` passes as it is. */
@@ -32,15 +32,19 @@ export function toFault(server: string, error: Error): AppError {
   const code = codeOf(error)
   const slow = TOO_SLOW[code]
   if (slow) return new AppError('deadline_exceeded', `MCP server "${server}" ${slow}`, { origin: 'upstream_unreachable', cause: error })
-  if (code === 'UND_ERR_INVALID_ARG') return new AppError('invalid_argument', 'a header of the message cannot be sent', { cause: error })
-  if (code.startsWith('HPE_') || code === 'UND_ERR_HEADERS_OVERFLOW' || code === 'UND_ERR_RES_CONTENT_LENGTH_MISMATCH')
-    return notProtocol(server, 'its answer is not valid HTTP', error)
+  if (code === 'WIRE_FULL') return tooMany(server, error)
+  if (code === 'WIRE_HEADER') return new AppError('invalid_argument', 'a header of the message cannot be sent', { cause: error })
+  if (code === 'WIRE_PROTOCOL') return notProtocol(server, `its answer is not valid HTTP (${error.message})`, error)
   const words = UNREACHABLE[code] ?? (code || 'connection failed')
   return new AppError('unavailable', `cannot reach MCP server "${server}": ${words}`, {
     origin: 'upstream_unreachable',
     cause: error,
     details: { cause: code },
   })
+}
+
+export function tooMany(server: string, cause?: unknown): AppError {
+  return new AppError('resource_exhausted', `MCP server "${server}" has as many requests and streams open as it may`, { cause })
 }
 
 /** The server is there but does not speak streamable HTTP as MCP defines it. */

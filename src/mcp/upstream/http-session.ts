@@ -1,16 +1,19 @@
-import type { Dispatcher } from 'undici'
 import { AppError } from '../../lib/errors.ts'
+import type { Pool } from '../../lib/http-wire/pool.ts'
+import { countOf, fieldOf } from '../../lib/http-wire/response-head.ts'
+import type { HeaderFields } from '../../lib/http-wire/response-head.ts'
 import type { Logger } from '../../lib/log.ts'
-import { createAnswer } from './http-answer.ts'
-import type { Answer, AnswerOptions } from './http-answer.ts'
-import { notProtocol } from './http-fault.ts'
+import { Answer } from './http-answer.ts'
+import type { AnswerOptions } from './http-answer.ts'
+import { notProtocol, tooMany } from './http-fault.ts'
+import { createHeads } from './http-heads.ts'
 import type { HttpLimits } from './http-limits.ts'
 import type { OpenOptions, Outgoing, Reply, UpstreamSession } from './upstream.ts'
 
 export interface HttpSessionOptions {
   server: string
-  pool: Dispatcher
-  path: string
+  pool: Pool
+  url: URL
   /** All answers under way at this server, over its sessions. */
   answers: Set<Answer>
   limits: HttpLimits
@@ -24,34 +27,33 @@ export interface HttpSessionOptions {
 export function createHttpSession(session: HttpSessionOptions): UpstreamSession {
   const { server, options } = session
   const isLegacy = options.era === 'legacy'
-  const fixed = lowerCase(options.headers)
+  const { pathname, search, host } = session.url
+  const heads = createHeads({ path: pathname + search, host, fixed: lowerCase(options.headers) })
   const ended = Promise.withResolvers<string>()
   const own = new Set<Answer>()
   let sessionId: string | undefined
   let protocolVersion: string | undefined
   let closing: Promise<void> | undefined
 
-  const exchange = (request: Exchange, signal?: AbortSignal, onAborted?: () => void): Promise<Reply> => {
-    const headers = { ...request.headers, ...(sessionId && { 'mcp-session-id': sessionId }), ...fixed }
-    return run(session, own, { ...request, headers }, signal, onAborted)
-  }
   const post = (message: Outgoing, signal?: AbortSignal): Promise<Reply> => {
     const sentId = sessionId
-    const onHeaders: AnswerOptions['onHeaders'] = (status, headers) => {
-      if (isLegacy && status === 200 && message.method === 'initialize') sessionId = readSessionId(server, headers['mcp-session-id'])
+    const onHead: AnswerOptions['onHead'] = (status, fields) => {
+      if (isLegacy && status === 200 && message.method === 'initialize') sessionId = readSessionId(server, fields)
       // MCP 2025-11-25, basic/transports, session management: a session that is terminated answers 404.
       if (status === 404 && sentId !== undefined) ended.resolve(`MCP server "${server}" does not know the session any more`)
     }
     const cancel = isLegacy && message.kind === 'request' && message.method !== 'initialize' ? () => notes.cancel(message) : undefined
     const expect = message.kind === 'request' ? 'response' : 'nothing'
-    const headers = { ...POST_HEADERS, ...protocolHeaders(message.headers) }
-    return exchange({ method: 'POST', body: message.bytes, headers, expect, whole: message.whole, onHeaders }, signal, cancel)
+    const head = (): string => heads.post(message.headers, sentId)
+    return run(session, own, { method: 'POST', head, body: message.bytes, expect, whole: message.whole, onHead }, signal, cancel)
   }
   const notes = createNotes(session, post)
   const end = async (): Promise<void> => {
     await notes.settled()
-    const headers = { accept: POST_HEADERS.accept, ...(protocolVersion && { 'mcp-protocol-version': protocolVersion }) }
-    if (sessionId) await withDeadline(exchange({ method: 'DELETE', headers, expect: 'nothing' }), session)
+    const id = sessionId
+    if (id === undefined) return
+    const head = (): string => heads.delete(protocolVersion, id)
+    await withDeadline(run(session, own, { method: 'DELETE', head, expect: 'nothing' }), session)
   }
 
   return {
@@ -66,7 +68,8 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     },
     async listen(clientHeaders, signal) {
       if (closing) throw closedSession(server)
-      const reply = await exchange({ method: 'GET', headers: listenHeaders(clientHeaders), expect: 'events' }, signal)
+      const head = (): string => heads.get(clientHeaders, sessionId)
+      const reply = await run(session, own, { method: 'GET', head, expect: 'events' }, signal)
       return reply.kind === 'events' || reply.kind === 'refused' ? reply : NO_STREAM
     },
     close: () =>
@@ -99,43 +102,33 @@ function createNotes(session: HttpSessionOptions, post: (message: Outgoing) => P
   }
 }
 
-interface Exchange {
+interface Ask {
   method: 'GET' | 'POST' | 'DELETE'
-  headers: Readonly<Record<string, string>>
+  head: () => string
   body?: Buffer
   expect: AnswerOptions['expect']
   whole?: boolean
-  onHeaders?: AnswerOptions['onHeaders']
+  onHead?: AnswerOptions['onHead']
 }
 
 /** An empty answer to GET is no stream: to the client the same as a server that offers none. */
 const NO_STREAM: Extract<Reply, { kind: 'refused' }> = { kind: 'refused', status: 405, bytes: Buffer.alloc(0), contentType: '' }
-const POST_HEADERS = { 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
 
 /** Sends one HTTP request and follows it until its body ended. */
-function run(
-  session: HttpSessionOptions,
-  own: Set<Answer>,
-  exchange: Exchange,
-  signal: AbortSignal | undefined,
-  onAborted?: () => void,
-): Promise<Reply> {
+function run(session: HttpSessionOptions, own: Set<Answer>, ask: Ask, signal?: AbortSignal, onAborted?: () => void): Promise<Reply> {
   const { server, answers, limits, pool } = session
   if (signal?.aborted) return Promise.reject(new AppError('cancelled', 'the request was cancelled before it was sent'))
-  if (answers.size >= limits.maxConnections)
-    return Promise.reject(
-      new AppError('resource_exhausted', `MCP server "${server}" has ${answers.size} requests and streams open already`),
-    )
+  if (answers.size >= limits.maxConnections) return Promise.reject(tooMany(server))
   const onAbort = (): void => {
     answer.abort(new AppError('cancelled', 'the request was cancelled'))
     onAborted?.()
   }
-  const answer = createAnswer({
+  const answer = new Answer({
     server,
-    expect: exchange.expect,
-    whole: exchange.whole ?? false,
+    expect: ask.expect,
+    whole: ask.whole ?? false,
     now: session.now,
-    onHeaders: exchange.onHeaders,
+    onHead: ask.onHead,
     onOver() {
       answers.delete(answer)
       own.delete(answer)
@@ -145,22 +138,8 @@ function run(
   answers.add(answer)
   own.add(answer)
   signal?.addEventListener('abort', onAbort, { once: true })
-  pool.dispatch({ path: session.path, method: exchange.method, headers: exchange.headers, body: exchange.body ?? null }, answer.handler)
+  answer.start((receiver) => pool.send({ method: ask.method, head: ask.head(), body: ask.body }, receiver))
   return answer.reply
-}
-
-/** `accept` is ours, since we read the answer; of the rest only what MCP defines goes on (MCP 2026-07-28, basic/transports). */
-function protocolHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
-  const kept: Record<string, string> = {}
-  for (const [name, value] of Object.entries(headers)) {
-    if (name === 'mcp-protocol-version' || name === 'mcp-method' || name === 'mcp-name' || name.startsWith('mcp-param-')) kept[name] = value
-  }
-  return kept
-}
-
-function listenHeaders(headers: Readonly<Record<string, string>>): Record<string, string> {
-  const resume = headers['last-event-id']
-  return { accept: 'text/event-stream', ...protocolHeaders(headers), ...(resume !== undefined && { 'last-event-id': resume }) }
 }
 
 function cancellationOf({ id, headers }: Outgoing): Outgoing {
@@ -174,9 +153,10 @@ function lowerCase(headers: Readonly<Record<string, string>>): Record<string, st
 }
 
 /** Visible ASCII (MCP 2025-11-25, basic/transports), and short, since it goes into every request and into the audit log. */
-function readSessionId(server: string, value: string | string[] | undefined): string | undefined {
+function readSessionId(server: string, fields: HeaderFields): string | undefined {
+  const value = fieldOf(fields, 'mcp-session-id')
   if (value === undefined) return undefined
-  if (typeof value !== 'string' || !/^[\x21-\x7e]{1,1024}$/.test(value))
+  if (countOf(fields, 'mcp-session-id') > 1 || !/^[\x21-\x7e]{1,1024}$/.test(value))
     throw notProtocol(server, 'its session id is not short visible ASCII')
   return value
 }

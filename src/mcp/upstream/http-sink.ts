@@ -1,5 +1,8 @@
-import type { Dispatcher } from 'undici'
+import { createByteBuffer } from '../../lib/byte-buffer.ts'
+import type { ByteBuffer } from '../../lib/byte-buffer.ts'
 import type { AppError } from '../../lib/errors.ts'
+import { fieldOf } from '../../lib/http-wire/response-head.ts'
+import type { HeaderFields } from '../../lib/http-wire/response-head.ts'
 import { createSseParser } from '../../lib/sse.ts'
 import type { SseEvent, SseParser } from '../../lib/sse.ts'
 import { notProtocol } from './http-fault.ts'
@@ -7,9 +10,6 @@ import { sizeOfEvent } from './in-flight.ts'
 import { createQueue } from './queue.ts'
 import type { Queue } from './queue.ts'
 import type { Reply } from './upstream.ts'
-
-/** Lower-case names. */
-export type ResponseHeaders = Parameters<NonNullable<Dispatcher.DispatchHandler['onResponseStart']>>[2]
 
 /** What becomes of the body. */
 export interface Sink {
@@ -39,34 +39,41 @@ const MAX_WHOLE = 16 * 1024 * 1024
 /** Where reading from the server stops, and where it goes on. */
 const PAUSE_AT = 256 * 1024
 const RESUME_AT = 64 * 1024
+/** What a piece takes beside its bytes, roughly. */
+const PIECE_BYTES = 128
 const NO_REPLY: Reply = { kind: 'accepted' }
 
 /** @throws AppError unavailable for an answer that is not the protocol. */
-export function chooseSink(link: Link, status: number, headers: ResponseHeaders): Sink {
+export function chooseSink(link: Link, status: number, fields: HeaderFields): Sink {
   const { server, expect, whole } = link
-  const type = mediaType(headers)
-  if (status === 202 || status === 204 || (expect === 'nothing' && status < 300)) return discard(link, type)
-  if (status >= 300 && status < 400) return refuseRedirect(link, status, headers)
-  if (status !== 200) return keepRefusal(link, status, first(headers['content-type']) ?? '')
-  const encoding = first(headers['content-encoding'])
+  const type = mediaType(fields)
+  if (status === 202 || status === 204 || (expect === 'nothing' && status < 300)) return acceptNothing(link, type)
+  if (status >= 300 && status < 400) return refuseRedirect(link, status, fields)
+  if (status !== 200) return keepRefusal(link, status, fieldOf(fields, 'content-type') ?? '')
+  const encoding = fieldOf(fields, 'content-encoding')
   if (encoding && encoding.toLowerCase() !== 'identity') throw notProtocol(server, 'it encodes its answers although nobody asked for that')
   if (type === 'text/event-stream') return passEvents(link)
   if (type === 'application/json' && expect === 'response') {
-    const length = Number(first(headers['content-length']) ?? 0)
-    return !whole && length > KEPT_SMALL ? passChunks(link, []) : collect(link)
+    const length = Number(fieldOf(fields, 'content-length') ?? 0)
+    return !whole && length > KEPT_SMALL ? passChunks(link) : collect(link)
   }
   return expectNothing(link, type)
 }
 
-function discard({ resolve, stop }: Link, type: string): Sink {
+function acceptNothing(link: Link, type: string): Sink {
+  link.resolve(NO_REPLY)
+  if (type === 'text/event-stream') queueMicrotask(() => link.stop())
+  return discard(link)
+}
+
+/** What is small is read to its end, so that the connection can be used again. */
+function discard(link: Link): Sink {
   let size = 0
-  resolve(NO_REPLY)
-  if (type === 'text/event-stream') queueMicrotask(stop)
   return {
     isBounded: true,
     take(chunk) {
       size += chunk.length
-      if (size > KEPT_SMALL) stop()
+      if (size > KEPT_SMALL) link.stop()
     },
     end() {},
     fail() {},
@@ -75,29 +82,36 @@ function discard({ resolve, stop }: Link, type: string): Sink {
 
 /** Small answers stay in one piece; larger ones become a stream unless they have to be read as a whole. */
 function collect(link: Link): Sink {
-  const { server, whole, resolve, replace } = link
-  const chunks: Buffer[] = []
-  let size = 0
+  const { server, whole } = link
+  /** The only piece, as it mostly is; more of them are copied together, since a server could send a great many small ones. */
+  let only: Buffer | undefined
+  let more: ByteBuffer | undefined
   return {
     isBounded: true,
     take(chunk) {
-      chunks.push(chunk)
-      size += chunk.length
-      if (!whole && size > KEPT_SMALL) replace(passChunks(link, chunks))
-      else if (size > MAX_WHOLE) throw notProtocol(server, `an answer that has to be filtered is larger than ${MAX_WHOLE} bytes`)
+      const size = (only?.length ?? 0) + (more?.length ?? 0) + chunk.length
+      if (size > MAX_WHOLE) throw notProtocol(server, `an answer that has to be filtered is larger than ${MAX_WHOLE} bytes`)
+      if (size === chunk.length) only = chunk
+      else {
+        more ??= createByteBuffer(MAX_WHOLE, 'an answer')
+        if (only) more.append(only)
+        only = undefined
+        more.append(chunk)
+      }
+      if (!whole && size > KEPT_SMALL) link.replace(passChunks(link, only ?? more?.take()))
     },
     end() {
-      const [only] = chunks
-      resolve(size === 0 ? NO_REPLY : { kind: 'message', bytes: only && chunks.length === 1 ? only : Buffer.concat(chunks, size) })
+      const bytes = only ?? more?.take()
+      link.resolve(bytes ? { kind: 'message', bytes } : NO_REPLY)
     },
     fail() {},
   }
 }
 
-function passChunks(link: Link, chunks: readonly Buffer[]): Sink {
-  const flow = createFlow<Buffer>(link, (chunk) => chunk.length)
+function passChunks(link: Link, begun?: Buffer): Sink {
+  const flow = createFlow<Buffer>(link, (chunk) => chunk.length + PIECE_BYTES)
   link.resolve({ kind: 'stream', chunks: flow.queue })
-  for (const chunk of chunks) flow.push(chunk)
+  if (begun) flow.push(begun)
   return { isBounded: true, take: flow.push, end: flow.queue.end, fail: (error) => flow.queue.fail(error, error.code === 'cancelled') }
 }
 
@@ -124,16 +138,16 @@ function pushTo(parser: SseParser, chunk: Buffer, server: string): SseEvent[] {
 }
 
 /** A queue that stops the connection while its reader is slow. */
-function createFlow<T>({ pause, resume, stop }: Link, sizeOf: (item: T) => number): { queue: Queue<T>; push(item: T): void } {
+function createFlow<T>(link: Link, sizeOf: (item: T) => number): { queue: Queue<T>; push(item: T): void } {
   let isPaused = false
   const queue: Queue<T> = createQueue({
     sizeOf,
     onTake() {
       if (!isPaused || queue.bytes > RESUME_AT) return
       isPaused = false
-      resume()
+      link.resume()
     },
-    onAbandon: stop,
+    onAbandon: () => link.stop(),
   })
   return {
     queue,
@@ -141,15 +155,15 @@ function createFlow<T>({ pause, resume, stop }: Link, sizeOf: (item: T) => numbe
       queue.push(item)
       if (isPaused || queue.bytes <= PAUSE_AT) return
       isPaused = true
-      pause()
+      link.pause()
     },
   }
 }
 
-function keepRefusal({ resolve, stop }: Link, status: number, contentType: string): Sink {
+function keepRefusal(link: Link, status: number, contentType: string): Sink {
   const chunks: Buffer[] = []
   let size = 0
-  const finish = (): void => resolve({ kind: 'refused', status, bytes: Buffer.concat(chunks).subarray(0, KEPT_SMALL), contentType })
+  const finish = (): void => link.resolve({ kind: 'refused', status, bytes: Buffer.concat(chunks).subarray(0, KEPT_SMALL), contentType })
   return {
     isBounded: true,
     take(chunk) {
@@ -157,38 +171,33 @@ function keepRefusal({ resolve, stop }: Link, status: number, contentType: strin
       size += chunk.length
       if (size < KEPT_SMALL) return
       finish()
-      stop()
+      link.stop()
     },
     end: finish,
     fail() {},
   }
 }
 
-function refuseRedirect(link: Link, status: number, headers: ResponseHeaders): Sink {
-  const target = URL.parse(first(headers['location']) ?? '')
+function refuseRedirect(link: Link, status: number, fields: HeaderFields): Sink {
+  const target = URL.parse(fieldOf(fields, 'location') ?? '')
   const where = target ? ` to ${target.origin}${target.pathname}`.slice(0, 300) : ''
   const text = `MCP server "${link.server}" redirects${where} (HTTP ${status}); redirects are not followed: set spec.uri to the final address`
-  const sink = discard({ ...link, resolve: () => undefined }, '')
   link.resolve({ kind: 'refused', status, bytes: Buffer.from(text), contentType: 'text/plain' })
-  return sink
+  return discard(link)
 }
 
 /** An answer of another type is fine only when it is empty. */
-function expectNothing({ server, resolve }: Link, type: string): Sink {
+function expectNothing(link: Link, type: string): Sink {
   return {
     isBounded: true,
     take(chunk) {
-      if (chunk.length > 0) throw notProtocol(server, `its answer is of type ${JSON.stringify(type.slice(0, 100))}`)
+      if (chunk.length > 0) throw notProtocol(link.server, `its answer is of type ${JSON.stringify(type.slice(0, 100))}`)
     },
-    end: () => resolve(NO_REPLY),
+    end: () => link.resolve(NO_REPLY),
     fail() {},
   }
 }
 
-function mediaType(headers: ResponseHeaders): string {
-  return (first(headers['content-type']) ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
-}
-
-function first(value: string | string[] | undefined): string | undefined {
-  return Array.isArray(value) ? value[0] : value
+function mediaType(fields: HeaderFields): string {
+  return (fieldOf(fields, 'content-type') ?? '').split(';', 1)[0]?.trim().toLowerCase() ?? ''
 }

@@ -75,3 +75,19 @@ test.skipIf(!tls)('a certificate nobody vouches for is refused, unless the app s
   const lax = await sessionWith(echo.url, { insecure_skip_verify: true })
   expect(toolText(await lax.send(call('1', 'echo', { text: 'ok' }), never))).toBe('ok')
 })
+
+test.skipIf(!tls)('large answers, and connections after the first', async () => {
+  const echo = await startEchoHttp(tls ? { tls } : {})
+  opened.push(echo)
+  const session = await sessionWith(echo.url, { insecure_skip_verify: true })
+  for (let turn = 0; turn < 3; turn++) {
+    const calls = [1, 2, 3].map(async (id) => {
+      const reply = await session.send(call(`${id}`, 'big', { bytes: 1_000_000, chunked: id === 2 }), never)
+      if (reply.kind !== 'stream') throw new Error(`expected a stream, got ${reply.kind}`)
+      let length = 0
+      for await (const chunk of reply.chunks) length += chunk.length
+      return length
+    })
+    expect(await Promise.all(calls)).toEqual([1_000_073, 1_000_073, 1_000_073])
+  }
+})

@@ -1,5 +1,6 @@
-import { Pool } from 'undici'
 import { AppError } from '../../lib/errors.ts'
+import { createPool } from '../../lib/http-wire/pool.ts'
+import { isSendable } from '../../lib/http-wire/request-head.ts'
 import type { Logger } from '../../lib/log.ts'
 import { upstreamUrl } from '../../resources/app.ts'
 import type { App } from '../../resources/app.ts'
@@ -20,26 +21,26 @@ export function createHttpUpstream(app: App, deps: HttpDeps): Upstream {
   const limits = { ...HTTP_LIMITS, ...deps.limits }
   const server = app.metadata.name
   const url = upstreamUrl(app)
-  const pool = new Pool(url.origin, {
-    connections: limits.maxConnections,
-    pipelining: 1,
-    allowH2: false,
-    headersTimeout: limits.headersTimeoutMs,
-    bodyTimeout: 0,
-    connectTimeout: limits.connectTimeoutMs,
-    connect: { rejectUnauthorized: app.spec.insecure_skip_verify !== true },
+  const pool = createPool({
+    origin: url,
+    maxConnections: limits.maxConnections,
+    headersTimeoutMs: limits.headersTimeoutMs,
+    connectTimeoutMs: limits.connectTimeoutMs,
+    rejectUnauthorized: app.spec.insecure_skip_verify !== true,
+    now: deps.now,
   })
   const answers = new Set<Answer>()
   const sessions = new Set<UpstreamSession>()
   let isClosed = false
-  // One clock for all bodies: a timer for each would cost more than the request.
+  // One clock for all connections and bodies: a timer for each would cost more than the request.
   const sweep = setInterval(
     () => {
+      pool.sweep()
       for (const answer of answers) {
         if (answer.quietSince !== undefined && deps.now() - answer.quietSince > limits.bodyTimeoutMs) answer.abort(stalled(server))
       }
     },
-    Math.min(1000, limits.bodyTimeoutMs / 2),
+    Math.min(1000, limits.bodyTimeoutMs / 2, limits.headersTimeoutMs / 2, limits.connectTimeoutMs / 2),
   )
   sweep.unref()
 
@@ -55,7 +56,7 @@ export function createHttpUpstream(app: App, deps: HttpDeps): Upstream {
         options,
         now: deps.now,
         log: deps.log,
-        path: `${url.pathname}${url.search}`,
+        url,
         onClose: () => sessions.delete(session),
       })
       sessions.add(session)
@@ -66,7 +67,7 @@ export function createHttpUpstream(app: App, deps: HttpDeps): Upstream {
       isClosed = true
       await Promise.all(sessions.values().map((session) => session.close()))
       clearInterval(sweep)
-      await pool.destroy()
+      pool.close()
     },
   }
 }
@@ -85,6 +86,12 @@ const FRAMING = new Set([
 ])
 
 function checkHeaders(server: string, headers: Readonly<Record<string, string>>): void {
+  const unsendable = Object.entries(headers).find(([name, value]) => !isSendable(name, value))
+  if (unsendable)
+    throw new AppError(
+      'failed_precondition',
+      `MCP server "${server}" sets the header ${JSON.stringify(unsendable[0])}, whose name or value HTTP cannot carry: mend rewrite.headers or the traits in it`,
+    )
   const refused = Object.keys(headers).find((name) => FRAMING.has(name.toLowerCase()))
   if (refused)
     throw new AppError(

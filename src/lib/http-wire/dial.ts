@@ -1,0 +1,68 @@
+import { connect as connectTcp, isIP } from 'node:net'
+import type { OnReadOpts, Socket } from 'node:net'
+import { connect as connectTls } from 'node:tls'
+
+export interface DialOptions {
+  /** `http:` or `https:`; the rest of the URL is not looked at. */
+  origin: URL
+  rejectUnauthorized: boolean
+}
+
+/** Begins connections. */
+export interface Dialler {
+  readonly isTls: boolean
+  /** `onBytes` gets what is read, in memory that is used again as soon as it returns. */
+  dial(onBytes: (bytes: Buffer) => void): Dialled
+}
+
+/** A connection that is being made. */
+export interface Dialled {
+  socket: Socket
+  /** What the socket emits when a request can be written: with TLS not before the server's certificate was accepted. */
+  openEvent: 'connect' | 'secureConnect'
+}
+
+const READ_BYTES = 32 * 1024
+const KEEP_ALIVE_PROBE_MS = 60_000
+
+/** Connects to one origin; a TLS session is taken up again where the server allows it. */
+export function createDialler({ origin, rejectUnauthorized }: DialOptions): Dialler {
+  const isTls = origin.protocol === 'https:'
+  const host = origin.hostname.replace(/^\[(.*)\]$/, '$1')
+  const port = origin.port === '' ? (isTls ? 443 : 80) : Number(origin.port)
+  const tcp = { host, port, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_PROBE_MS }
+  const named = isIP(host) === 0 ? { servername: host } : {}
+  let session: Buffer | undefined
+
+  const dialTls = (onread: OnReadOpts): Socket => {
+    const secure = { ...tcp, ...named, ...(session && { session }), rejectUnauthorized, ALPNProtocols: ['http/1.1'], onread }
+    const socket = connectTls(secure)
+    socket.setNoDelay(true).setKeepAlive(true, KEEP_ALIVE_PROBE_MS)
+    let isAccepted = false
+    socket.once('secureConnect', () => (isAccepted = true))
+    // The name in the certificate is not looked at again when a session is resumed: only those of accepted servers may be.
+    socket.on('session', (bytes: Buffer) => {
+      if (isAccepted) session = bytes
+    })
+    return socket
+  }
+  return {
+    isTls,
+    dial(onBytes) {
+      const onread = readInto(Buffer.allocUnsafeSlow(READ_BYTES), onBytes)
+      if (isTls) return { socket: dialTls(onread), openEvent: 'secureConnect' }
+      return { socket: connectTcp({ ...tcp, onread }), openEvent: 'connect' }
+    },
+  }
+}
+
+/** A buffer for each connection rather than for each read, which is most of what the garbage collector would have to do. */
+function readInto(buffer: Buffer, onBytes: (bytes: Buffer) => void): OnReadOpts {
+  return {
+    buffer,
+    callback(count) {
+      onBytes(buffer.subarray(0, count))
+      return true
+    },
+  }
+}

@@ -1,0 +1,47 @@
+import { beginHead, renderField } from '../../lib/http-wire/request-head.ts'
+
+/** The heads of the requests of one session; what they have in common is rendered once. Each throws WireFault WIRE_HEADER. */
+export interface Heads {
+  post(headers: Readonly<Record<string, string>>, sessionId: string | undefined): string
+  /** Opens the stream of the session, where the client left it. */
+  get(headers: Readonly<Record<string, string>>, sessionId: string | undefined): string
+  /** Ends the session. */
+  delete(protocolVersion: string | undefined, sessionId: string): string
+}
+
+export interface HeadsOptions {
+  /** With its query. */
+  path: string
+  host: string
+  /** Lower-case names; they win over everything else. */
+  fixed: Readonly<Record<string, string>>
+}
+
+/** `accept` is ours, since we read the answer. */
+const ACCEPT = 'application/json, text/event-stream'
+
+export function createHeads({ path, host, fixed }: HeadsOptions): Heads {
+  const begun = beginHead('POST', path, host, { 'content-type': 'application/json', accept: ACCEPT, ...fixed })
+  const own = (name: string, value: string | undefined): string => (value === undefined || name in fixed ? '' : renderField(name, value))
+  const render = (method: string, accept: string): string => beginHead(method, path, host, { accept, ...fixed })
+  const protocolFields = (headers: Readonly<Record<string, string>>): string => {
+    let text = ''
+    for (const [name, value] of Object.entries(headers)) if (isProtocolHeader(name)) text += own(name, value)
+    return text
+  }
+  return {
+    post: (headers, sessionId) => begun + own('mcp-session-id', sessionId) + protocolFields(headers),
+    get: (headers, sessionId) =>
+      render('GET', 'text/event-stream') +
+      own('mcp-session-id', sessionId) +
+      own('last-event-id', headers['last-event-id']) +
+      protocolFields(headers),
+    delete: (protocolVersion, sessionId) =>
+      render('DELETE', ACCEPT) + own('mcp-session-id', sessionId) + own('mcp-protocol-version', protocolVersion),
+  }
+}
+
+/** Of the client's headers only what MCP defines goes on (MCP 2026-07-28, basic/transports). */
+function isProtocolHeader(name: string): boolean {
+  return name === 'mcp-protocol-version' || name === 'mcp-method' || name === 'mcp-name' || name.startsWith('mcp-param-')
+}
