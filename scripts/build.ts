@@ -3,11 +3,14 @@ import { join } from 'node:path'
 import { build, type Metafile, type Plugin } from 'esbuild'
 import { z } from 'zod'
 
-// Bundles each command to dist/<name>.js, which the launchers in bin/ import and which `node dist/<name>.js` runs as well.
+// Bundles each command to dist/<name>.js, which the launchers in bin/ import and which `node dist/<name>.js` runs as well, and beside them
+// the code of threads.
 
 const ROOT = join(import.meta.dirname, '..')
 const DIST = join(ROOT, 'dist')
 const COMMANDS: Readonly<Record<string, string>> = { sallyport: 'server', tsh: 'tsh', tctl: 'tctl' }
+/** Code that runs in a thread of its own, loaded by file: by its name in dist. */
+const THREADS: Readonly<Record<string, string>> = { 'journal-thread': 'src/services/auth/journal-thread.ts' }
 const packageSchema = z.object({ name: z.string(), version: z.string(), license: z.string().optional() })
 
 const { version } = packageSchema.parse(JSON.parse(await readFile(join(ROOT, 'package.json'), 'utf8')))
@@ -15,7 +18,10 @@ const { version } = packageSchema.parse(JSON.parse(await readFile(join(ROOT, 'pa
 await rm(DIST, { recursive: true, force: true })
 await mkdir(DIST)
 const { metafile } = await build({
-  entryPoints: Object.keys(COMMANDS).map((name) => ({ in: `entry:${name}`, out: name })),
+  entryPoints: [
+    ...Object.keys(COMMANDS).map((name) => ({ in: `entry:${name}`, out: name })),
+    ...Object.entries(THREADS).map(([name, file]) => ({ in: file, out: name })),
+  ],
   plugins: [entries()],
   outdir: DIST,
   absWorkingDir: ROOT,

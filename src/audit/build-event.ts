@@ -6,7 +6,7 @@ import type { EVENTS, EventType, FieldClass } from './events.ts'
 
 export const MAX_EVENT_BYTES = 64 * 1024
 const MAX_PARAMS_BYTES = 16 * 1024
-const MAX_SENSITIVE_BYTES = 4 * 1024
+export const MAX_SENSITIVE_BYTES = 4 * 1024
 const MAX_TEXT = 1024
 const MAX_ITEMS = 100
 
@@ -59,14 +59,18 @@ function asFields(shaped: Record<string, unknown>): EventFields {
   return Object.assign(fields, shaped)
 }
 
-/** Outcome and code follow from what is known of the event; call it again when a request's end was merged into its start. */
-export function settleEvent(event: AuditEvent): AuditEvent {
-  if (!isEventType(event.event)) return fitEvent(event)
+/**
+ * Outcome and code follow from what is known of the event; call it again when a request's end was merged into its start.
+ * @param atMost characters that its text cannot exceed, where that is known: a short event need not be measured.
+ */
+export function settleEvent(event: AuditEvent, atMost = Number.POSITIVE_INFINITY): AuditEvent {
+  const fit = fitsSurely(atMost) ? (settled: AuditEvent) => settled : fitEvent
+  if (!isEventType(event.event)) return fit(event)
   const { code } = eventRow(event.event)
   const denied = event.decision?.allow === false
   const failed = denied || event.success === false || code.success === undefined
   const derived: Outcome = denied ? 'denied' : failed ? 'failure' : 'success'
-  return fitEvent({ ...event, code: (failed ? code.failure : undefined) ?? code.success ?? '', outcome: event.outcome ?? derived })
+  return fit({ ...event, code: (failed ? code.failure : undefined) ?? code.success ?? '', outcome: event.outcome ?? derived })
 }
 
 /** An event that another service hands over, without fields its type has not. Throws `invalid_argument` when it is none or too large. */
@@ -107,32 +111,35 @@ function addImplied(fields: EventFields): EventFields {
   return { ...fields, ...(tool !== undefined && { tool }), ...(fields.server !== undefined && { app_name: fields.server }) }
 }
 
-function calledTool(message: EventFields['message']): string | undefined {
+/** The tool that a message calls by name. */
+export function calledTool(message: EventFields['message']): string | undefined {
   const params = message?.method === 'tools/call' ? message.params : undefined
   const isNamed = typeof params === 'object' && params !== null && 'name' in params && typeof params.name === 'string'
   return isNamed ? String(params.name) : undefined
 }
 
-function shapeMessage(message: EventFields['message'], redactor: BuildOptions['redactor']): EventFields['message'] {
+/** A message as events keep it: redacted and capped. */
+export function shapeMessage(message: EventFields['message'], redactor: BuildOptions['redactor']): EventFields['message'] {
   if (!message) return undefined
-  const head = { jsonrpc: cut(message.jsonrpc), method: cut(message.method), id: cut(message.id) }
+  const head = { jsonrpc: cutText(message.jsonrpc), method: cutText(message.method), id: cutText(message.id) }
   return message.params === undefined ? head : { ...head, params: redactor.value(message.params, { maxBytes: MAX_PARAMS_BYTES }) }
 }
 
-function cut(text: string | undefined): string | undefined {
+/** A text as public fields keep it: not at any length. */
+export function cutText(text: string | undefined): string | undefined {
   return text !== undefined && text.length > MAX_TEXT ? `${text.slice(0, MAX_TEXT)}…` : text
 }
 
 /** Names, addresses and numbers of the caller's choosing are kept, but not at any length. What is short enough is not copied. */
 function capPublic(value: unknown, depth: number): unknown {
-  if (typeof value === 'string') return cut(value)
+  if (typeof value === 'string') return cutText(value)
   if (typeof value !== 'object' || value === null || isShort(value, depth)) return value
   if (depth === 0) return undefined
   if (Array.isArray(value)) return value.slice(0, MAX_ITEMS).map((item) => capPublic(item, depth - 1))
   return Object.fromEntries(
     Object.entries(value)
       .slice(0, MAX_ITEMS)
-      .map(([key, item]) => [cut(key), capPublic(item, depth - 1)]),
+      .map(([key, item]) => [cutText(key), capPublic(item, depth - 1)]),
   )
 }
 
@@ -147,9 +154,13 @@ function isShort(value: unknown, depth: number): boolean {
 }
 
 /** One UTF-16 unit is at most three bytes of UTF-8, so that the bytes of a short text need not be counted. */
+export function fitsSurely(chars: number): boolean {
+  return chars * 3 <= MAX_EVENT_BYTES
+}
+
 function isTooLarge(event: AuditEvent): boolean {
   const text = JSON.stringify(event)
-  return text.length * 3 > MAX_EVENT_BYTES && Buffer.byteLength(text) > MAX_EVENT_BYTES
+  return !fitsSurely(text.length) && Buffer.byteLength(text) > MAX_EVENT_BYTES
 }
 
 function sizeOf(value: unknown): number {

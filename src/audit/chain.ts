@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash as digest } from 'node:crypto'
 import { z } from 'zod'
 
 /** Where an event stands in the chain of its cluster. Hashes are SHA-256 in lower-case hex. */
@@ -7,6 +7,13 @@ export interface Link {
   seq: number
   prev: string
   hash: string
+}
+
+/** Lines that follow each other in the chain, each with its line end. */
+export interface ChainedLines {
+  first: Link
+  last: Link
+  text: string
 }
 
 export interface ChainFault {
@@ -29,12 +36,12 @@ export interface ChainVerdict {
 
 /** What the first event of a cluster has for a predecessor, so that chains of two clusters cannot be exchanged. */
 export function genesisHash(cluster: string): string {
-  return createHash('sha256').update(`sallyport:${cluster}`).digest('hex')
+  return digest('sha256', `sallyport:${cluster}`)
 }
 
 /** @param text the exact JSON text of the event, as stored. */
 export function chainHash(prev: string, text: string): string {
-  return createHash('sha256').update(`${prev}\n${text}`).digest('hex')
+  return digest('sha256', `${prev}\n${text}`)
 }
 
 /** The event with its place in the chain as its last member: `{…,"chain":{"seq":N,"prev":"…","hash":"…"}}`. */

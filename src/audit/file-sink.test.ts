@@ -2,7 +2,8 @@ import { appendFileSync, mkdtempSync, readFileSync, readdirSync, readlinkSync, r
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { chainHash, genesisHash, renderChained, verifyChain } from './chain.ts'
+import { chainHash, genesisHash, parseChained, renderChained, verifyChain } from './chain.ts'
+import type { ChainedLines } from './chain.ts'
 import { openFileSink } from './file-sink.ts'
 
 let directory = ''
@@ -20,6 +21,12 @@ function lines(count: number, cluster = 'example'): string[] {
     prev = hash
     return line
   })
+}
+
+function batch(some: string[]): ChainedLines {
+  const [first, last] = [parseChained(some[0] ?? ''), parseChained(some.at(-1) ?? '')]
+  if (!first || !last) throw new Error('not chained')
+  return { first, last, text: some.map((line) => `${line}\n`).join('') }
 }
 
 const DAY_1 = Date.UTC(2026, 0, 2, 23, 59)
@@ -52,11 +59,11 @@ test('files of another store, or of a later state of this one, are refused', asy
 test('one file a day, the newest behind events.log, in one chain', async () => {
   let now = DAY_1
   const sink = await openFileSink(directory, { now: () => now, head: 0, since: async () => [] })
-  await sink.write(store.slice(0, 2))
+  await sink.write(batch(store.slice(0, 2)))
   now = DAY_2
-  await sink.write(store.slice(2, 3))
+  await sink.write(batch(store.slice(2, 3)))
   now = DAY_1
-  await sink.write(store.slice(3, 4))
+  await sink.write(batch(store.slice(3, 4)))
   await sink.close()
   expect(read('2026-01-02.jsonl')).toBe(rendered(1, 2))
   expect(read('2026-01-03.jsonl')).toBe(rendered(3, 4))
@@ -78,9 +85,9 @@ test('after a crash half a line goes and the store fills in what is missing', as
 test('lines that are there are passed over, gaps are filled from the store', async () => {
   let known = 2
   const sink = await openFileSink(directory, { now: () => DAY_1, head: 2, since: (seq) => pageOf(store.slice(0, known))(seq) })
-  await sink.write(store.slice(0, 3))
+  await sink.write(batch(store.slice(0, 3)))
   known = 8
-  await Promise.all([sink.write(store.slice(6, 8)), sink.write(store.slice(3, 6))])
+  await Promise.all([sink.write(batch(store.slice(6, 8))), sink.write(batch(store.slice(3, 6)))])
   await sink.close()
   expect(read('2026-01-02.jsonl')).toBe(rendered(1, 8))
 })

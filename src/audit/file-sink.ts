@@ -3,6 +3,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { join } from 'node:path'
 import { AppError } from '../lib/errors.ts'
 import { parseChained } from './chain.ts'
+import type { ChainedLines } from './chain.ts'
 
 const DAY_FILE = /^\d{4}-\d\d-\d\d\.jsonl$/
 const CURRENT = 'events.log'
@@ -19,8 +20,8 @@ export interface FileSinkOptions {
 }
 
 export interface FileSink {
-  /** Appends chained lines. Lines that are there already are passed over; a gap is filled from the store first. */
-  write(lines: string[]): Promise<void>
+  /** Appends lines. Those that are there already are passed over; a gap is filled from the store first. */
+  write(lines: ChainedLines): Promise<void>
   close(): Promise<void>
 }
 
@@ -38,10 +39,9 @@ export async function openFileSink(directory: string, options: FileSinkOptions):
   return {
     write(lines) {
       const mine = turn.then(async () => {
-        const [first] = lines
-        if (first === undefined) return
-        if ((parseChained(first)?.seq ?? 0) > sink.last.seq + 1) await sink.catchUp(options.since)
-        await sink.append(lines)
+        if (lines.first.seq > sink.last.seq + 1) await sink.catchUp(options.since)
+        if (lines.first.seq === sink.last.seq + 1) await sink.appendWhole(lines)
+        else if (lines.last.seq > sink.last.seq) await sink.append(lines.text.trimEnd().split('\n'))
       })
       turn = mine.catch(() => undefined) // the caller of that turn has it
       return mine
@@ -100,19 +100,32 @@ class DayFiles {
       const record = parseChained(line)
       if (!record) throw new AppError('internal', 'not a chained audit record')
       if (record.seq <= last.seq) continue
-      if (record.seq === last.seq + 1 && last.seq > 0 && record.prev !== last.hash)
-        throw new AppError(
-          'failed_precondition',
-          `${this.#directory} is not of this store: event ${record.seq} does not follow the last one there; move the directory away`,
-        )
+      this.#assertFollows(record, last)
       fresh.push(`${line}\n`)
       last = { seq: record.seq, hash: record.hash }
     }
-    if (fresh.length === 0) return
+    if (fresh.length > 0) await this.#write(fresh.join(''), last)
+  }
+
+  /** Lines that begin right behind the last one: only where they join has to be looked at. */
+  async appendWhole({ first, last, text }: ChainedLines): Promise<void> {
+    this.#assertFollows(first, this.last)
+    await this.#write(text, { seq: last.seq, hash: last.hash })
+  }
+
+  #assertFollows({ seq, prev }: { seq: number; prev: string }, last: DayFiles['last']): void {
+    if (seq === last.seq + 1 && last.seq > 0 && prev !== last.hash)
+      throw new AppError(
+        'failed_precondition',
+        `${this.#directory} is not of this store: event ${seq} does not follow the last one there; move the directory away`,
+      )
+  }
+
+  async #write(text: string, last: DayFiles['last']): Promise<void> {
     const file = await this.#today()
     const { size } = await file.stat()
     try {
-      await file.appendFile(fresh.join(''))
+      await file.appendFile(text)
       await file.datasync()
     } catch (cause) {
       await file.truncate(size)

@@ -4,10 +4,11 @@ import { z } from 'zod'
 import type { Logger } from '../lib/log.ts'
 import { settleEvent } from './build-event.ts'
 import type { AuditEvent, EventFields } from './event.ts'
+import type { JournalEnd } from './journal-end.ts'
 import { parseRecord, segmentName, segmentNumbers } from './journal-record.ts'
 import type { JournalRecord } from './journal-record.ts'
 
-const CHUNK_BYTES = 128 * 1024
+const CHUNK_BYTES = 256 * 1024
 /** Longer than any record: what has no line end within it is damage. */
 const MAX_LINE_BYTES = 1024 * 1024
 const OFFSET_FILE = 'offset.json'
@@ -18,11 +19,14 @@ export interface Position {
   offset: number
 }
 
-/** How far whole records go: the writer's newest segment and its size. */
-export interface JournalEnd {
-  segment: number
-  size: number
+interface Started {
+  event: AuditEvent
+  /** Characters of its line. */
+  length: number
 }
+
+/** Takes a record with the length of its line; something to wait for only when it had to be set aside. */
+type Take = (record: JournalRecord, length: number) => Promise<void> | undefined
 
 /** The reading end: complete events in the order in which they ended, from the committed place on. */
 export class JournalReader {
@@ -30,11 +34,11 @@ export class JournalReader {
   readonly #end: () => JournalEnd
   readonly #log: Logger
   /** Starts that were read and have no end yet. */
-  readonly #open = new Map<string, AuditEvent>()
+  readonly #open = new Map<string, Started>()
   #position: Position | undefined
   #deleted = 0
 
-  /** @param end of the writer in this process. */
+  /** @param end of the writer, as it is at the moment of asking. */
   constructor(directory: string, end: () => JournalEnd, log: Logger) {
     this.#directory = directory
     this.#end = end
@@ -58,7 +62,7 @@ export class JournalReader {
       const live = this.#end()
       const isLast = position.segment >= live.segment
       const limit = isLast ? live.size : await this.#sizeOf(position.segment)
-      const read = await this.#readLines(position, limit, (record) => this.#take(record, events))
+      const read = await this.#readLines(position, limit, (record, length) => this.#take(record, length, events))
       if (events.length >= max) break
       if (read > 0) continue
       if (isLast) break
@@ -91,20 +95,21 @@ export class JournalReader {
     await appendFile(join(this.#directory, file), `${line}\n`, { mode: 0o600 })
   }
 
-  async #take(record: JournalRecord, events: AuditEvent[]): Promise<void> {
-    if (record.kind === 'opened') {
-      for (const event of this.#open.values()) events.push(interrupted(event))
-      this.#open.clear()
-    } else if (record.kind === 'start') {
-      this.#open.set(record.event.uid, record.event)
-    } else if (record.kind === 'point') {
-      events.push(record.event)
+  #take(record: JournalRecord, length: number, events: AuditEvent[]): Promise<void> | undefined {
+    if (record.kind === 'start') {
+      this.#open.set(record.event.uid, { event: record.event, length })
     } else if (record.kind === 'end') {
       const start = this.#open.get(record.uid)
+      if (!start) return this.setAside(JSON.stringify(record), 'an end without its start')
       this.#open.delete(record.uid)
-      if (start) events.push(complete(start, record.fields))
-      else await this.setAside(JSON.stringify(record), 'an end without its start')
+      events.push(complete(start, record.fields, length))
+    } else if (record.kind === 'point') {
+      events.push(record.event)
+    } else if (record.kind === 'opened') {
+      for (const start of this.#open.values()) events.push(interrupted(start))
+      this.#open.clear()
     }
+    return undefined
   }
 
   /** The committed place, with the starts open at it: a segment repeats those of the one before, so its own beginning has all. */
@@ -117,7 +122,7 @@ export class JournalReader {
     const position = { segment, offset: 0 }
     const already: AuditEvent[] = []
     while (position.offset < target.offset) {
-      if ((await this.#readLines(position, target.offset, (record) => this.#take(record, already))) === 0) break
+      if ((await this.#readLines(position, target.offset, (record, length) => this.#take(record, length, already))) === 0) break
       already.length = 0
     }
     return position
@@ -139,7 +144,7 @@ export class JournalReader {
    * Hands over the whole lines of one chunk between the place and `limit`, moving the place behind each.
    * Returns how many bytes were consumed; 0 also when only a line without its end is left.
    */
-  async #readLines(position: Position, limit: number, take: (record: JournalRecord) => Promise<void>): Promise<number> {
+  async #readLines(position: Position, limit: number, take: Take): Promise<number> {
     const from = position.offset
     const bytes = await this.#readBytes(position, Math.min(limit - from, CHUNK_BYTES))
     let start = 0
@@ -148,15 +153,15 @@ export class JournalReader {
       start = end + 1
       const record = parseRecord(line)
       position.offset = from + start
-      if (record) await take(record)
-      else if (line !== '') await this.setAside(line, 'not a journal record', position.segment)
+      const aside = record ? take(record, line.length) : line !== '' && this.setAside(line, 'not a journal record', position.segment)
+      if (aside) await aside
     }
     if (start === 0 && bytes.length === CHUNK_BYTES) return this.#readLongLine(position, limit, take)
     return start
   }
 
   /** A line longer than a chunk: read whole when it may be a record, passed over in pieces when it cannot be one. */
-  async #readLongLine(position: Position, limit: number, take: (record: JournalRecord) => Promise<void>): Promise<number> {
+  async #readLongLine(position: Position, limit: number, take: Take): Promise<number> {
     const bytes = await this.#readBytes(position, Math.min(limit - position.offset, MAX_LINE_BYTES))
     const end = bytes.indexOf(10)
     if (end === -1 && bytes.length < MAX_LINE_BYTES) return 0
@@ -164,7 +169,7 @@ export class JournalReader {
     const line = bytes.toString('utf8', 0, end === -1 ? bytes.length : end)
     const record = end === -1 ? undefined : parseRecord(line)
     position.offset += used
-    if (record) await take(record)
+    if (record) await take(record, line.length)
     else await this.setAside(line, 'not a journal record', position.segment)
     return used
   }
@@ -196,13 +201,17 @@ export class JournalReader {
   }
 }
 
-function complete(start: AuditEvent, fields: EventFields): AuditEvent {
-  return settleEvent({ ...start, outcome: undefined, ...fields })
+function complete({ event, length }: Started, fields: EventFields, endLength: number): AuditEvent {
+  return settleEvent({ ...event, outcome: undefined, ...fields }, length + endLength + SETTLED_CHARS)
 }
 
-function interrupted(start: AuditEvent): AuditEvent {
-  return settleEvent({ ...start, success: false, outcome: 'interrupted', error: 'the gateway stopped before the answer was known' })
+function interrupted({ event, length }: Started): AuditEvent {
+  const error = 'the gateway stopped before the answer was known'
+  return settleEvent({ ...event, success: false, outcome: 'interrupted', error }, length + SETTLED_CHARS)
 }
+
+/** More than settling an event can add to its text. */
+const SETTLED_CHARS = 200
 
 function isMissing(cause: unknown): boolean {
   return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'

@@ -26,7 +26,7 @@ test('in a long line, whose event may have to be cut, every field is judged', ()
 })
 
 test('what was written is read', () => {
-  expect(parseRecord(renderStart(event).trimEnd())).toEqual({ kind: 'start', event })
+  expect(parseRecord(renderStart(JSON.stringify(event)).trimEnd())).toEqual({ kind: 'start', event })
   expect(parseRecord(renderPoint(event).trimEnd())).toEqual({ kind: 'point', event })
-  expect(parseRecord(renderEnd('u1', { success: true }).trimEnd())).toEqual({ kind: 'end', uid: 'u1', fields: { success: true } })
+  expect(parseRecord(renderEnd('u1', '{"success":true}').trimEnd())).toEqual({ kind: 'end', uid: 'u1', fields: { success: true } })
 })

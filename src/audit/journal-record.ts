@@ -1,4 +1,3 @@
-import { z } from 'zod'
 import { auditEventSchema, eventFieldsSchema } from './event.ts'
 import type { AuditEvent, EventFields } from './event.ts'
 
@@ -7,26 +6,24 @@ import type { AuditEvent, EventFields } from './event.ts'
  * `opened` begins the first segment of a process: whoever wrote before is dead. `continued` begins every further segment and is
  * followed by the starts that are still open, so that a segment can be read without the ones before it.
  */
-const recordSchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('opened') }),
-  z.object({ kind: z.literal('continued') }),
-  z.object({ kind: z.literal('start'), event: auditEventSchema }),
-  z.object({ kind: z.literal('end'), uid: z.string(), fields: eventFieldsSchema }),
-  z.object({ kind: z.literal('point'), event: auditEventSchema }),
-])
-export type JournalRecord = z.infer<typeof recordSchema>
+export type JournalRecord =
+  | { kind: 'opened' }
+  | { kind: 'continued' }
+  | { kind: 'start'; event: AuditEvent }
+  | { kind: 'end'; uid: string; fields: EventFields }
+  | { kind: 'point'; event: AuditEvent }
 
 export const OPENED_LINE = '{"kind":"opened"}\n'
 export const CONTINUED_LINE = '{"kind":"continued"}\n'
 
-/** A request that is about to leave: its event without an end, as one line. */
-export function renderStart(event: AuditEvent): string {
-  return `{"kind":"start","event":${JSON.stringify(event)}}\n`
+/** A request that is about to leave: its event without an end, as one line. @param event its JSON text. */
+export function renderStart(event: string): string {
+  return `{"kind":"start","event":${event}}\n`
 }
 
-/** What the end of the request `uid` adds to its event. */
-export function renderEnd(uid: string, fields: EventFields): string {
-  return `{"kind":"end","uid":${JSON.stringify(uid)},"fields":${JSON.stringify(fields)}}\n`
+/** What the end of the request `uid` adds to its event. @param fields their JSON text. */
+export function renderEnd(uid: string, fields: string): string {
+  return `{"kind":"end","uid":${JSON.stringify(uid)},"fields":${fields}}\n`
 }
 
 /** An event that is whole at once. */
@@ -34,25 +31,45 @@ export function renderPoint(event: AuditEvent): string {
   return `{"kind":"point","event":${JSON.stringify(event)}}\n`
 }
 
-/**
- * The same lines, looked at less closely: nobody but this program writes here, JSON shows that a line is whole, and the store judges every
- * event by its schema before it keeps it. A long line is judged here as well, since cutting an event down takes its fields for what they say.
- */
-const ownEvent = z.custom<AuditEvent>((value) => isObject(value) && typeof value['uid'] === 'string' && typeof value['event'] === 'string')
-const ownRecordSchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('opened') }),
-  z.object({ kind: z.literal('continued') }),
-  z.object({ kind: z.literal('start'), event: ownEvent }),
-  z.object({ kind: z.literal('end'), uid: z.string(), fields: z.custom<EventFields>(isObject) }),
-  z.object({ kind: z.literal('point'), event: ownEvent }),
-])
+/** From here on an event may have to be cut down, which takes its fields for what they say: each is judged by the schema then. */
 const LONG_LINE = 16 * 1024
 
-/** Undefined for a line that is no record: a damaged disk, a foreign hand. */
+/**
+ * Undefined for a line that is no record: a damaged disk, a foreign hand. Lines are looked at closely only when they are long: nobody but
+ * this program writes here, JSON shows that a line is whole, and the store looks at what it needs of an event.
+ */
 export function parseRecord(line: string): JournalRecord | undefined {
-  const schema = line.length > LONG_LINE ? recordSchema : ownRecordSchema
+  const record = parseJson(line)
+  if (!isObject(record)) return undefined
+  const { kind, event, uid, fields } = record
+  const isLong = line.length > LONG_LINE
+  if (kind === 'start' || kind === 'point') return isOwnEvent(event) && (!isLong || isJudgedEvent(event)) ? { kind, event } : undefined
+  if (kind === 'end') {
+    const isEnd = typeof uid === 'string' && isFields(fields) && (!isLong || isJudgedFields(fields))
+    return isEnd ? { kind, uid, fields } : undefined
+  }
+  return kind === 'opened' || kind === 'continued' ? { kind } : undefined
+}
+
+function isOwnEvent(value: unknown): value is AuditEvent {
+  return isObject(value) && typeof value['uid'] === 'string' && typeof value['event'] === 'string'
+}
+
+function isJudgedEvent(value: AuditEvent): boolean {
+  return auditEventSchema.safeParse(value).success
+}
+
+function isFields(value: unknown): value is EventFields {
+  return isObject(value)
+}
+
+function isJudgedFields(value: EventFields): boolean {
+  return eventFieldsSchema.safeParse(value).success
+}
+
+function parseJson(line: string): unknown {
   try {
-    return schema.safeParse(JSON.parse(line)).data
+    return JSON.parse(line)
   } catch {
     return undefined // not JSON; the reader sets the line aside and says so
   }

@@ -2,10 +2,13 @@ import { closeSync, fdatasync, fdatasyncSync, fsyncSync, ftruncateSync, openSync
 import { join } from 'node:path'
 import { AppError } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
+import type { JournalEnd } from './journal-end.ts'
 import { CONTINUED_LINE, OPENED_LINE, segmentName } from './journal-record.ts'
 
 /** A process that cannot write keeps at most this much in memory before it takes nothing more. */
 const MAX_PENDING_BYTES = 4 * 1024 * 1024
+
+const BUFFER_BYTES = 256 * 1024
 
 export interface JournalOptions {
   /** A segment that grew by this much is followed by a new one. */
@@ -14,6 +17,8 @@ export interface JournalOptions {
   syncEveryMs: number
   /** Number of the segment to begin with; none of that number exists. */
   firstSegment: number
+  /** Told of every new end, once its records are in the file. */
+  onEnd: (end: JournalEnd) => void
   log: Logger
 }
 
@@ -35,6 +40,10 @@ export class JournalWriter {
   #syncTimer: NodeJS.Timeout | undefined
   #syncing: Promise<void> = Promise.resolve()
   #syncError: unknown
+  readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES)
+  /** Those who wait for the write of this turn of the event loop. */
+  #turn: PromiseWithResolvers<void> | undefined
+  #isClosed = false
 
   constructor(directory: string, options: JournalOptions) {
     this.#directory = directory
@@ -42,11 +51,12 @@ export class JournalWriter {
     this.segment = options.firstSegment
     this.#fd = this.#create(this.segment, OPENED_LINE)
     this.#carried = this.size
+    options.onEnd(this)
   }
 
   /** Throws `resource_exhausted` when too much waits for a disk that takes nothing. */
   start(uid: string, line: string): void {
-    this.#checkRoom()
+    this.#makeRoom()
     this.#open.set(uid, line)
     this.#push(line)
   }
@@ -59,28 +69,50 @@ export class JournalWriter {
   }
 
   point(line: string): void {
-    this.#checkRoom()
+    this.#makeRoom()
     this.#push(line)
   }
 
   /**
-   * Hands all pending lines to the kernel in one write: after it they survive the end of this process, after `syncEveryMs` a power cut.
-   * On failure the lines stay pending and the file is as before. Returns whether there was anything to write.
+   * Settles once all that is pending is with the kernel: one `flush` for all lines of this turn of the event loop, at its end. Rejects as
+   * `flush` throws, for everybody who waits. It need not be waited for.
    */
-  flush(): boolean {
+  flushed(): Promise<void> {
+    if (this.#turn) return this.#turn.promise
+    if (this.#pending.length === 0 && this.#syncError === undefined) return NOTHING_PENDING
+    const turn = Promise.withResolvers<void>()
+    turn.promise.catch(() => undefined) // whoever waits has it
+    this.#turn = turn
+    setImmediate(() => {
+      this.#turn = undefined
+      try {
+        this.flush()
+        turn.resolve()
+      } catch (thrown) {
+        turn.reject(thrown)
+      }
+    })
+    return turn.promise
+  }
+
+  /**
+   * Hands all pending lines to the kernel in one write: after it they survive the end of this process, after `syncEveryMs` a power cut.
+   * On failure the lines stay pending and the file is as before.
+   */
+  flush(): void {
+    if (this.#isClosed) throw new AppError('unavailable', 'the audit journal is closed: the gateway is shutting down')
     if (this.#syncError !== undefined) {
       this.#scheduleSync()
       throw writeFailure(this.#syncError)
     }
-    if (this.#pending.length === 0) return false
-    const bytes = Buffer.from((this.#torn ? '\n' : '') + this.#pending.join(''))
-    this.#append(bytes)
+    if (this.#pending.length === 0) return
+    this.#append(this.#encode((this.#torn ? '\n' : '') + this.#pending.join('')))
     this.#pending = []
     this.#pendingLength = 0
     this.#dirty = true
     this.#scheduleSync()
     if (this.size - this.#carried >= this.#options.segmentBytes) this.#rotate()
-    return true
+    this.#options.onEnd(this)
   }
 
   /** Writes and syncs what is pending, then lets go of the file. */
@@ -93,6 +125,7 @@ export class JournalWriter {
       clearTimeout(this.#syncTimer)
       fdatasyncSync(this.#fd)
     } finally {
+      this.#isClosed = true
       closeSync(this.#fd)
     }
   }
@@ -102,9 +135,19 @@ export class JournalWriter {
     this.#pendingLength += line.length
   }
 
-  #checkRoom(): void {
-    if (this.#pendingLength > MAX_PENDING_BYTES)
-      throw new AppError('resource_exhausted', 'the audit journal cannot be written: free disk space on the gateway')
+  /** So much in one turn of the event loop is written before its end. */
+  #makeRoom(): void {
+    if (this.#pendingLength <= MAX_PENDING_BYTES) return
+    try {
+      this.flush()
+    } catch (cause) {
+      throw new AppError('resource_exhausted', 'the audit journal cannot be written: free disk space on the gateway', { cause })
+    }
+  }
+
+  /** In memory of our own for what is usual: a buffer for each write gave the garbage collector much to do. */
+  #encode(text: string): Buffer {
+    return text.length * 3 <= this.#buffer.length ? this.#buffer.subarray(0, this.#buffer.write(text)) : Buffer.from(text)
   }
 
   #append(bytes: Buffer): void {
@@ -187,6 +230,8 @@ export class JournalWriter {
     })
   }
 }
+
+const NOTHING_PENDING = Promise.resolve()
 
 function writeFailure(cause: unknown): AppError {
   if (cause instanceof AppError) return cause

@@ -22,18 +22,18 @@ async function store(events: AuditEvent[]): Promise<void> {
 
 for (let round = 0; ; round += 1) {
   const started = Array.from({ length: 1 + (round % 3) }, () => newEvent('mcp.session.request'))
-  for (const event of started) spool.start(event)
-  spool.flush()
+  for (const event of started) spool.start(event.uid, JSON.stringify(event))
+  await spool.flushed()
   for (const [index, { uid }] of started.entries()) {
     // Some calls stay open for good, over many segments.
     if (round % 7 !== 0 || index > 0) open.push(uid)
     say('started', uid)
   }
   const ended = open.splice(0, 2)
-  for (const uid of ended) spool.end(uid, { success: true, latency_ms: round })
+  for (const uid of ended) spool.end(uid, JSON.stringify({ success: true, latency_ms: round }))
   const point = newEvent('user.login')
   spool.point(point)
-  spool.flush()
+  await spool.flushed()
   for (const uid of ended) say('ended', uid)
   say('point', point.uid)
   if (round % 20 === 0) await spool.drain(store, { batch: 50 })

@@ -8,6 +8,7 @@ import { silentLogger } from '../lib/log.ts'
 import type { AuditEvent } from './event.ts'
 import { renderPoint } from './journal-record.ts'
 import { openSpool } from './spool.ts'
+import type { Spool } from './spool.ts'
 
 let directory = ''
 let warnings: string[] = []
@@ -36,6 +37,8 @@ function event(uid: string, fields: Partial<AuditEvent> = {}): AuditEvent {
   }
 }
 
+const start = (spool: Spool, started: AuditEvent): void => spool.start(started.uid, JSON.stringify(started))
+
 function open(segmentBytes?: number): ReturnType<typeof openSpool> {
   return openSpool(directory, { log, ...(segmentBytes !== undefined && { segmentBytes }) })
 }
@@ -53,22 +56,22 @@ function createStore() {
 
 const files = (): string[] => readdirSync(directory).sort()
 
-test('a full disk refuses: flush throws, nothing is half written, what was pending is kept', () => {
+test('a full disk refuses: flushed rejects, nothing is half written, what was pending is kept', () => {
   const script = `
     import { openSpool } from ${JSON.stringify(join(import.meta.dirname, 'spool.ts'))}
     const log = { debug() {}, info() {}, warn() {}, error() {} }
     const spool = openSpool(${JSON.stringify(directory)}, { log })
     const event = (uid, path) => ({ event: 'user.login', code: '', time: '2026-01-02T03:04:05.678Z', uid, ei: 0, cluster_name: 'c', path })
     spool.point(event('before', ''))
-    spool.flush()
+    await spool.flushed()
     for (let i = 0; ; i++) {
       try {
         spool.point(event('x' + i, 'x'.repeat(50000)))
-        spool.flush()
+        await spool.flushed()
       } catch (error) {
         const refused = []
         for (let j = 0; j < 200 && refused.length === 0; j++) {
-          try { spool.start(event('y' + j, 'y'.repeat(50000))) } catch (e) { refused.push(e.code) }
+          try { spool.start('y' + j, JSON.stringify(event('y' + j, 'y'.repeat(50000)))) } catch (e) { refused.push(e.code) }
         }
         console.log(JSON.stringify([error.code, error.message, refused[0], i]))
         process.exit(0)
@@ -91,11 +94,11 @@ test('a full disk refuses: flush throws, nothing is half written, what was pendi
 
 test('a start without an end is an interrupted event after the process is gone, once', async () => {
   const crashed = open()
-  crashed.start(event('a', { user: 'ana' }))
-  crashed.start(event('b'))
-  crashed.flush()
-  crashed.end('b', { success: true })
-  crashed.flush()
+  start(crashed, event('a', { user: 'ana' }))
+  start(crashed, event('b'))
+  await crashed.flushed()
+  crashed.end('b', JSON.stringify({ success: true }))
+  await crashed.flushed()
   const store = createStore()
   await crashed.drain(store.send)
   await crashed.close()
@@ -103,7 +106,7 @@ test('a start without an end is an interrupted event after the process is gone, 
 
   const next = open()
   next.point(event('c'))
-  next.flush()
+  await next.flushed()
   await next.drain(store.send)
   await next.close()
   expect(store.events.slice(1)).toMatchObject([
@@ -125,19 +128,19 @@ test('a start without an end is an interrupted event after the process is gone, 
 
 test('an open call holds nothing back, and start and end become one event in order of the ends', async () => {
   const spool = open()
-  spool.start(event('slow', { user: 'ana' }))
-  spool.start(event('quick'))
-  spool.end('quick', { success: true, result_bytes: 5 })
+  start(spool, event('slow', { user: 'ana' }))
+  start(spool, event('quick'))
+  spool.end('quick', JSON.stringify({ success: true, result_bytes: 5 }))
   spool.point(event('login', { event: 'user.login' }))
-  spool.flush()
+  await spool.flushed()
   const store = createStore()
   await spool.drain(store.send)
   expect(store.batches).toEqual([['quick', 'login']])
   expect(store.events[0]).toEqual(event('quick', { success: true, result_bytes: 5, outcome: 'success' }))
 
-  spool.end('slow', { success: false, error: 'too late' })
-  spool.end('slow', { success: true })
-  spool.flush()
+  spool.end('slow', JSON.stringify({ success: false, error: 'too late' }))
+  spool.end('slow', JSON.stringify({ success: true }))
+  await spool.flushed()
   await spool.drain(store.send)
   expect(store.events[2]).toEqual(event('slow', { user: 'ana', success: false, error: 'too late', outcome: 'failure', code: 'TMCP003E' }))
   expect(store.events).toHaveLength(3)
@@ -145,12 +148,29 @@ test('an open call holds nothing back, and start and end become one event in ord
   await spool.close()
 })
 
-test('nothing is handed out before flush', async () => {
+test('all records of a turn of the event loop leave in one write at its end', async () => {
+  const spool = open()
+  const lines = (): string[] => readFileSync(join(directory, 'segment-0000000001.jsonl'), 'utf8').split('\n')
+  start(spool, event('a'))
+  const written = spool.flushed()
+  await Promise.resolve()
+  spool.end('a', '{"success":true}')
+  spool.point(event('b'))
+  expect(spool.flushed()).toBe(written)
+  expect(lines()).toEqual(['{"kind":"opened"}', ''])
+  await written
+  expect(lines().map((line) => line.slice(0, 15))).toEqual(['{"kind":"opened', '{"kind":"start"', '{"kind":"end","', '{"kind":"point"', ''])
+  await spool.close()
+  spool.point(event('late'))
+  await expect(spool.flushed()).rejects.toThrow('the audit journal is closed')
+})
+
+test('nothing is handed out before it is flushed', async () => {
   const spool = open()
   const store = createStore()
   spool.point(event('a'))
   expect(await spool.drain(store.send)).toBe(0)
-  spool.flush()
+  await spool.flushed()
   expect(await spool.drain(store.send)).toBe(1)
   await spool.close()
 })
@@ -158,13 +178,13 @@ test('nothing is handed out before flush', async () => {
 test('when sending fails nothing is lost or passed over, also over a restart', async () => {
   const spool = open()
   for (const uid of ['a', 'b', 'c']) spool.point(event(uid))
-  spool.flush()
+  await spool.flushed()
   const failing = async (): Promise<void> => {
     throw new AppError('unavailable', 'no store')
   }
   await expect(spool.drain(failing)).rejects.toThrow('no store')
   spool.point(event('d'))
-  spool.flush()
+  await spool.flushed()
   await expect(spool.drain(failing)).rejects.toThrow('no store')
   await spool.close()
 
@@ -181,7 +201,7 @@ test('when sending fails nothing is lost or passed over, also over a restart', a
 test('an event that the store calls invalid is set aside and does not block the others', async () => {
   const spool = open()
   for (const uid of ['a', 'bad', 'c']) spool.point(event(uid))
-  spool.flush()
+  await spool.flushed()
   const store = createStore()
   await spool.drain(async (events) => {
     if (events.some(({ uid }) => uid === 'bad')) throw new AppError('invalid_argument', 'no such type')
@@ -196,7 +216,7 @@ test('an event that the store calls invalid is set aside and does not block the 
 test('damage is set aside with a warning; a torn last line is nothing', async () => {
   const spool = open()
   spool.point(event('a'))
-  spool.flush()
+  await spool.flushed()
   await spool.close()
   const segment = join(directory, 'segment-0000000001.jsonl')
   appendFileSync(
@@ -222,10 +242,10 @@ test('damage is set aside with a warning; a torn last line is nothing', async ()
 test('segments are rotated and deleted when sent; open starts outlive them', async () => {
   const spool = open(2000)
   const store = createStore()
-  spool.start(event('long', { user: 'ana' }))
+  start(spool, event('long', { user: 'ana' }))
   for (let index = 0; index < 60; index += 1) {
     spool.point(event(`p${index}`))
-    spool.flush()
+    await spool.flushed()
   }
   const before = files().length
   await spool.drain(store.send)
@@ -243,7 +263,7 @@ test('segments are rotated and deleted when sent; open starts outlive them', asy
 test('a damaged or missing offset sends again what is there', async () => {
   const spool = open()
   spool.point(event('a'))
-  spool.flush()
+  await spool.flushed()
   const store = createStore()
   await spool.drain(store.send)
   await spool.close()
@@ -257,7 +277,7 @@ test('a damaged or missing offset sends again what is there', async () => {
 test('only the owner can read it', async () => {
   const spool = open()
   spool.point(event('a'))
-  spool.flush()
+  await spool.flushed()
   await spool.drain(async () => {})
   await spool.close()
   expect(statSync(directory).mode & 0o777).toBe(0o700)
@@ -280,13 +300,13 @@ test('ship sends what comes while it runs, over a failure, until it is told to s
       if (received.length === 2) arrived.resolve()
       else {
         spool.point(event('b'))
-        spool.flush()
+        await spool.flushed()
       }
     },
     { signal: stop.signal },
   )
   spool.point(event('a'))
-  spool.flush()
+  await spool.flushed()
   await arrived.promise
   stop.abort()
   await shipping

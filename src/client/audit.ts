@@ -21,7 +21,8 @@ export async function* fetchAllEvents(
     const page = await fetchEvents(api, { ...filter, limit: Math.min(PAGE, left), after })
     yield* page.lines
     left -= page.lines.length
-    if (page.next === null || page.lines.length === 0) return
+    // A page may be empty and still have a next one: behind it there was nothing among the events that were looked at.
+    if (page.next === null || page.next === after) return
     after = page.next
   }
 }

@@ -64,7 +64,8 @@ function prune(value: unknown, step: Step = { chars: SHORTEST_TEXT, items: 1 }):
   return Object.fromEntries(kept)
 }
 
-function countBytes(value: unknown): number {
+/** Bytes of the value's JSON text; 0 for one that has none. */
+export function countBytes(value: unknown): number {
   const text: string | undefined = JSON.stringify(value)
   return text === undefined ? 0 : Buffer.byteLength(text)
 }

@@ -223,3 +223,34 @@ describe('headers', () => {
     expect(redactHeaders({ a: 'xyz swordfish' }, createRedactor({ knownSecrets: ['swordfish'] }).text)).toEqual({ a: 'xyz <REDACTED>' })
   })
 })
+
+test('what holds no secret and is short is given back itself, with the same result as a copy', () => {
+  const plain = { name: 'echo', arguments: { message: 'hello', n: [1, 2.5, null, true] } }
+  expect(redactor.value(plain, { maxBytes: 100 })).toBe(plain)
+  expect(redactor.value({ to_ken: 'x' })).toEqual({ to_ken: '<REDACTED>' })
+  const { value } = createRedactor({ knownSecrets: ['sword-of-damocles'] })
+  const text = fc.oneof(
+    fc.string(),
+    fc.constantFrom('sword-of-damocles', 'Bearer abcdefghijkl', 'to-k-en', 'k'.repeat(129), 'x'.repeat(300), 'ä'.repeat(200)),
+  )
+  const json = fc.letrec((tie) => ({
+    value: fc.oneof(
+      { maxDepth: 9 },
+      text,
+      fc.double({ noNaN: true }),
+      fc.constantFrom(true, null),
+      fc.array(tie('value'), { maxLength: 40 }),
+      fc.dictionary(text, tie('value'), { maxKeys: 9 }),
+    ),
+  })).value
+  fc.assert(
+    fc.property(json, fc.constantFrom(200, 1000, 4096), (given, maxBytes) => {
+      // A Date makes it copy everything; its own text is charged for.
+      const copied = value({ given, at: new Date(0) }, { maxBytes: maxBytes + 100 })
+      const kept = value(given, { maxBytes })
+      if (kept === given && typeof given === 'object') expect(copied).toMatchObject({ given })
+      expect(JSON.stringify(kept)).not.toContain('sword-of-damocles')
+    }),
+    { numRuns: 1000 },
+  )
+})

@@ -1,11 +1,11 @@
-import { cutText, fitJson } from './json-fit.ts'
+import { countBytes, cutText, fitJson } from './json-fit.ts'
 import { REDACTED, isSecretName, redactShapes } from './secret-shapes.ts'
 
 /** Takes secrets out of what is logged and audited: by their shape, by the name they stand under, and those known by value. */
 export interface Redactor {
   readonly text: (text: string) => string
   /**
-   * A redacted copy of a JSON-like value whose JSON text has at most about `maxBytes` bytes (default 16 KiB), at most 32 levels deep.
+   * The value itself when it is short and holds no secret, else a redacted copy of a JSON-like value whose JSON text has at most about `maxBytes` bytes (default 16 KiB), at most 32 levels deep.
    * What is left out is marked: `…[+N bytes]`, `…[+N items]`, `…[+N members]`. Only so much of the value is searched.
    */
   readonly value: (value: unknown, options?: { readonly maxBytes?: number }) => unknown
@@ -25,6 +25,8 @@ const WINDOW = 2048
 const MOST_BYTES_PER_CHAR = 6
 /** Characters a member may not use, so that those after a large one still have room. */
 const RESERVE = 512
+/** Values nested deeper are copied at once, so that what need not be copied is never cut either. */
+const CLEAN_DEPTH = 6
 const MAX_REMEMBERED = 1000
 const MAX_REMEMBERED_CHARS = 128
 
@@ -86,6 +88,8 @@ export function createRedactor(options: { readonly knownSecrets?: Iterable<strin
     value: (value, { maxBytes = DEFAULT_MAX_BYTES } = {}) => {
       if (typeof value === 'string' && value.length <= MAX_REMEMBERED_CHARS && value.length * MOST_BYTES_PER_CHAR + 2 <= maxBytes)
         return shortText(value)
+      const chars = countClean(value, { text, key, maxChars: maxBytes }, CLEAN_DEPTH)
+      if (chars * MOST_BYTES_PER_CHAR <= maxBytes || (chars <= maxBytes && countBytes(value) <= maxBytes)) return value
       const copying: Copying = { text, key, maxChars: maxBytes, left: 4 * maxBytes }
       const copied = copy(value, copying, 0)
       const used = 4 * maxBytes - copying.left
@@ -120,9 +124,44 @@ interface RedactedKey {
   readonly isSecret: boolean
 }
 
-interface Copying {
+interface Rules {
   readonly text: (text: string) => string
   readonly key: (name: string) => RedactedKey
+  readonly maxChars: number
+}
+
+/**
+ * The characters that a copy of the value would be charged when nothing in it has to be changed; infinite when something may have to, or
+ * there are more than `maxChars`, of which no more are looked at, or it is not plain JSON.
+ */
+function countClean(value: unknown, rules: Rules, depth: number): number {
+  if (typeof value === 'string')
+    return value.length <= rules.maxChars && rules.text(value) === value ? value.length + 4 : Number.POSITIVE_INFINITY
+  if (typeof value === 'number' || typeof value === 'boolean' || value === null) return 4
+  if (typeof value !== 'object' || depth === 0) return Number.POSITIVE_INFINITY
+  let chars = 4
+  if (Array.isArray(value)) {
+    for (const item of value) {
+      chars += countClean(item, rules, depth - 1)
+      if (chars > rules.maxChars) return Number.POSITIVE_INFINITY
+    }
+    return chars
+  }
+  if (!isPlain(value)) return Number.POSITIVE_INFINITY
+  for (const name of Object.keys(value)) {
+    const key = rules.key(name)
+    if (key.isSecret || key.text !== name) return Number.POSITIVE_INFINITY
+    chars += name.length + countClean(value[name], rules, depth - 1)
+    if (chars > rules.maxChars) return Number.POSITIVE_INFINITY
+  }
+  return chars
+}
+
+function isPlain(value: object): value is Record<string, unknown> {
+  return Object.getPrototypeOf(value) === Object.prototype
+}
+
+interface Copying extends Rules {
   readonly maxChars: number
   /** Characters that may still be copied. A few times the size wanted, so that large values do not cost their full size. */
   left: number

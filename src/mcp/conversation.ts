@@ -22,10 +22,10 @@ export interface RunningRequest {
   readonly message: ClientMessage
   /** Between sending and the end of the stream that answers it. */
   readonly isUnderWay: boolean
-  /** The response, ready for the client; throws when it cannot be judged. */
-  judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined }
-  /** Records that it failed. */
-  interrupt(error: string): void
+  /** The response, ready for the client and its end recorded; rejects when it cannot be judged. */
+  judge(bytes: Buffer): Promise<{ bytes: Buffer; response: Fields | undefined }>
+  /** Records that it failed; at once, and resolves when that is written. */
+  interrupt(error: string): Promise<void>
   /** Breaks it off. */
   abort(): void
 }
@@ -165,33 +165,26 @@ export class Conversation {
    * an audit journal that takes nothing must not prevent.
    */
   async end(now: number, why?: AppError): Promise<void> {
-    try {
-      if (!this.#ending.signal.aborted) this.#stop(now, why)
-    } finally {
-      await this.upstream.close()
+    const recorded = this.#ending.signal.aborted ? undefined : this.#stop(now, why)
+    for (const settled of await Promise.allSettled([recorded, this.upstream.close()])) {
+      if (settled.status === 'rejected') throw settled.reason
     }
   }
 
-  #stop(now: number, why: AppError | undefined): void {
+  /** All of it happens at once, only its records are waited for. */
+  async #stop(now: number, why: AppError | undefined): Promise<void> {
     this.#why = why
     this.touch(now)
     this.#ending.abort()
     this.#listening?.abort()
     for (const outlet of this.#outlets) outlet.release()
-    const faults: unknown[] = []
-    const attempt = (step: () => void): void => {
-      try {
-        step()
-      } catch (thrown) {
-        faults.push(thrown)
-      }
-    }
-    for (const request of this.#running) {
-      attempt(() => request.interrupt(why?.message ?? 'the MCP session ended'))
+    const records = [...this.#running].map((request) => {
+      const recorded = request.interrupt(why?.message ?? 'the MCP session ended')
       request.abort()
-    }
-    attempt(() => this.recorder.sessionEnd(why?.message))
-    if (faults.length > 0) throw faults[0]
+      return recorded
+    })
+    records.push(this.recorder.sessionEnd(why?.message))
+    await Promise.all(records)
   }
 }
 

@@ -98,7 +98,7 @@ export class Conversations {
   ): Promise<Conversation> {
     const conversation = await this.#create(key, 'modern', caller, remoteAddress)
     conversation.negotiated(facts.revision)
-    conversation.recorder.sessionStart({
+    await conversation.recorder.sessionStart({
       protocol_version: facts.revision,
       ...(facts.clientInfo !== undefined && { client_info: facts.clientInfo }),
     })

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { createFixture } from '../../test/fakes/mcp-endpoint.ts'
+import { createFixture, type Fixture } from '../../test/fakes/mcp-endpoint.ts'
 import { result } from '../../test/fakes/memory-upstream.ts'
 
 const call = (id: string, name: string) => `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"${name}"}}`
@@ -104,6 +104,66 @@ test('nothing is sent while the audit journal takes nothing', async () => {
   expect(f.upstream.sent).toEqual([])
   f.journal.isFull = false
   expect((await f.call(session, call('1', 'echo'))).status).toBe(200)
+})
+
+/** Lets no write of the journal end before what it returns is called. */
+function hold({ journal }: Fixture): () => void {
+  const gate = Promise.withResolvers<void>()
+  journal.gate = gate.promise
+  return gate.resolve
+}
+const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+test('nothing goes to the server and no answer to the client before its record is written', async () => {
+  const f = createFixture({ allow: { tools: ['echo'] } })
+  const session = await f.open()
+  f.upstream.sent.length = 0
+  const headers = { 'mcp-session-id': session }
+  const writeStart = hold(f)
+  const called = f.send({ text: call('1', 'echo'), headers })
+  const noted = f.send({ text: '{"jsonrpc":"2.0","method":"notifications/initialized"}', headers })
+  const denied = f.send({ text: call('2', 'rm'), headers })
+  const unknown = f.send({ text: call('3', 'echo'), headers: { 'mcp-session-id': 'nobody' } })
+  await turn()
+  expect([f.upstream.sent.length, called.text, noted.status, denied.text, unknown.text]).toEqual([0, '', 0, '', ''])
+  const writeEnd = hold(f)
+  writeStart()
+  await Promise.all([noted.ended, denied.ended, unknown.ended])
+  await turn()
+  expect([f.upstream.sent.length, called.text]).toEqual([2, ''])
+  writeEnd()
+  await called.ended
+  expect(called.text).toContain('result')
+})
+
+test.each([0, 1])('a request whose session ends while its record is written is not sent (%i turns later)', async (turns) => {
+  const f = createFixture()
+  const session = await f.open()
+  f.upstream.sent.length = 0
+  const write = hold(f)
+  const called = f.send({ text: call('1', 'echo'), headers: { 'mcp-session-id': session } })
+  if (turns > 0) await turn()
+  f.endpoint.cut(() => 'locked')
+  write()
+  await called.ended
+  expect(f.upstream.sent).toEqual([])
+  expect(JSON.parse(called.text)).toMatchObject({ id: 1, error: { message: 'locked' } })
+  expect(f.events.filter(({ event }) => event === 'mcp.session.request').at(-1)).toMatchObject({ tool: 'echo', error: 'locked' })
+})
+
+test('a session whose start cannot be recorded is not opened', async () => {
+  const f = createFixture()
+  const writeStart = hold(f)
+  const opening = f.send({ text: '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}' })
+  await turn()
+  const writeEnd = hold(f)
+  writeStart()
+  await turn()
+  expect([f.upstream.sent.length, opening.text]).toEqual([1, ''])
+  f.journal.isFull = true
+  writeEnd()
+  await opening.ended
+  expect(JSON.parse(opening.text)).toMatchObject({ id: 0, error: { message: 'the audit journal is full' } })
 })
 
 test('an answer whose end cannot be recorded is kept back', async () => {

@@ -48,17 +48,17 @@ export class McpEndpoint {
       else throw new AppError('invalid_argument', `method ${exchange.method} is not allowed`, { details: { http: 405, rpc: -32600 } })
     } catch (thrown) {
       const error = toAppError(thrown)
-      this.#record(exchange, caller, error, decision.allow ? undefined : decision)
+      await this.#record(exchange, caller, error, decision.allow ? undefined : decision)
       await new Outlet(exchange, {}).fail(error, findRequestId(exchange.body))
     }
   }
 
-  #record(exchange: HttpExchange, { identity }: Caller, error: AppError, decision: Denied | undefined): void {
+  async #record(exchange: HttpExchange, { identity }: Caller, error: AppError, decision: Denied | undefined): Promise<void> {
     const { app, audit, log } = this.#options
     const server = app.metadata.name
     if (error.code === 'internal') log.error('request failed', { server, error })
     try {
-      recordRefusal(audit, { exchange, server, app, identity, error, decision })
+      await recordRefusal(audit, { exchange, server, app, identity, error, decision })
     } catch (thrown) {
       // The refusal stands, and its event waits in memory for the journal.
       log.warn('a refusal could not be written to the audit journal', { server, error: String(thrown) })
@@ -113,20 +113,20 @@ export class McpEndpoint {
   }
 
   async #pump(exchange: HttpExchange, conversation: Conversation, outlet: Outlet, signal: AbortSignal): Promise<void> {
-    const reply = await conversation.upstream.listen(protocolHeaders(exchange, undefined), signal).catch((thrown: unknown) => {
-      conversation.recorder.listen(toAppError(thrown).message)
+    const reply = await conversation.upstream.listen(protocolHeaders(exchange, undefined), signal).catch(async (thrown: unknown) => {
+      await conversation.recorder.listen(toAppError(thrown).message)
       throw thrown
     })
     if (reply.kind === 'refused') {
-      conversation.recorder.listen(`HTTP ${reply.status}`)
+      await conversation.recorder.listen(`HTTP ${reply.status}`)
       if (reply.status === 405) throw methodNotAllowed()
       throw new AppError('unavailable', `the MCP server answered with HTTP ${reply.status}`, { origin: 'upstream' })
     }
-    conversation.recorder.listen()
+    await conversation.recorder.listen()
     outlet.open('events')
     outlet.keepAlive() // sends the head at once: clients wait for it
     for await (const event of reply.events) {
-      const { bytes } = judgeEvent(event, undefined, conversation)
+      const { bytes } = await judgeEvent(event, undefined, conversation)
       if (bytes) await outlet.write(bytes)
     }
   }

@@ -49,7 +49,7 @@ async function serveOne(posting: Posting, message: ClientMessage, dialect: Diale
   try {
     const decision = checkMessage(message, caller.access())
     if (!decision.allow) {
-      conversation.recorder.denied(message, decision)
+      await conversation.recorder.denied(message, decision)
       const isUnknown = decision.kind === 'unknown_method'
       if (message.kind !== 'request') return outlet.empty(202)
       const bytes = renderRpcError(message.id, isUnknown ? -32601 : -32602, decision.reason, { reason: decision.kind })
@@ -69,6 +69,7 @@ async function serveOne(posting: Posting, message: ClientMessage, dialect: Diale
       decision,
       isOpening ? (response) => opened(conversation, message, response) : undefined,
     )
+    await relayed.recorded()
     await relayRequest(relayed, conversation, exchange, outlet, protocolHeaders(exchange, dialect))
   } catch (thrown) {
     const error = conversation.signal.aborted ? conversation.why : toAppError(thrown)
@@ -87,15 +88,15 @@ async function conversationFor({ exchange, caller, conversations }: Posting, dia
   return conversations.get(exchange.headers[SESSION_HEADER], caller)
 }
 
-/** The server said who it is: the session has begun. */
-function opened(conversation: Conversation, message: ClientMessage, response: Fields): void {
+/** The server said who it is: the session has begun. Resolves when that is written. */
+function opened(conversation: Conversation, message: ClientMessage, response: Fields): Promise<void> | undefined {
   const result = fieldsOf(response['result'])
   const revision = result?.['protocolVersion']
-  if (typeof revision !== 'string' || isModern(revision)) return
+  if (typeof revision !== 'string' || isModern(revision)) return undefined
   conversation.negotiated(revision)
   const client = clientInfoText(message.params['clientInfo'])
   const server = clientInfoText(result?.['serverInfo'])
-  conversation.recorder.sessionStart({
+  return conversation.recorder.sessionStart({
     protocol_version: revision.slice(0, 20),
     ...(client !== undefined && { client_info: client }),
     ...(server !== undefined && { server_info: server }),
@@ -105,8 +106,8 @@ function opened(conversation: Conversation, message: ClientMessage, response: Fi
 
 async function sendOneWay(message: ClientMessage, conversation: Conversation, exchange: HttpExchange): Promise<void> {
   if (message.kind === 'response' && !conversation.takeAsked(message.id)) throw invalid('the MCP server has asked nothing with this id')
-  if (message.kind === 'notification') conversation.recorder.notification(message)
-  if (message.method === 'notifications/cancelled' && isCancelledHere(message, conversation)) return
+  if (message.kind === 'notification') await conversation.recorder.notification(message)
+  if (message.method === 'notifications/cancelled' && (await isCancelledHere(message, conversation))) return
   const headers = protocolHeaders(exchange, undefined)
   const reply = await conversation.upstream.send({ ...message, headers, whole: false }, conversation.signal)
   if (reply.kind === 'refused')
@@ -117,19 +118,21 @@ async function sendOneWay(message: ClientMessage, conversation: Conversation, ex
  * Whether nothing has to be passed on. What is under way is broken off, and the server told by whoever broke it off; an id that is not
  * waiting is nobody's to cancel. None ever waits by id in a modern conversation, whose clients cancel by going away (2026-07-28, cancellation).
  */
-function isCancelledHere({ params }: ClientMessage, conversation: Conversation): boolean {
+async function isCancelledHere({ params }: ClientMessage, conversation: Conversation): Promise<boolean> {
   const relayed = conversation.findWaiting(params['requestId'])
   if (!relayed || relayed.message.method === 'initialize') return true
-  relayed.interrupt('cancelled by the client')
+  const { isUnderWay } = relayed
+  const recorded = relayed.interrupt('cancelled by the client')
   relayed.abort()
-  return relayed.isUnderWay
+  await recorded
+  return isUnderWay
 }
 
 /** A batch is sent only when every element of it may be sent. */
 async function serveBatch(posting: Posting, conversation: Conversation, messages: ClientMessage[], dialect: Dialect): Promise<void> {
   const { exchange, caller } = posting
   const outlet = new Outlet(exchange, {})
-  if (answerRefusedBatch(messages, conversation, caller, outlet)) return
+  if (await answerRefusedBatch(messages, conversation, caller, outlet)) return
   if (!messages.some((message) => message.kind === 'request')) {
     for (const message of messages) await sendOneWay(message, conversation, exchange)
     return outlet.empty(202)
@@ -144,21 +147,23 @@ async function serveBatch(posting: Posting, conversation: Conversation, messages
   }
 }
 
-function answerRefusedBatch(messages: ClientMessage[], conversation: Conversation, caller: Caller, outlet: Outlet): boolean {
+async function answerRefusedBatch(messages: ClientMessage[], conversation: Conversation, caller: Caller, outlet: Outlet): Promise<boolean> {
   const judged = messages.map((message) => ({ message, decision: checkMessage(message, caller.access()) }))
   if (judged.every(({ decision }) => decision.allow)) return false
+  const recorded: Promise<void>[] = []
   const answers = judged.flatMap(({ message, decision }) => {
     if (decision.allow) {
       const reason = 'not sent: another message of this batch was refused'
       if (message.kind !== 'request') return []
-      conversation.recorder.notSent(message, reason)
+      recorded.push(conversation.recorder.notSent(message, reason))
       return [renderRpcError(message.id, -32600, reason)]
     }
-    conversation.recorder.denied(message, decision)
+    recorded.push(conversation.recorder.denied(message, decision))
     return message.kind === 'request'
       ? [renderRpcError(message.id, decision.kind === 'unknown_method' ? -32601 : -32602, decision.reason)]
       : []
   })
+  await Promise.all(recorded)
   if (answers.length === 0) outlet.empty(202)
   else outlet.json(200, Buffer.from(`[${answers.map(String).join(',')}]`), { [ORIGIN_HEADER]: 'gateway' })
   return true
@@ -178,7 +183,7 @@ async function serveElement(
     await serveOne({ ...posting, exchange }, message, dialect)
   } catch (thrown) {
     const error = toAppError(thrown)
-    conversation.recorder.notSent(message, error.message)
+    await conversation.recorder.notSent(message, error.message)
     if (message.kind !== 'request') return
     await new Outlet(exchange, {}).fail(error, message.id)
   }

@@ -1,7 +1,8 @@
 import type { Allowed, Denied } from '../access/decision.ts'
-import { type BuildOptions, buildEvent, buildFields } from '../audit/build-event.ts'
+import { type BuildOptions, buildEvent } from '../audit/build-event.ts'
 import { type EventFields, renderRequestId } from '../audit/event.ts'
-import type { Spool } from '../audit/spool.ts'
+import { RequestRecords } from '../audit/request-records.ts'
+import type { Recording } from '../audit/spool.ts'
 import type { Origin } from '../lib/errors.ts'
 import type { App } from '../resources/app.ts'
 import type { Identity } from '../resources/identity.ts'
@@ -10,7 +11,7 @@ import { findMethod } from './methods.ts'
 import type { CallOutcome, McpMetrics, ServerMetrics } from './metrics.ts'
 
 export interface AuditOptions extends BuildOptions {
-  spool: Spool
+  spool: Recording
   /** Milliseconds of a clock that nobody sets; measures how long things take. */
   monotonic: () => number
   ids: { uuidv7(): string; token(bytes?: number): string }
@@ -21,6 +22,8 @@ export interface AuditOptions extends BuildOptions {
 export interface Begun {
   uid: string
   startedAt: number
+  /** Resolves when that is written; rejects when it cannot be, and then it must not be sent. */
+  written: Promise<void>
 }
 
 /** How a request ended, as far as the gateway read the answer. */
@@ -37,11 +40,16 @@ export interface Ending {
 }
 
 const MAX_ERROR = 500
+const RECORDED = Promise.resolve()
 
-/** Writes the audit events of one MCP session. Nothing leaves the gateway before its record is in the journal. */
+/**
+ * Writes the audit events of one MCP session. Every method records at once and gives a promise that settles when the record is written,
+ * together with all others of its turn of the event loop: nothing leaves the gateway before.
+ */
 export class Recorder {
   readonly #audit: AuditOptions
   readonly #session: EventFields
+  readonly #requests: RequestRecords
   /** Index 0 is kept for the start of the session, which is written once the server has said who it is. */
   #next = 1
   #isStarted = false
@@ -53,73 +61,71 @@ export class Recorder {
     this.#openedAt = audit.monotonic()
     this.#metrics = audit.metrics?.of(app.metadata.name)
     this.#session = { sid, server: app.metadata.name, app_uri: app.spec.uri, remote_addr: remoteAddress, ...identityFields(identity) }
+    this.#requests = new RequestRecords(this.#session, audit)
   }
 
-  sessionStart(facts: Pick<EventFields, 'client_info' | 'server_info' | 'protocol_version' | 'mcp_session_id'>): void {
+  sessionStart(facts: Pick<EventFields, 'client_info' | 'server_info' | 'protocol_version' | 'mcp_session_id'>): Promise<void> {
     this.#isStarted = true
     this.#metrics?.opened()
-    this.#point(buildEvent('mcp.session.start', { ...this.#session, ...facts, success: true, ei: 0 }, this.#audit))
+    return this.#point(buildEvent('mcp.session.start', { ...this.#session, ...facts, success: true, ei: 0 }, this.#audit))
   }
 
   /** Nothing when the session never began: its failed `initialize` tells that already. */
-  sessionEnd(reason: string | undefined): void {
+  async sessionEnd(reason: string | undefined): Promise<void> {
     if (!this.#isStarted) return
     this.#metrics?.closed()
     const fields = { ...this.#session, success: reason === undefined, latency_ms: this.#since(this.#openedAt), ei: this.#next++ }
-    this.#point(buildEvent('mcp.session.end', reason === undefined ? fields : { ...fields, reason }, this.#audit))
+    await this.#point(buildEvent('mcp.session.end', reason === undefined ? fields : { ...fields, reason }, this.#audit))
   }
 
   /**
    * Before the request leaves. Undefined when its kind is only recorded on failure; a method without a row is always recorded.
-   * @throws AppError when the journal cannot be written; the request must not be sent then.
+   * @throws AppError when the journal takes no more; the request must not be sent then.
    */
   begin(message: ClientMessage, decision: Allowed): Begun | undefined {
     if (findMethod(message.method)?.audit === 'on-error') return undefined
-    const event = buildEvent('mcp.session.request', { ...this.#request(message), decision: { allow: true, by: decision.by } }, this.#audit)
     const { spool, monotonic } = this.#audit
-    spool.start(event)
-    try {
-      spool.flush()
-    } catch (thrown) {
-      spool.end(
-        event.uid,
-        buildFields('mcp.session.request', { success: false, error: 'not sent: the audit journal could not be written' }, this.#audit),
-      )
-      throw thrown
-    }
-    return { uid: event.uid, startedAt: monotonic() }
+    const { uid, text } = this.#requests.start(messageFields(message).message, { allow: true, by: decision.by }, this.#next++)
+    spool.start(uid, text)
+    return { uid, startedAt: monotonic(), written: spool.flushed() }
+  }
+
+  /** What begins could not be written, so it was not sent. */
+  unsent(begun: Begun | undefined): void {
+    const error = 'not sent: the audit journal could not be written'
+    if (begun) this.#audit.spool.end(begun.uid, this.#requests.end({ success: false, error }))
   }
 
   /** Before the answer leaves. */
-  finish(message: ClientMessage, begun: Begun | undefined, ending: Ending): void {
+  finish(message: ClientMessage, begun: Begun | undefined, ending: Ending): Promise<void> {
     this.#count(message, begun, ending)
-    const failure = ending.error === undefined ? {} : { error: ending.error.slice(0, MAX_ERROR) }
-    const fields = { success: ending.error === undefined, result_bytes: ending.bytes, ...failure }
+    const { error, bytes, result } = ending
+    const fields = { success: error === undefined, result_bytes: bytes, error: error?.slice(0, MAX_ERROR) }
     if (begun) {
-      const answer = ending.result === undefined ? {} : { answer: ending.result }
-      const latency = { latency_ms: this.#since(begun.startedAt) }
-      this.#audit.spool.end(begun.uid, buildFields('mcp.session.request', { ...fields, ...latency, ...answer }, this.#audit))
-      this.#audit.spool.flush()
-    } else if (ending.error !== undefined) {
-      this.#point(buildEvent('mcp.session.request', { ...this.#request(message), ...fields }, this.#audit))
+      const { spool } = this.#audit
+      spool.end(begun.uid, this.#requests.end({ ...fields, latency_ms: this.#since(begun.startedAt), answer: result }))
+      return spool.flushed()
     }
+    return error === undefined
+      ? RECORDED
+      : this.#point(buildEvent('mcp.session.request', { ...this.#request(message), ...fields }, this.#audit))
   }
 
-  denied(message: ClientMessage, decision: Denied): void {
+  denied(message: ClientMessage, decision: Denied): Promise<void> {
     const { by, kind, reason } = decision
     this.#metrics?.denied(kind)
     const type = message.kind === 'notification' ? 'mcp.session.notification' : 'mcp.session.request'
     const facts = { success: false, error: reason, decision: { allow: false, by, kind, reason } }
-    this.#point(buildEvent(type, { ...this.#request(message), ...facts }, this.#audit))
+    return this.#point(buildEvent(type, { ...this.#request(message), ...facts }, this.#audit))
   }
 
-  notification(message: ClientMessage): void {
-    this.#point(buildEvent('mcp.session.notification', { ...this.#request(message), success: true }, this.#audit))
+  notification(message: ClientMessage): Promise<void> {
+    return this.#point(buildEvent('mcp.session.notification', { ...this.#request(message), success: true }, this.#audit))
   }
 
-  listen(error?: string): void {
+  listen(error?: string): Promise<void> {
     const failure = error === undefined ? {} : { error: error.slice(0, MAX_ERROR) }
-    this.#point(
+    return this.#point(
       buildEvent(
         'mcp.session.listen_sse_stream',
         { ...this.#session, success: error === undefined, ...failure, ei: this.#next++ },
@@ -129,8 +135,8 @@ export class Recorder {
   }
 
   /** A request of a batch that was not sent because of another one. */
-  notSent(message: ClientMessage, error: string): void {
-    this.#point(buildEvent('mcp.session.request', { ...this.#request(message), success: false, error }, this.#audit))
+  notSent(message: ClientMessage, error: string): Promise<void> {
+    return this.#point(buildEvent('mcp.session.request', { ...this.#request(message), success: false, error }, this.#audit))
   }
 
   #count({ method }: ClientMessage, begun: Begun | undefined, { outcome, error, bytes, origin }: Ending): void {
@@ -147,9 +153,9 @@ export class Recorder {
     return Math.round((this.#audit.monotonic() - start) * 1000) / 1000
   }
 
-  #point(event: ReturnType<typeof buildEvent>): void {
+  async #point(event: ReturnType<typeof buildEvent>): Promise<void> {
     this.#audit.spool.point(event)
-    this.#audit.spool.flush()
+    await this.#audit.spool.flushed()
   }
 }
 

@@ -28,9 +28,10 @@ const MAX_EXCERPT = 1024
 /**
  * One event for a request that was refused: of its message (code TMCP003E, TMCP004E) when the body has one that can be read, else of the
  * HTTP request (TMCP006E) with the beginning of its body, redacted.
+ * Resolves when it is in the journal.
  * @throws AppError when the journal cannot be written.
  */
-export function recordRefusal(audit: AuditOptions, { exchange, server, app, identity, error, decision }: Refused): void {
+export async function recordRefusal(audit: AuditOptions, { exchange, server, app, identity, error, decision }: Refused): Promise<void> {
   if (app) audit.metrics?.of(app.metadata.name).denied(decision?.kind ?? error.code)
   const denial = decision && { decision: { allow: false, by: decision.by, kind: decision.kind, reason: decision.reason } }
   const fields: EventFields = {
@@ -54,7 +55,7 @@ export function recordRefusal(audit: AuditOptions, { exchange, server, app, iden
     }
     audit.spool.point(buildEvent('mcp.session.invalid_http_request', { ...fields, ...facts }, audit))
   }
-  audit.spool.flush()
+  await audit.spool.flushed()
 }
 
 function findMessage(body: Buffer): ClientMessage | undefined {

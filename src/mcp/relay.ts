@@ -11,6 +11,7 @@ import { type ClientMessage, type Fields, fieldsOf, renderRpcError } from './mes
 import { findMethod } from './methods.ts'
 import type { Outlet } from './outlet.ts'
 import { type Begun, readEnding } from './recorder.ts'
+import { parseJson, readResponse } from './response.ts'
 import type { Reply } from './upstream/upstream.ts'
 
 /** Answers above this size are passed on unread: their content is not summarised in the audit log. */
@@ -22,20 +23,21 @@ export class Relayed implements RunningRequest {
   readonly #conversation: Conversation
   readonly #caller: Caller
   readonly #begun: Begun | undefined
-  readonly #onAnswer: ((response: Fields) => void) | undefined
+  readonly #onAnswer: ((response: Fields) => Promise<void> | undefined) | undefined
   readonly #stopping = new AbortController()
   #bytes = 0
-  #isFinished = false
-  /** Between sending and the end of the stream that answers it. */
-  isUnderWay = false
+  /** Settles when the end is written. */
+  #finished: Promise<void> | undefined
+  /** Between the decision to send it and the end of the stream that answers it. */
+  isUnderWay = true
 
-  /** Writes the start record: throws when the journal cannot take it, or the session has no room, and then nothing may be sent. */
+  /** Makes the start record and waits for nothing: see `recorded`. Throws when the journal has no room, and then nothing may be sent. */
   constructor(
     conversation: Conversation,
     caller: Caller,
     message: ClientMessage,
     decision: Allowed,
-    onAnswer?: (response: Fields) => void,
+    onAnswer?: (response: Fields) => Promise<void> | undefined,
   ) {
     this.message = message
     this.#conversation = conversation
@@ -43,6 +45,18 @@ export class Relayed implements RunningRequest {
     this.#onAnswer = onAnswer
     this.#begun = conversation.recorder.begin(message, decision)
     conversation.begin(this)
+  }
+
+  /** Resolves when the start record is written. Rejects when it cannot be; nothing may be sent then, and this is over. */
+  async recorded(): Promise<void> {
+    try {
+      await this.#begun?.written
+    } catch (thrown) {
+      this.isUnderWay = false
+      this.#conversation.finish(this)
+      this.#conversation.recorder.unsent(this.#begun)
+      throw thrown
+    }
   }
 
   /** Fires when nobody wants the answer any more. */
@@ -55,10 +69,10 @@ export class Relayed implements RunningRequest {
   }
 
   /**
-   * The response, ready for the client: lists filtered, the end recorded.
+   * The response, ready for the client: lists filtered, the end recorded. All but waiting for that record happens at once.
    * @throws AppError unavailable (origin upstream) when it cannot be judged or answers something else.
    */
-  judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined } {
+  async judge(bytes: Buffer): Promise<{ bytes: Buffer; response: Fields | undefined }> {
     const lists = findMethod(this.message.method)?.lists
     const judged = lists
       ? filterList(bytes, lists, this.#caller.access())
@@ -67,10 +81,11 @@ export class Relayed implements RunningRequest {
     if (response && !this.#isAnsweredBy(response))
       throw new AppError('unavailable', 'the MCP server answered another request', { origin: 'upstream' })
     this.#bytes += judged.bytes.byteLength
-    if (response) this.#onAnswer?.(response)
+    const noticed = response && this.#onAnswer?.(response)
     if (lists?.what === 'tool' && this.#conversation.era === 'modern')
       learnMirrors(this.#conversation.mirrors, fieldsOf(response?.['result'])?.[lists.in])
-    this.#finish(readEnding(response, this.#bytes))
+    const finished = this.#finish(readEnding(response, this.#bytes))
+    await (noticed ? Promise.all([noticed, finished]) : finished)
     return judged
   }
 
@@ -85,19 +100,22 @@ export class Relayed implements RunningRequest {
   }
 
   /** The end of an answer that was passed on unread. */
-  passed(): void {
-    this.#finish({ bytes: this.#bytes })
+  passed(): Promise<void> {
+    return this.#finish({ bytes: this.#bytes })
   }
 
-  interrupt(error: string): void {
-    this.#finish({ bytes: this.#bytes, error })
+  async interrupt(error: string): Promise<void> {
+    // When something else ended it, whoever did that is told of a record that could not be written.
+    if (this.#finished) await this.#finished.catch(() => undefined)
+    else await this.#finish({ bytes: this.#bytes, error })
   }
 
-  #finish(ending: Parameters<Conversation['recorder']['finish']>[2]): void {
-    if (this.#isFinished) return
-    this.#isFinished = true
-    this.#conversation.finish(this)
-    this.#conversation.recorder.finish(this.message, this.#begun, ending)
+  #finish(ending: Parameters<Conversation['recorder']['finish']>[2]): Promise<void> {
+    if (!this.#finished) {
+      this.#conversation.finish(this)
+      this.#finished = this.#conversation.recorder.finish(this.message, this.#begun, ending)
+    }
+    return this.#finished
   }
 }
 
@@ -112,8 +130,10 @@ export async function relayRequest(
   const { message } = relayed
   // A client of the legacy revisions that goes away cancels nothing; one of the modern revision cancels by going away.
   if (conversation.era === 'modern') abortWith(relayed, exchange.signal)
-  relayed.isUnderWay = true
   try {
+    // Its session may have ended, or somebody cancelled it, while its record was being written.
+    conversation.assertOpen()
+    if (relayed.signal.aborted) throw new AppError('cancelled', 'the request was cancelled')
     const row = findMethod(message.method)
     const reply = await conversation.upstream.send(
       { ...message, headers, whole: row?.lists !== undefined || message.method === 'initialize' },
@@ -122,7 +142,7 @@ export async function relayRequest(
     await deliver(reply, relayed, conversation, outlet)
   } catch (thrown) {
     const error = conversation.signal.aborted ? conversation.why : asAnswer(thrown)
-    await outlet.fail(interrupted(relayed, error), message.id)
+    await outlet.fail(await interrupted(relayed, error), message.id)
   } finally {
     relayed.isUnderWay = false
   }
@@ -140,9 +160,9 @@ function asAnswer(thrown: unknown): AppError {
 }
 
 /** Records the failure; when even that fails, the client is told of that instead. */
-function interrupted(relayed: RunningRequest, error: AppError): AppError {
+async function interrupted(relayed: RunningRequest, error: AppError): Promise<AppError> {
   try {
-    relayed.interrupt(error.message)
+    await relayed.interrupt(error.message)
     return error
   } catch (thrown) {
     return toAppError(thrown)
@@ -152,7 +172,7 @@ function interrupted(relayed: RunningRequest, error: AppError): AppError {
 async function deliver(reply: Reply, relayed: Relayed, conversation: Conversation, outlet: Outlet): Promise<void> {
   switch (reply.kind) {
     case 'message': {
-      const { bytes, response } = relayed.judge(reply.bytes)
+      const { bytes, response } = await relayed.judge(reply.bytes)
       const code = conversation.era === 'modern' ? fieldsOf(response?.['error'])?.['code'] : undefined
       return outlet.json(modernStatus(code), bytes)
     }
@@ -177,12 +197,12 @@ async function deliverStream(chunks: AsyncIterable<Uint8Array>, relayed: Relayed
       relayed.count(chunk.byteLength)
       held = chunk
     }
-    relayed.passed()
+    await relayed.passed()
     if (held) await outlet.write(held)
     outlet.end()
   } catch (thrown) {
     if (outlet.state === 'empty') throw thrown
-    const { message } = interrupted(relayed, toAppError(thrown))
+    const { message } = await interrupted(relayed, toAppError(thrown))
     outlet.abort(message)
   }
 }
@@ -193,7 +213,7 @@ async function deliverEvents(events: AsyncIterable<SseEvent>, relayed: Relayed, 
   outlet.open('events')
   for await (const event of events) {
     canResume ||= event.id !== undefined
-    const { bytes, answered } = judgeEvent(event, relayed, conversation)
+    const { bytes, answered } = await judgeEvent(event, relayed, conversation)
     if (bytes) await outlet.write(bytes)
     isAnswered ||= answered === relayed
   }
@@ -208,11 +228,11 @@ async function deliverEvents(events: AsyncIterable<SseEvent>, relayed: Relayed, 
  * An event on its way to the client. A response is taken for the answer of the request that waits for it, whatever stream it
  * comes on; a response nobody waits for is dropped, for nobody could say what may be in it.
  */
-export function judgeEvent(
+export async function judgeEvent(
   event: SseEvent,
   relayed: Relayed | undefined,
   conversation: Conversation,
-): { bytes: Buffer | undefined; answered?: RunningRequest } {
+): Promise<{ bytes: Buffer | undefined; answered?: RunningRequest }> {
   if (!event.hasData || event.data === '') return { bytes: event.raw }
   const parsed = fieldsOf(parseJson(event.data))
   if (!parsed) return { bytes: undefined }
@@ -225,7 +245,7 @@ export function judgeEvent(
   const waiting = findAnswered(parsed['id'], relayed, conversation)
   if (!waiting) return { bytes: undefined }
   const original = Buffer.from(event.data)
-  const bytes = judgeOrExplain(original, waiting)
+  const bytes = await judgeOrExplain(original, waiting)
   if (bytes === original) return { bytes: event.raw, answered: waiting }
   const framed = frameSse({
     data: bytes.toString('utf8'),
@@ -243,11 +263,11 @@ function findAnswered(id: unknown, relayed: Relayed | undefined, conversation: C
 }
 
 /** A response that cannot be judged is an error for its request alone: the stream may carry more. */
-function judgeOrExplain(original: Buffer, waiting: RunningRequest): Buffer {
+async function judgeOrExplain(original: Buffer, waiting: RunningRequest): Promise<Buffer> {
   try {
-    return waiting.judge(original).bytes
+    return (await waiting.judge(original)).bytes
   } catch (thrown) {
-    const error = interrupted(waiting, toAppError(thrown))
+    const error = await interrupted(waiting, toAppError(thrown))
     return renderRpcError(waiting.message.id, rpcOf(error), error.message)
   }
 }
@@ -272,22 +292,6 @@ async function deliverRefusal(
     const meaning = isOurs ? `refused the gateway's credentials (HTTP ${status})` : `answered with HTTP ${status}`
     throw new AppError('unavailable', `the MCP server ${meaning}`, { origin: 'upstream' })
   }
-  const { bytes } = relayed.judge(reply.bytes)
+  const { bytes } = await relayed.judge(reply.bytes)
   outlet.json(status, bytes, { 'sallyport-error-origin': 'upstream' })
-}
-
-function readResponse(bytes: Buffer): Fields {
-  const response = fieldsOf(parseJson(bytes))
-  const isResponse = response !== undefined && response['method'] === undefined && 'result' in response !== 'error' in response
-  if (!isResponse)
-    throw new AppError('unavailable', 'the MCP server answered with something that is no JSON-RPC response', { origin: 'upstream' })
-  return response
-}
-
-function parseJson(text: Buffer | string): unknown {
-  try {
-    return JSON.parse(text.toString())
-  } catch {
-    return undefined // not JSON: the callers treat it as nothing that could be judged
-  }
 }

@@ -1,7 +1,8 @@
 import { serverAccess } from '../../src/access/check.ts'
 import { compileRoles } from '../../src/access/role-set.ts'
-import type { AuditEvent, EventFields } from '../../src/audit/event.ts'
-import type { Spool } from '../../src/audit/spool.ts'
+import { settleEvent } from '../../src/audit/build-event.ts'
+import type { AuditEvent } from '../../src/audit/event.ts'
+import type { Recording } from '../../src/audit/spool.ts'
 import { AppError } from '../../src/lib/errors.ts'
 import type { HttpExchange } from '../../src/lib/http-exchange.ts'
 import { silentLogger } from '../../src/lib/log.ts'
@@ -43,8 +44,8 @@ export interface Fixture {
   clock: { now: number; monotonic: number }
   /** Point events, and the ends of calls merged with their starts. */
   events: AuditEvent[]
-  /** While true the journal takes nothing. */
-  journal: { isFull: boolean }
+  /** While `isFull` the journal takes nothing; every write waits for `gate`. */
+  journal: MemoryJournal
   caller(name?: string, more?: Partial<Identity>): Caller
   /** Why every caller has to leave, once it is set. */
   standing: { reason: string | undefined }
@@ -187,25 +188,28 @@ function serve(endpoint: McpEndpoint, { text, ...request }: Partial<HttpExchange
   return answered
 }
 
+interface MemoryJournal {
+  isFull: boolean
+  gate: Promise<void>
+}
+
 /** A journal in memory that refuses when told to. */
-function createMemorySpool(): { spool: Spool; events: AuditEvent[]; journal: { isFull: boolean } } {
+function createMemorySpool(): { spool: Recording; events: AuditEvent[]; journal: MemoryJournal } {
   const events: AuditEvent[] = []
   const begun = new Map<string, AuditEvent>()
-  const journal = { isFull: false }
-  const spool: Spool = {
-    start: (event) => void begun.set(event.uid, event),
-    end: (uid: string, fields: EventFields) => {
+  const journal: MemoryJournal = { isFull: false, gate: Promise.resolve() }
+  const spool: Recording = {
+    start: (uid, text) => void begun.set(uid, JSON.parse(text)),
+    end: (uid, text) => {
       const event = begun.get(uid)
-      if (event) events.push({ ...event, ...fields })
+      if (event) events.push(settleEvent({ ...event, ...JSON.parse(text) }))
       begun.delete(uid)
     },
     point: (event) => void events.push(event),
-    flush: () => {
+    flushed: async () => {
+      await journal.gate
       if (journal.isFull) throw new AppError('resource_exhausted', 'the audit journal is full')
     },
-    drain: () => Promise.resolve(0),
-    ship: () => Promise.resolve(),
-    close: () => Promise.resolve(),
   }
   return { spool, events, journal }
 }

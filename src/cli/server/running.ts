@@ -161,7 +161,7 @@ async function startAgentOf(
     spoolDirectory,
     metrics: diagnostics && createMcpMetrics(diagnostics.metrics),
     api: createApiClient(auth.carrier(identity)),
-    sendEvents: (events) => auth.emit(events),
+    ship: (spool) => auth.shipJournal(spool.source),
     feed: auth.feed,
     assertionKeys: () => auth.assertionKeys(),
     createUpstream: (app) =>

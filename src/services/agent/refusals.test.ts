@@ -11,17 +11,14 @@ function create() {
   const events: AuditEvent[] = []
   const warnings: unknown[] = []
   const clock = { monotonic: 0, isFull: false }
-  const flush = (): void => {
+  const flushed = async (): Promise<void> => {
     if (clock.isFull) throw new AppError('resource_exhausted', 'full')
   }
   const spool = {
     start: () => {},
     end: () => {},
     point: (event: AuditEvent) => void events.push(event),
-    flush,
-    drain: async () => 0,
-    ship: async () => {},
-    close: async () => {},
+    flushed,
   }
   const audit = {
     spool,
@@ -48,10 +45,10 @@ const exchange: Exchange = {
 }
 const forged = new AppError('unauthenticated', 'forged')
 
-test('a stranger leaves an event without a name, of the request or of what was sent instead', () => {
+test('a stranger leaves an event without a name, of the request or of what was sent instead', async () => {
   const { refusals, events } = create()
-  refusals.record(exchange, undefined, forged)
-  refusals.record({ ...exchange, method: 'GET', body: Buffer.alloc(0) }, undefined, forged)
+  await refusals.record(exchange, undefined, forged)
+  await refusals.record({ ...exchange, method: 'GET', body: Buffer.alloc(0) }, undefined, forged)
   expect(events).toMatchObject([
     {
       event: 'mcp.session.request',
@@ -66,17 +63,17 @@ test('a stranger leaves an event without a name, of the request or of what was s
   expect(events[0]).not.toHaveProperty('user')
 })
 
-test('strangers cannot fill the audit log, and are counted', () => {
+test('strangers cannot fill the audit log, and are counted', async () => {
   const { refusals, events, warnings, clock } = create()
-  for (let n = 0; n < 1000; n++) refusals.record(exchange, undefined, forged)
+  for (let n = 0; n < 1000; n++) await refusals.record(exchange, undefined, forged)
   expect(events).toHaveLength(120)
   clock.monotonic = 60_000
-  refusals.record(exchange, undefined, forged)
+  await refusals.record(exchange, undefined, forged)
   expect(events).toHaveLength(121)
   expect(warnings).toEqual([{ count: 880 }])
 })
 
-test('who is locked is named, and never left out', () => {
+test('who is locked is named, and never left out', async () => {
   const { refusals, events } = create()
   const identity = {
     kind: 'user' as const,
@@ -88,14 +85,14 @@ test('who is locked is named, and never left out', () => {
     expiresAt: 1,
     mfaVerified: false,
   }
-  for (let n = 0; n < 200; n++) refusals.record(exchange, undefined, new Locked('lock in force', identity))
+  for (let n = 0; n < 200; n++) await refusals.record(exchange, undefined, new Locked('lock in force', identity))
   expect(events).toHaveLength(200)
   expect(events[199]).toMatchObject({ user: 'ana', outcome: 'denied', decision: { kind: 'lock', allow: false } })
 })
 
-test('a full journal does not undo a refusal', () => {
+test('a full journal does not undo a refusal', async () => {
   const { refusals, clock, warnings } = create()
   clock.isFull = true
-  refusals.record(exchange, undefined, forged)
+  await refusals.record(exchange, undefined, forged)
   expect(warnings).toHaveLength(1)
 })

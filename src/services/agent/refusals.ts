@@ -22,7 +22,8 @@ export class Refusals {
     this.#log = log
   }
 
-  record(exchange: Exchange, app: App | undefined, error: AppError): void {
+  /** Resolves when the event is written, or when the log says that it could not be. */
+  async record(exchange: Exchange, app: App | undefined, error: AppError): Promise<void> {
     const { server } = exchange
     if (error.code === 'internal') this.#log.error('request failed', { server, error })
     const identity = error instanceof Locked ? error.identity : undefined
@@ -30,7 +31,7 @@ export class Refusals {
     const by =
       error instanceof Locked ? { decision: { allow: false as const, kind: 'lock' as const, reason: error.message, by: null } } : {}
     try {
-      recordRefusal(this.#audit, { exchange, server, app, identity, error, ...by })
+      await recordRefusal(this.#audit, { exchange, server, app, identity, error, ...by })
     } catch (thrown) {
       // The refusal stands, and its event waits in memory for the journal.
       this.#log.warn('a refusal could not be written to the audit journal', { server, error: String(thrown) })

@@ -6,7 +6,7 @@ import type { Ids } from '../../lib/ids.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Redactor } from '../../lib/redact.ts'
 import { openSpool } from '../../audit/spool.ts'
-import type { Send } from '../../audit/spool.ts'
+import type { Shipping, Spool } from '../../audit/spool.ts'
 import { findRequestId } from '../../mcp/message.ts'
 import type { McpMetrics } from '../../mcp/metrics.ts'
 import { Outlet } from '../../mcp/outlet.ts'
@@ -29,8 +29,8 @@ export interface AgentOptions {
   /** Directory of the audit journal; nobody else's. */
   spoolDirectory: string
   api: ApiClient
-  /** Hands audit events to the Auth Service; repeating a batch changes nothing. */
-  sendEvents: Send
+  /** Begins to bring what comes into the journal to the Auth Service: by `Spool.ship`, or a thread that reads `Spool.source`. */
+  ship(spool: Spool): Shipping
   feed: ResourceFeed
   assertionKeys: () => VerificationKey[]
   createUpstream(app: App): Upstream
@@ -56,8 +56,8 @@ export interface Agent {
 export function startAgent(options: AgentOptions): Agent {
   const { config, feed, log, now, ids } = options
   const spool = openSpool(options.spoolDirectory, { log })
-  const shipping = new AbortController()
-  const shipped = spool.ship((events) => options.sendEvents(events), { signal: shipping.signal })
+  const shipping = options.ship(spool)
+  let isClosed = false
   const callers = new Callers({ clusterName: options.clusterName, hostId: options.hostId, keys: options.assertionKeys, feed, now })
   const audit = {
     spool,
@@ -96,14 +96,14 @@ export function startAgent(options: AgentOptions): Agent {
     },
     announced: () => heartbeat.settled(),
     close: async ({ drainMs }) => {
-      if (shipping.signal.aborted) return
+      if (isClosed) return
+      isClosed = true
       unsubscribe()
       await heartbeat.close()
       await drain(servers, drainMs)
       await servers.close(new AppError('unavailable', 'the gateway is shutting down: connect again in a moment'))
-      shipping.abort()
-      await shipped
-      await spool.drain((events) => options.sendEvents(events))
+      await spool.flushed().catch((thrown: unknown) => log.error('the audit journal could not be written at the end', { error: thrown }))
+      await shipping.close()
       await spool.close()
     },
   }
@@ -126,7 +126,7 @@ async function answer(exchange: Exchange, servers: Servers, callers: Callers, re
     await served.endpoint.serve(exchange, caller)
   } catch (thrown) {
     const error = toAppError(thrown)
-    refusals.record(exchange, served?.app, error)
+    await refusals.record(exchange, served?.app, error)
     await new Outlet(exchange, {}).fail(error, findRequestId(exchange.body))
   }
 }

@@ -1,4 +1,5 @@
 import { renderChained } from '../../audit/chain.ts'
+import type { ChainedLines } from '../../audit/chain.ts'
 import { openFileSink } from '../../audit/file-sink.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Executor } from '../../storage/database.ts'
@@ -7,7 +8,7 @@ import type { StoredEvent } from '../../storage/events.ts'
 
 /** The audit log as files beside the store. The store is the truth: what could not be written is caught up with. */
 export interface FileLog {
-  append(events: readonly StoredEvent[]): void
+  append(lines: ChainedLines | undefined): void
   /** Writes what is missing, if anything is. */
   catchUp(): Promise<void>
   close(): Promise<void>
@@ -25,7 +26,7 @@ export async function openFileLog(
   const sink = await openFileSink(directory, { now, head, since })
   let pending = 0
   let isBehind = false
-  const write = async (lines: string[]): Promise<void> => {
+  const write = async (lines: ChainedLines): Promise<void> => {
     pending += 1
     try {
       await sink.write(lines)
@@ -37,19 +38,26 @@ export async function openFileLog(
     }
   }
   return {
-    append(events) {
-      if (events.length === 0) return
+    append(lines) {
+      if (!lines) return
       if (pending >= MAX_PENDING) isBehind = true
-      else void write(events.map(renderLine))
+      else void write(lines)
     },
     async catchUp() {
       if (!isBehind || pending > 0) return
       isBehind = false
       const newest = await searchEvents(db, { order: 'desc', limit: 1 })
-      await write(newest.events.map(renderLine))
+      const lines = renderLines(newest.events)
+      if (lines) await write(lines)
     },
     close: () => sink.close(),
   }
+}
+
+/** Events that follow each other; undefined when there are none. */
+export function renderLines(events: readonly StoredEvent[]): ChainedLines | undefined {
+  const [first, last] = [events[0], events.at(-1)]
+  return first && last && { first, last, text: events.map((event) => `${renderLine(event)}\n`).join('') }
 }
 
 function renderLine(event: StoredEvent): string {

@@ -9,7 +9,7 @@ import { issueCertificate } from '../../ca/certificate.ts'
 import { generateKeyPair, renderPrivateKey } from '../../ca/keys.ts'
 import { hashPassword } from '../../ca/password.ts'
 import { buildEvent } from '../../audit/build-event.ts'
-import type { AuditEvent } from '../../audit/event.ts'
+import type { JournalSource, Shipping } from '../../audit/spool.ts'
 import { ensurePrivateDirectory } from '../../lib/atomic-file.ts'
 import { parseDuration } from '../../lib/duration.ts'
 import { createIds } from '../../lib/ids.ts'
@@ -25,7 +25,8 @@ import { openCluster, openClusterKeys, openSealer } from './cluster-keys.ts'
 import type { AuthConfig } from './config.ts'
 import { LOCAL_ADMINISTRATOR } from './context.ts'
 import type { AuthContext } from './context.ts'
-import { openFileLog } from './file-log.ts'
+import { openFileLog, renderLines } from './file-log.ts'
+import type { FileLog } from './file-log.ts'
 import { loadResources, seedResources } from './first-start.ts'
 import { startJobs } from './jobs.ts'
 import { createJournal } from './journal.ts'
@@ -33,6 +34,7 @@ import { createLimits, DEFAULT_LIMITS } from './limits.ts'
 import type { LimitOptions } from './limits.ts'
 import { createLiveResources } from './live-resources.ts'
 import { createServer } from './server.ts'
+import { startShippingThread } from './shipping.ts'
 
 export interface AuthServiceOptions {
   config: AuthConfig
@@ -73,8 +75,8 @@ export interface AuthService {
   /** Calls within the process: same routes, same authorisation. Without an identity the `authorization` header decides. */
   carrier(identity?: Identity): (request: InternalRequest) => Promise<{ status: number; body: string }>
   feed: ResourceFeed
-  /** Stores events of services in the same process; repeating a batch changes nothing. */
-  emit(events: AuditEvent[]): Promise<void>
+  /** Stores what comes into the journal of a service in the same process, in a thread of its own; close it before this service. */
+  shipJournal(source: JournalSource): Shipping
   assertionKeys(): VerificationKey[]
   hostAuthorityPems(): string[]
   userAuthorityPems(): string[]
@@ -118,7 +120,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
     live,
     keys,
     sealer,
-    journal: createJournal(db, clusterName, (events) => fileLog?.append(events)),
+    journal: createJournal(db, clusterName, (events) => fileLog?.append(renderLines(events))),
     limits: createLimits({ ...DEFAULT_LIMITS, ...options.limits }),
     build: { ids: createIds(random, now), now, cluster: clusterName, redactor: createRedactor() },
     dummyHash: await hashPassword(Buffer.from(random(32)).toString('base64url')),
@@ -139,7 +141,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
   })
   await context.journal.record([buildEvent('cluster.start', { version, success: true }, context.build)])
   return {
-    ...services(context),
+    ...services(context, join(dataDirectory, DATABASE_FILE), fileLog),
     async close() {
       await jobs.close()
       await context.journal.record([buildEvent('cluster.stop', { version, success: true }, context.build)])
@@ -149,7 +151,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
   }
 }
 
-function services(context: AuthContext): Omit<AuthService, 'close'> {
+function services(context: AuthContext, database: string, fileLog: FileLog | undefined): Omit<AuthService, 'close'> {
   const { keys, live } = context
   const app = createServer(context)
   return {
@@ -158,7 +160,14 @@ function services(context: AuthContext): Omit<AuthService, 'close'> {
     localHandler: listen(app, () => ({ remoteAddress: 'local', identity: localAdministrator(context.now()), internal: true })),
     carrier: (identity) => carry(app, { remoteAddress: 'internal', internal: true, ...(identity && { identity }) }),
     feed: live,
-    emit: async (events) => void (await context.journal.record(events)),
+    shipJournal: (source) =>
+      startShippingThread({
+        source,
+        database,
+        clusterName: context.clusterName,
+        onAppended: fileLog && ((lines) => fileLog.append(lines)),
+        log: context.log,
+      }),
     assertionKeys: () => [{ kid: keys.assertion.kid, publicKey: keys.assertion.publicKey }],
     hostAuthorityPems: () => [keys.host.certificatePem],
     userAuthorityPems: () => [keys.user.certificatePem],
