@@ -1,6 +1,8 @@
 /** One HTTP request with its answer, independent of the connection that carries it. */
 export interface HttpExchange {
   method: string
+  /** The request target as it was sent, with its query (RFC 9112, 3.2). */
+  path: string
   /** Lower-case names; repeated headers joined with `, `. */
   headers: Readonly<Record<string, string>>
   /** The whole body; bounded by whoever read it. */

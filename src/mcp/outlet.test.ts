@@ -8,6 +8,7 @@ function create() {
   const outlet = new Outlet(
     {
       method: 'POST',
+      path: '/mcp',
       headers: {},
       body: Buffer.alloc(0),
       remoteAddress: '',

@@ -161,6 +161,7 @@ function serve(endpoint: McpEndpoint, { text, ...request }: Partial<HttpExchange
   answered.served = endpoint.serve(
     {
       method: 'POST',
+      path: '/mcp/apps/tools',
       headers: {},
       body: Buffer.from(text ?? ''),
       remoteAddress: '127.0.0.1',

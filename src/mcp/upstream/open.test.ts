@@ -10,12 +10,13 @@ async function upstreamOf(spec: object): Promise<Upstream> {
   return createUpstream(app, { now: Date.now, log: silentLogger, demo: { clusterName: 'castle' }, stdio: await stdioDeps(), http: {} })
 }
 
-test('SSE servers are refused with the way out', async () => {
-  for (const uri of ['mcp+sse+http://127.0.0.1:1/sse', 'mcp+sse+https://127.0.0.1:1/sse'])
-    await expect(upstreamOf({ uri })).rejects.toMatchObject({
-      code: 'unimplemented',
-      message: 'MCP server "a": SSE servers come with a later release; use mcp+http',
-    })
+test('SSE servers have no modern conversations', async () => {
+  for (const uri of ['mcp+sse+http://127.0.0.1:1/sse', 'mcp+sse+https://127.0.0.1:1/sse']) {
+    const sse = await upstreamOf({ uri })
+    await expect(sse.open(openAs('modern'))).rejects.toMatchObject({ code: 'unimplemented' })
+    await expect(sse.open(openAs('legacy'))).rejects.toMatchObject({ code: 'unavailable', origin: 'upstream_unreachable' })
+    await sse.close()
+  }
 })
 
 test('the scheme picks how a server is reached', async () => {

@@ -1,10 +1,12 @@
-import { AppError } from '../../lib/errors.ts'
 import { isDemo, transportOf } from '../../resources/app.ts'
 import type { App } from '../../resources/app.ts'
 import { createDemoUpstream } from './demo.ts'
 import type { DemoDeps } from './demo.ts'
+import { createHealingUpstream } from './healing.ts'
 import { createHttpUpstream } from './http.ts'
 import type { HttpDeps } from './http.ts'
+import { createSseUpstream } from './sse.ts'
+import type { SseDeps } from './sse.ts'
 import { createStdioUpstream } from './stdio.ts'
 import type { StdioDeps } from './stdio.ts'
 import type { Upstream } from './upstream.ts'
@@ -16,17 +18,18 @@ export interface UpstreamDeps {
   demo: DemoDeps
   stdio: Omit<StdioDeps, 'log'>
   http: Omit<HttpDeps, 'log' | 'now'>
+  sse?: Omit<SseDeps, 'log' | 'now'>
 }
 
-/**
- * How this MCP server is reached, by the scheme of its URI. Nothing is connected or started yet.
- *
- * @throws AppError unimplemented for the HTTP+SSE transport of 2024-11-05.
- */
-export function createUpstream(app: App, { now, log, demo, stdio, http }: UpstreamDeps): Upstream {
-  if (isDemo(app)) return createDemoUpstream(app, demo)
+/** How this MCP server is reached, by the scheme of its URI. Nothing is connected or started yet. */
+export function createUpstream(app: App, deps: UpstreamDeps): Upstream {
+  if (isDemo(app)) return createDemoUpstream(app, deps.demo)
+  return createHealingUpstream(createTransport(app, deps), { server: app.metadata.name, now: deps.now, log: deps.log })
+}
+
+function createTransport(app: App, { now, log, stdio, http, sse }: UpstreamDeps): Upstream {
   const transport = transportOf(app)
   if (transport === 'stdio') return createStdioUpstream(app, { log, ...stdio })
   if (transport === 'http') return createHttpUpstream(app, { now, log, ...http })
-  throw new AppError('unimplemented', `MCP server "${app.metadata.name}": SSE servers come with a later release; use mcp+http`)
+  return createSseUpstream(app, { now, log, ...sse })
 }

@@ -5,7 +5,7 @@ import { keyOf } from './incoming.ts'
 import type { StdioLimits } from './stdio-limits.ts'
 import type { Outgoing } from './upstream.ts'
 
-/** The requests one process works on, and the ids of those it may still answer although nobody waits. Ids are keys of `keyOf`. */
+/** The requests one server works on in a session, and the ids of those it may still answer although nobody waits. Ids are keys of `keyOf`. */
 export interface RequestTable {
   /** @throws AppError invalid_argument for an id in use, resource_exhausted for too many requests. */
   check(message: Outgoing): asserts message is Outgoing & { id: string; method: string }
@@ -26,7 +26,7 @@ export interface RequestTable {
 
 export interface RequestTableOptions {
   server: string
-  limits: StdioLimits
+  limits: Pick<StdioLimits, 'requestTimeoutMs' | 'initializeTimeoutMs' | 'maxInFlight' | 'maxQueuedBytes'>
   /** A request was given up while the server works on it. */
   onAbandoned: (request: InFlight) => void
   onIdle: () => void

@@ -2,8 +2,8 @@ import { AppError } from '../../lib/errors.ts'
 import { oneLine } from '../../lib/json-scan.ts'
 import { createLineReader } from '../../lib/lines.ts'
 import type { Logger } from '../../lib/log.ts'
+import { forgetCancelled, renderCancelled } from './cancelled.ts'
 import type { Child, Exit } from './child.ts'
-import { cancelledIdOf } from './incoming.ts'
 import { createListenerSlot } from './listener.ts'
 import { createRequestTable } from './request-table.ts'
 import type { RequestTable } from './request-table.ts'
@@ -120,17 +120,8 @@ function sendTo(
   if (message.kind === 'response' && era === 'modern')
     throw new AppError('invalid_argument', 'clients send no responses in this protocol revision')
   write(child, message.bytes)
-  if (message.method === 'notifications/cancelled') forget(requests, message)
+  if (message.method === 'notifications/cancelled') forgetCancelled(requests, message)
   return { kind: 'accepted' }
-}
-
-/** The client cancels by itself: the server may be silent from now on, so nobody must wait for it. */
-function forget(requests: RequestTable, message: Outgoing): void {
-  const id = cancelledIdOf(message.bytes)
-  const request = id === undefined ? undefined : requests.find(id)
-  if (!request || request.method === 'initialize') return
-  requests.abandon(request.id)
-  request.fail(new AppError('cancelled', `${request.method} was cancelled by the client`))
 }
 
 function write(child: Child, bytes: Buffer): void {
@@ -139,9 +130,8 @@ function write(child: Child, bytes: Buffer): void {
 }
 
 function writeCancelled(child: Child, rawId: string, log: Logger): void {
-  const text = `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":${rawId},"reason":"cancelled by the client"}}\n`
   try {
-    child.write(Buffer.from(text))
+    write(child, renderCancelled(rawId))
   } catch (error) {
     log.debug('an MCP server could not be told of a cancellation', { error })
   }

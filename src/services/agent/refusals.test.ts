@@ -35,6 +35,7 @@ function create() {
 const answer = { head: () => {}, write: () => true, drained: async () => {}, end: () => {}, abort: () => {} }
 const exchange: Exchange = {
   method: 'POST',
+  path: '/mcp/apps/tools',
   headers: {},
   body: Buffer.from('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"rm"}}'),
   remoteAddress: '10.0.0.1',

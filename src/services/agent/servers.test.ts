@@ -139,7 +139,15 @@ test('sessions of a server that is no longer served end with the reason', async 
         end: (chunk?: Uint8Array) => resolve(String(chunk)),
         abort: resolve,
       }
-      const exchange = { method: 'POST', headers, body: Buffer.from(text), remoteAddress: '', signal: new AbortController().signal, answer }
+      const exchange = {
+        method: 'POST',
+        path: '/mcp/apps/a',
+        headers,
+        body: Buffer.from(text),
+        remoteAddress: '',
+        signal: new AbortController().signal,
+        answer,
+      }
       void endpoint.serve(exchange, { identity, access: () => access, reasonToLeave: () => undefined })
     })
   await ask('{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}')

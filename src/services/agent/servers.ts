@@ -1,8 +1,10 @@
 import { matchLabels } from '../../access/labels.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
+import { type Caller, ownerOf } from '../../mcp/caller.ts'
 import { McpEndpoint } from '../../mcp/endpoint.ts'
 import type { AuditOptions } from '../../mcp/recorder.ts'
+import { SseDoor } from '../../mcp/sse-door.ts'
 import type { Upstream } from '../../mcp/upstream/upstream.ts'
 import { type App, labelsOf } from '../../resources/app.ts'
 import type { Selector } from '../../resources/role.ts'
@@ -12,6 +14,8 @@ import { rewrittenHeaders } from './headers.ts'
 export interface Served {
   app: App
   endpoint: McpEndpoint
+  /** In front of the endpoint: clients come through it. */
+  door: SseDoor<Caller>
 }
 
 export interface ServersOptions {
@@ -73,7 +77,7 @@ export class Servers {
         log,
         upstreamHeaders: async (identity) => rewrittenHeaders(app, identity),
       })
-      const served = { app, endpoint }
+      const served = { app, endpoint, door: this.#doorOf(endpoint) }
       this.#served.set(name, served)
       log.info('MCP server registered', { app: name, uri: app.spec.uri })
       onChange(name, served)
@@ -82,18 +86,32 @@ export class Servers {
     }
   }
 
+  #doorOf(endpoint: McpEndpoint): SseDoor<Caller> {
+    const { audit, log } = this.#options
+    return new SseDoor({
+      serve: (exchange, caller) => endpoint.serve(exchange, caller),
+      ownerOf: ({ identity }) => ownerOf(identity),
+      admits: (caller) => caller.access().decision.allow,
+      reasonToLeave: (caller) =>
+        caller.identity.expiresAt <= audit.now() ? 'the credential has expired: sign in again' : caller.reasonToLeave(),
+      token: () => audit.ids.token(24),
+      now: audit.now,
+      log,
+    })
+  }
+
   #unregister(served: Served, reason: string): void {
     const { name } = served.app.metadata
     this.#served.delete(name)
     this.#options.log.info('MCP server unregistered', { app: name, reason })
     this.#options.onChange(name, undefined)
-    served.endpoint
-      .close(new AppError('not_found', reason))
-      .catch((error: unknown) => this.#options.log.warn('MCP server did not close cleanly', { app: name, error: String(error) }))
+    closeServed(served, new AppError('not_found', reason)).catch((error: unknown) =>
+      this.#options.log.warn('MCP server did not close cleanly', { app: name, error: String(error) }),
+    )
   }
 
   async close(why: AppError): Promise<void> {
-    await Promise.all(this.list().map((served) => served.endpoint.close(why)))
+    await Promise.all(this.list().map((served) => closeServed(served, why)))
     this.#served.clear()
   }
 }
@@ -102,4 +120,13 @@ export class Servers {
 function isSame(a: App, b: App): boolean {
   const visible = ({ metadata: { revision: _, ...metadata }, spec }: App) => JSON.stringify({ metadata, spec })
   return visible(a) === visible(b)
+}
+
+/** The sessions first, since they know why; then the streams of those clients that have one for everything. */
+async function closeServed({ door, endpoint }: Served, why: AppError): Promise<void> {
+  try {
+    await endpoint.close(why)
+  } finally {
+    await door.close(why.message)
+  }
 }

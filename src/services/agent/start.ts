@@ -123,7 +123,7 @@ async function answer(exchange: Exchange, servers: Servers, callers: Callers, re
   try {
     if (!served) throw new AppError('not_found', `MCP server "${exchange.server}" not found: tsh mcp ls lists the ones you may use`)
     const caller = await callers.verify(exchange.assertion, served.app)
-    await served.endpoint.serve(exchange, caller)
+    await served.door.serve(exchange, caller)
   } catch (thrown) {
     const error = toAppError(thrown)
     await refusals.record(exchange, served?.app, error)

@@ -13,7 +13,8 @@ export interface McpRouteOptions {
   log: Logger
 }
 
-const PATH = /^\/mcp\/apps\/([^/?#]+)\/?$/
+/** `/sse` is where clients of the transport of 2024-11-05 expect it; it is the same endpoint. */
+const PATH = /^\/mcp\/apps\/([^/?#]+)(?:\/sse)?\/?$/
 
 /** The server a path names, or undefined when it is no MCP endpoint: no server has a name with a slash or a control character. */
 export function findMcpServer(path: string): string | undefined {
@@ -52,6 +53,7 @@ export async function serveMcp(
     const remoteAddress = request.socket.remoteAddress ?? ''
     options.target({
       method,
+      path: request.url ?? '/',
       headers: headersOf(request),
       body,
       remoteAddress,

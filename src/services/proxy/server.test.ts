@@ -282,6 +282,11 @@ test('credentials and what belongs to the connection stay here', async () => {
   expect(exchanges[0]).toMatchObject({ body: Buffer.from('{"a":1}'), remoteAddress: '127.0.0.1', server: 'tools' })
 })
 
+test('the path of the older transport is the same endpoint, and the target is handed over as it was sent', async () => {
+  await askHttp(url('/mcp/apps/tools/sse?sessionId=a%20b'), { headers: HEADERS, body: '{}' })
+  expect(exchanges[0]).toMatchObject({ server: 'tools', path: '/mcp/apps/tools/sse?sessionId=a%20b' })
+})
+
 test('what the Auth Service refuses is the answer', async () => {
   issue = async () => {
     throw new AppError('permission_denied', 'lock targeting user:"ana" is in force')

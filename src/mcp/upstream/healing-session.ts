@@ -1,0 +1,282 @@
+import { setImmediate as turn } from 'node:timers/promises'
+import { AppError, toAppError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import type { SseEvent } from '../../lib/sse.ts'
+import { createMemory, isRepeatable, readHandshake } from './healing-memory.ts'
+import { toEvent } from './in-flight.ts'
+import type { Outgoing, Reply, UpstreamSession } from './upstream.ts'
+
+export interface HealingDeps {
+  /** Name of the MCP server, for messages. */
+  server: string
+  now: () => number
+  log: Logger
+}
+
+export interface HealingSessionOptions extends HealingDeps {
+  first: UpstreamSession
+  /** Opens another session with the same server for the same caller. */
+  open: () => Promise<UpstreamSession>
+}
+
+/** Between two new beginnings, and how many a session may have: a server that dies again and again is not healed by being started. */
+const PAUSE_MS = 10_000
+const MAX_TIMES = 5
+const HANDSHAKE_MS = 60_000
+
+/** One inner session; `isLost` once the server does not know it, or is gone. */
+interface Life {
+  readonly session: UpstreamSession
+  isLost: boolean
+}
+
+/** A legacy session that begins again at the server when the server has lost it; see `createHealingUpstream`. */
+export function createHealingSession(options: HealingSessionOptions): UpstreamSession {
+  return new HealingSession(options)
+}
+
+class HealingSession implements UpstreamSession {
+  readonly #options: HealingSessionOptions
+  readonly #memory = createMemory()
+  readonly #ended = Promise.withResolvers<string>()
+  readonly #closing = new AbortController()
+  /** Inner sessions on their way out. */
+  readonly #leaving = new Set<Promise<void>>()
+  #life: Life
+  #healing: Promise<Life> | undefined
+  #times = 0
+  #lastAt = Number.NEGATIVE_INFINITY
+  /** The lists may have changed and the client does not know yet. */
+  #isChanged = false
+  #failure: AppError | undefined
+
+  constructor(options: HealingSessionOptions) {
+    this.#options = options
+    this.#life = this.#follow(options.first)
+  }
+
+  get ended(): Promise<string> {
+    return this.#ended.promise
+  }
+
+  get externalId(): string | undefined {
+    return this.#life.session.externalId
+  }
+
+  async send(message: Outgoing, signal: AbortSignal): Promise<Reply> {
+    const life = this.#healing || this.#life.isLost ? await this.#heal() : this.#life
+    const outcome = await this.#attempt(life, message, signal)
+    if (outcome !== LOST) return this.#memory.remember(message, this.#explain(outcome, life, message))
+    const next = await this.#heal()
+    return this.#memory.remember(message, await next.session.send(message, signal))
+  }
+
+  async listen(headers: Readonly<Record<string, string>>, signal: AbortSignal): ReturnType<UpstreamSession['listen']> {
+    let life = this.#healing || this.#life.isLost ? await this.#heal() : this.#life
+    let reply = await life.session.listen(headers, signal)
+    if (this.#isForgotten(life, reply) && this.#failure === undefined) {
+      life = await this.#heal()
+      reply = await life.session.listen(fresh(headers), signal)
+    }
+    return reply.kind === 'events' ? { kind: 'events', events: this.#events(life, reply.events, headers, signal) } : reply
+  }
+
+  async close(): Promise<void> {
+    this.#failure ??= new AppError('cancelled', `the session with MCP server "${this.#options.server}" was closed`)
+    this.#closing.abort()
+    this.#leave(this.#life)
+    await Promise.all([this.#healing?.catch(() => undefined), ...this.#leaving])
+    // One that was opened while the rest was being closed.
+    await Promise.all(this.#leaving)
+  }
+
+  /** Sends it; `LOST` when the session is gone and the message may be sent again in another. */
+  async #attempt(life: Life, message: Outgoing, signal: AbortSignal): Promise<Reply | typeof LOST> {
+    try {
+      const reply = await life.session.send(message, signal)
+      return this.#isForgotten(life, reply) && this.#failure === undefined ? LOST : reply
+    } catch (thrown) {
+      if (signal.aborted || !(await this.#isLost(life))) throw thrown
+      if (isRepeatable(message)) return LOST
+      throw notRepeated(toAppError(thrown), message)
+    }
+  }
+
+  /** A stream that breaks off with its session says what became of the request. */
+  #explain(reply: Reply, life: Life, message: Outgoing): Reply {
+    if (reply.kind !== 'events' || message.method === 'initialize') return reply
+    return { kind: 'events', events: this.#explained(reply.events, life, message) }
+  }
+
+  async *#explained(events: AsyncIterable<SseEvent>, life: Life, message: Outgoing): AsyncGenerator<SseEvent> {
+    try {
+      yield* events
+    } catch (thrown) {
+      if (!(await this.#isLost(life))) throw thrown
+      throw notRepeated(toAppError(thrown), message)
+    }
+  }
+
+  async *#events(
+    first: Life,
+    stream: AsyncIterable<SseEvent>,
+    headers: Readonly<Record<string, string>>,
+    signal: AbortSignal,
+  ): AsyncGenerator<SseEvent> {
+    let life = first
+    let events = stream
+    for (;;) {
+      yield* this.#changes()
+      try {
+        for await (const event of events) {
+          yield event
+          if (this.#isChanged) yield* this.#changes()
+        }
+      } catch (thrown) {
+        if (signal.aborted || !(await this.#isLost(life))) throw thrown
+      }
+      if (signal.aborted || !(await this.#isLost(life))) return
+      life = await this.#heal()
+      const reply = await life.session.listen(fresh(headers), signal)
+      if (reply.kind === 'refused') return
+      events = reply.events
+    }
+  }
+
+  *#changes(): Generator<SseEvent> {
+    if (!this.#isChanged) return
+    this.#isChanged = false
+    for (const method of this.#memory.agreed?.changes ?? []) yield toEvent(Buffer.from(`{"jsonrpc":"2.0","method":"${method}"}`))
+  }
+
+  #isForgotten(life: Life, reply: Reply): boolean {
+    // MCP 2025-11-25, basic/transports: 404 to a request with a session id says that there is no such session.
+    const isForgotten = reply.kind === 'refused' && reply.status === 404 && life.session.externalId !== undefined
+    if (isForgotten) this.#lose(life, `MCP server "${this.#options.server}" does not know the session any more`)
+    return isForgotten
+  }
+
+  /** Asked after a failure; what fails with a session may be told a moment before the end of the session is. */
+  async #isLost(life: Life): Promise<boolean> {
+    if (!life.isLost) await turn()
+    return life.isLost && this.#failure === undefined
+  }
+
+  #follow(session: UpstreamSession): Life {
+    const life: Life = { session, isLost: false }
+    void session.ended.then((reason) => this.#lose(life, reason))
+    return life
+  }
+
+  /** Nothing begins anew before somebody needs it: a program that ends when it is idle may stay away. */
+  #lose(life: Life, reason: string): void {
+    if (life.isLost) return
+    life.isLost = true
+    if (life === this.#life && !this.#mayBegin()) this.#end(new AppError('unavailable', reason, { origin: 'upstream' }))
+  }
+
+  #mayBegin(): boolean {
+    return (
+      this.#failure === undefined &&
+      this.#memory.initialize !== undefined &&
+      this.#times < MAX_TIMES &&
+      this.#options.now() - this.#lastAt >= PAUSE_MS
+    )
+  }
+
+  #end(why: AppError): void {
+    this.#failure ??= why
+    this.#ended.resolve(why.message)
+  }
+
+  #leave(life: Life): void {
+    life.isLost = true
+    const left = life.session
+      .close()
+      .catch((error: unknown) => this.#options.log.debug('a lost session of an MCP server did not close cleanly', { error: String(error) }))
+      .finally(() => this.#leaving.delete(left))
+    this.#leaving.add(left)
+  }
+
+  /** The session as it goes on; the first who asks begins it anew. @throws what ended it for good. */
+  async #heal(): Promise<Life> {
+    if (this.#healing) return this.#healing
+    if (this.#failure) throw this.#failure
+    if (!this.#life.isLost) return this.#life
+    this.#healing = this.#begin().finally(() => (this.#healing = undefined))
+    return this.#healing
+  }
+
+  async #begin(): Promise<Life> {
+    const { server, log, now } = this.#options
+    try {
+      if (!this.#mayBegin()) throw lostAgain(server)
+      this.#times += 1
+      this.#lastAt = now()
+      this.#leave(this.#life)
+      const next = await this.#open()
+      if (this.#failure) {
+        await next.close()
+        throw this.#failure
+      }
+      this.#life = this.#follow(next)
+      this.#isChanged = true
+      log.info('a session with an MCP server began again', { server, times: this.#times })
+      return this.#life
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      this.#end(error)
+      throw error
+    }
+  }
+
+  async #open(): Promise<UpstreamSession> {
+    const { server, open } = this.#options
+    const next = await open()
+    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(HANDSHAKE_MS)])
+    try {
+      await this.#greet(next, signal)
+      return next
+    } catch (thrown) {
+      await next.close()
+      const { message, origin } = toAppError(thrown)
+      throw this.#failure ?? new AppError('unavailable', `the session with MCP server "${server}" was lost: ${message}`, { origin })
+    }
+  }
+
+  async #greet(next: UpstreamSession, signal: AbortSignal): Promise<void> {
+    const { initialize, agreed } = this.#memory
+    if (!initialize || !agreed) throw new AppError('internal', 'a session began again that had not begun')
+    const renewed = await readHandshake(await next.send(initialize, signal))
+    if (renewed.capabilities !== agreed.capabilities || renewed.revision !== agreed.revision)
+      throw new AppError('unavailable', 'it came back with other capabilities: initialize again', { origin: 'upstream' })
+    for (const message of this.#memory.afterInitialize()) {
+      const reply = await next.send(message, signal)
+      if (reply.kind === 'events') await exhaust(reply.events)
+    }
+  }
+}
+
+/** Told from replies by identity. */
+const LOST = Symbol('lost')
+
+async function exhaust(events: AsyncIterable<SseEvent>): Promise<void> {
+  for await (const _ of events) continue
+}
+
+/** An event id of the lost session means nothing in the new one. */
+function fresh({ 'last-event-id': _, ...headers }: Readonly<Record<string, string>>): Record<string, string> {
+  return headers
+}
+
+function notRepeated(error: AppError, { method = 'the message' }: Outgoing): AppError {
+  const why = error.code === 'cancelled' ? 'the MCP server lost the session' : error.message
+  return new AppError('unavailable', `${why}; ${method} may have taken effect and was not repeated, the session goes on`, {
+    origin: 'upstream',
+    cause: error,
+  })
+}
+
+function lostAgain(server: string): AppError {
+  return new AppError('unavailable', `MCP server "${server}" lost the session again: initialize again`, { origin: 'upstream' })
+}
