@@ -1,7 +1,14 @@
 import { AppError } from '../../lib/errors.ts'
+import { isSendable } from '../../lib/http-wire/request-head.ts'
 
-/** @throws AppError failed_precondition for a header to be set on every request that belongs to the connection. */
+/** @throws AppError failed_precondition for a header to be set on every request that HTTP cannot carry, or that belongs to the connection. */
 export function checkFraming(server: string, headers: Readonly<Record<string, string>>): void {
+  const unsendable = Object.entries(headers).find(([name, value]) => !isSendable(name, value))
+  if (unsendable)
+    throw new AppError(
+      'failed_precondition',
+      `MCP server "${server}" sets the header ${JSON.stringify(unsendable[0])}, whose name or value HTTP cannot carry: mend rewrite.headers or the traits in it`,
+    )
   const refused = Object.keys(headers).find((name) => FRAMING.has(name.toLowerCase()))
   if (refused)
     throw new AppError(

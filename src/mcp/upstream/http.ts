@@ -1,9 +1,9 @@
 import { AppError } from '../../lib/errors.ts'
 import { createPool } from '../../lib/http-wire/pool.ts'
-import { isSendable } from '../../lib/http-wire/request-head.ts'
 import type { Logger } from '../../lib/log.ts'
 import { upstreamUrl } from '../../resources/app.ts'
 import type { App } from '../../resources/app.ts'
+import { checkFraming } from './framing-headers.ts'
 import type { Answer } from './http-answer.ts'
 import { HTTP_LIMITS } from './http-limits.ts'
 import type { HttpLimits } from './http-limits.ts'
@@ -47,7 +47,7 @@ export function createHttpUpstream(app: App, deps: HttpDeps): Upstream {
   return {
     async open(options) {
       if (isClosed) throw new AppError('unavailable', `MCP server "${server}" is no longer served here`)
-      checkHeaders(server, options.headers)
+      checkFraming(server, options.headers)
       const session = createHttpSession({
         server,
         pool,
@@ -70,34 +70,6 @@ export function createHttpUpstream(app: App, deps: HttpDeps): Upstream {
       pool.close()
     },
   }
-}
-
-/** These belong to the connection, not to the message (RFC 9110 7.6.1), and could make two messages of one. */
-const FRAMING = new Set([
-  'connection',
-  'keep-alive',
-  'proxy-connection',
-  'transfer-encoding',
-  'content-length',
-  'te',
-  'trailer',
-  'upgrade',
-  'expect',
-])
-
-function checkHeaders(server: string, headers: Readonly<Record<string, string>>): void {
-  const unsendable = Object.entries(headers).find(([name, value]) => !isSendable(name, value))
-  if (unsendable)
-    throw new AppError(
-      'failed_precondition',
-      `MCP server "${server}" sets the header ${JSON.stringify(unsendable[0])}, whose name or value HTTP cannot carry: mend rewrite.headers or the traits in it`,
-    )
-  const refused = Object.keys(headers).find((name) => FRAMING.has(name.toLowerCase()))
-  if (refused)
-    throw new AppError(
-      'failed_precondition',
-      `MCP server "${server}" sets the header ${refused}, which cannot be rewritten: remove it from rewrite.headers`,
-    )
 }
 
 function stalled(server: string): AppError {

@@ -1,7 +1,9 @@
-import { Pool } from 'undici'
 import { AppError } from '../../lib/errors.ts'
-import { createAnswer } from './http-answer.ts'
-import type { Answer, AnswerOptions } from './http-answer.ts'
+import { createPool } from '../../lib/http-wire/pool.ts'
+import { beginHead } from '../../lib/http-wire/request-head.ts'
+import { Answer } from './http-answer.ts'
+import type { AnswerOptions } from './http-answer.ts'
+import { tooMany } from './http-fault.ts'
 import type { SseLimits } from './sse-limits.ts'
 import type { Reply } from './upstream.ts'
 
@@ -18,7 +20,7 @@ export interface SseRequests {
 
 export interface SseRequestsOptions {
   server: string
-  origin: string
+  origin: URL
   /** Whether the certificate of the server is verified. */
   verify: boolean
   limits: SseLimits
@@ -27,42 +29,39 @@ export interface SseRequestsOptions {
 
 /** The only place of this transport that knows an HTTP client: one pool of connections, without redirects and without cookies. */
 export function createSseRequests({ server, origin, verify, limits, now }: SseRequestsOptions): SseRequests {
-  const pool = new Pool(origin, {
-    connections: limits.maxConnections,
-    pipelining: 1,
-    allowH2: false,
-    headersTimeout: limits.headersTimeoutMs,
-    bodyTimeout: 0,
-    connectTimeout: limits.connectTimeoutMs,
-    connect: { rejectUnauthorized: verify },
+  const pool = createPool({
+    origin,
+    maxConnections: limits.maxConnections,
+    headersTimeoutMs: limits.headersTimeoutMs,
+    connectTimeoutMs: limits.connectTimeoutMs,
+    rejectUnauthorized: verify,
+    now,
   })
   const answers = new Set<Answer>()
   const sweep = setInterval(
     () => {
+      pool.sweep()
       for (const answer of answers) {
         if (answer.quietSince !== undefined && now() - answer.quietSince > limits.bodyTimeoutMs) answer.abort(stalled(server))
       }
     },
-    Math.min(1000, limits.bodyTimeoutMs / 2),
+    Math.min(1000, limits.bodyTimeoutMs / 2, limits.headersTimeoutMs / 2, limits.connectTimeoutMs / 2),
   )
   sweep.unref()
 
   const run = (
     { expect, signal }: { expect: AnswerOptions['expect']; signal: AbortSignal },
-    request: { path: string; method: 'GET' | 'POST'; headers: Headers; body: Buffer | null },
+    { path, method, headers, body }: { path: string; method: 'GET' | 'POST'; headers: Headers; body?: Buffer },
   ): Promise<Reply> => {
     if (signal.aborted) return Promise.reject(closed())
-    if (answers.size >= limits.maxConnections)
-      return Promise.reject(
-        new AppError('resource_exhausted', `MCP server "${server}" has ${answers.size} requests and streams open already`),
-      )
+    if (answers.size >= limits.maxConnections) return Promise.reject(tooMany(server))
     const onAbort = (): void => answer.abort(closed())
-    const answer = createAnswer({
+    const answer = new Answer({
       server,
       expect,
       whole: false,
       now,
-      onHeaders: undefined,
+      onHead: undefined,
       onOver() {
         answers.delete(answer)
         signal.removeEventListener('abort', onAbort)
@@ -70,16 +69,16 @@ export function createSseRequests({ server, origin, verify, limits, now }: SseRe
     })
     answers.add(answer)
     signal.addEventListener('abort', onAbort, { once: true })
-    pool.dispatch({ ...request }, answer.handler)
+    answer.start((receiver) => pool.send({ method, head: beginHead(method, path, origin.host, headers), body }, receiver))
     return answer.reply
   }
 
   return {
-    get: (path, headers, signal) => run({ expect: 'events', signal }, { path, method: 'GET', headers, body: null }),
+    get: (path, headers, signal) => run({ expect: 'events', signal }, { path, method: 'GET', headers }),
     post: (path, headers, body, signal) => run({ expect: 'nothing', signal }, { path, method: 'POST', headers, body }),
     async close() {
       clearInterval(sweep)
-      await pool.destroy()
+      pool.close()
     },
   }
 }

@@ -27,7 +27,7 @@ export function createSseUpstream(app: App, deps: SseDeps): Upstream {
   const url = upstreamUrl(app)
   const requests = createSseRequests({
     server,
-    origin: url.origin,
+    origin: url,
     verify: app.spec.insecure_skip_verify !== true,
     limits,
     now: deps.now,
