@@ -59,7 +59,8 @@ export function createEras(inner: Upstream, deps: BridgeDeps, limits: ProbeLimit
 
   const ask = async (options: OpenOptions): Promise<Discovery> => {
     // A session of its own: some programs exit when the first request is not `initialize`.
-    const session = await inner.open({ ...options, era: 'modern' })
+    const session = await openModern(inner, options)
+    if (!session) return { era: 'legacy', evidence: 'said' }
     try {
       return await discover(session, probeMeta(deps), deps.server, limits.discoverMs)
     } finally {
@@ -91,6 +92,16 @@ export function createEras(inner: Upstream, deps: BridgeDeps, limits: ProbeLimit
       known = undefined
       modernOnlyUntil = 0
     },
+  }
+}
+
+/** Undefined when the way the server is reached is a legacy one, whatever it speaks. */
+async function openModern(inner: Upstream, options: OpenOptions): Promise<UpstreamSession | undefined> {
+  try {
+    return await inner.open({ ...options, era: 'modern' })
+  } catch (thrown) {
+    if (toAppError(thrown).code === 'unimplemented') return undefined
+    throw thrown
   }
 }
 

@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises'
+import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { AppError, toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { SseEvent } from '../../lib/sse.ts'
@@ -23,11 +23,15 @@ export interface HealingSessionOptions extends HealingDeps {
 const PAUSE_MS = 10_000
 const MAX_TIMES = 5
 const HANDSHAKE_MS = 60_000
+/** What was sent in a session before it was found lost gets its own answer, mostly that it is lost; only then is it known that it was not run. */
+const LAST_ANSWERS_MS = 5000
 
 /** One inner session; `isLost` once the server does not know it, or is gone. */
 interface Life {
   readonly session: UpstreamSession
   isLost: boolean
+  /** What the server has not begun to answer. */
+  readonly sent: Set<Promise<Reply>>
 }
 
 /** A legacy session that begins again at the server when the server has lost it; see `createHealingUpstream`. */
@@ -93,7 +97,9 @@ class HealingSession implements UpstreamSession {
   /** Sends it; `LOST` when the session is gone and the message may be sent again in another. */
   async #attempt(life: Life, message: Outgoing, signal: AbortSignal): Promise<Reply | typeof LOST> {
     try {
-      const reply = await life.session.send(message, signal)
+      const sent = life.session.send(message, signal)
+      life.sent.add(sent)
+      const reply = await sent.finally(() => life.sent.delete(sent))
       return this.#isForgotten(life, reply) && this.#failure === undefined ? LOST : reply
     } catch (thrown) {
       if (signal.aborted || !(await this.#isLost(life))) throw thrown
@@ -163,7 +169,7 @@ class HealingSession implements UpstreamSession {
   }
 
   #follow(session: UpstreamSession): Life {
-    const life: Life = { session, isLost: false }
+    const life: Life = { session, isLost: false, sent: new Set() }
     void session.ended.then((reason) => this.#lose(life, reason))
     return life
   }
@@ -191,8 +197,8 @@ class HealingSession implements UpstreamSession {
 
   #leave(life: Life): void {
     life.isLost = true
-    const left = life.session
-      .close()
+    const left = Promise.race([Promise.allSettled(life.sent), pause(LAST_ANSWERS_MS, this.#closing.signal)])
+      .then(() => life.session.close())
       .catch((error: unknown) => this.#options.log.debug('a lost session of an MCP server did not close cleanly', { error: String(error) }))
       .finally(() => this.#leaving.delete(left))
     this.#leaving.add(left)
@@ -255,6 +261,11 @@ class HealingSession implements UpstreamSession {
       if (reply.kind === 'events') await exhaust(reply.events)
     }
   }
+}
+
+/** Ends early, without a word, when the signal fires. */
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return sleep(ms, undefined, { signal, ref: false }).catch(() => undefined)
 }
 
 /** Told from replies by identity. */

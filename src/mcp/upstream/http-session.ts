@@ -35,17 +35,19 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
   let protocolVersion: string | undefined
   let closing: Promise<void> | undefined
 
+  const forgotten = (): void => ended.resolve(`MCP server "${server}" does not know the session any more`)
   const post = (message: Outgoing, signal?: AbortSignal): Promise<Reply> => {
     const sentId = sessionId
     const onHead: AnswerOptions['onHead'] = (status, fields) => {
       if (isLegacy && status === 200 && message.method === 'initialize') sessionId = readSessionId(server, fields)
-      // MCP 2025-11-25, basic/transports, session management: a session that is terminated answers 404.
-      if (status === 404 && sentId !== undefined) ended.resolve(`MCP server "${server}" does not know the session any more`)
+      // MCP 2025-11-25, basic/transports, session management: a session that is terminated answers 404. Whoever waits for that answer gets it first.
+      if (status === 404 && sentId !== undefined) reply.then(forgotten, forgotten)
     }
     const cancel = isLegacy && message.kind === 'request' && message.method !== 'initialize' ? () => notes.cancel(message) : undefined
     const expect = message.kind === 'request' ? 'response' : 'nothing'
     const head = (): string => heads.post(message.headers, sentId)
-    return run(session, own, { method: 'POST', head, body: message.bytes, expect, whole: message.whole, onHead }, signal, cancel)
+    const reply = run(session, own, { method: 'POST', head, body: message.bytes, expect, whole: message.whole, onHead }, signal, cancel)
+    return reply
   }
   const notes = createNotes(session, post)
   const end = async (): Promise<void> => {
