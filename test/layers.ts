@@ -16,7 +16,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   client: ['lib', 'resources', 'ca', 'api'],
   storage: ['lib', 'resources', 'audit'],
   'services/auth': ['lib', 'resources', 'access', 'ca', 'audit', 'api', 'storage'],
-  'services/proxy': ['lib', 'resources', 'access', 'ca', 'audit', 'tunnel', 'client'],
+  'services/proxy': ['lib', 'resources', 'access', 'ca', 'audit', 'tunnel', 'mcp', 'client'],
   'services/agent': ['lib', 'resources', 'access', 'ca', 'audit', 'tunnel', 'mcp', 'client'],
   'services/desktop': ['lib', 'resources', 'mcp', 'client'],
   'cli/server': [

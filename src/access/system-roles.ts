@@ -3,7 +3,10 @@ import type { Rule } from '../resources/role.ts'
 /** What each service may do at the Auth Service, written like the rules of any role. A service without a row may do nothing. */
 const SYSTEM_ROLE_RULES: Readonly<Record<string, readonly Rule[]>> = {
   Admin: [{ resources: ['*'], verbs: ['*'] }],
-  Proxy: [{ resources: ['app', 'app_server', 'lock'], verbs: ['list', 'read'] }],
+  Proxy: [
+    { resources: ['app', 'app_server', 'lock', 'mcp_set'], verbs: ['list', 'read'] },
+    { resources: ['mcp_name'], verbs: ['create', 'read'] },
+  ],
   App: [
     { resources: ['role', 'app', 'lock', 'cluster_auth_preference'], verbs: ['list', 'read'] },
     { resources: ['user'], verbs: ['list', 'readnosecrets'] },

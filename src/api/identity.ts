@@ -91,6 +91,8 @@ export const whoami = route({
     name: z.string(),
     roles: z.array(z.string()),
     traits: z.record(z.string(), z.array(z.string())),
+    credential: z.enum(['certificate', 'api_token', 'local']).describe('how the caller proved who it is'),
+    credential_id: z.string().describe('serial of the certificate, id of the API token'),
     expires: z.string(),
     cluster_name: z.string(),
   }),

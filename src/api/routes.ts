@@ -2,6 +2,7 @@ import { createApiToken, deleteApiToken, listApiTokens } from './api-tokens.ts'
 import { emitEvents, searchEvents } from './audit.ts'
 import { getJwks, getStatus, ping } from './cluster.ts'
 import { finishBrowserLogin, issueRouteAssertion, loginLocal, signCertificate, startBrowserLogin, whoami } from './identity.ts'
+import { assignMcpNames, findMcpName } from './mcp-names.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './resources.ts'
 import { explainAccess, listVisibleServers } from './servers.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './users.ts'
@@ -31,6 +32,8 @@ export const ROUTES = {
   deleteResource,
   listVisibleServers,
   explainAccess,
+  assignMcpNames,
+  findMcpName,
   searchEvents,
   emitEvents,
 } as const

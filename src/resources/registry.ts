@@ -5,6 +5,7 @@ import { appSchema } from './app.ts'
 import { CLUSTER_AUTH_PREFERENCE, clusterAuthPreferenceSchema } from './cluster-auth-preference.ts'
 import type { Resource } from './envelope.ts'
 import { lockSchema } from './lock.ts'
+import { mcpSetSchema } from './mcp-set.ts'
 import { roleSchema } from './role.ts'
 import { tokenSchema } from './token.ts'
 import { userSchema } from './user.ts'
@@ -26,6 +27,7 @@ export interface KindRow {
 export const KINDS = {
   app: { schema: appSchema, aliases: ['apps'], purpose: 'An MCP server that agents may serve.' },
   app_server: { schema: appServerSchema, aliases: ['app_servers'], heartbeat: true, purpose: 'An MCP server as one agent offers it now.' },
+  mcp_set: { schema: mcpSetSchema, aliases: ['mcp_sets', 'sets'], purpose: 'A selection of MCP servers under one URL, `/mcp/sets/NAME`.' },
   role: { schema: roleSchema, aliases: ['roles'], purpose: 'What its bearers may reach and administer.' },
   user: { schema: userSchema, aliases: ['users'], purpose: 'A person with roles and traits.' },
   token: { schema: tokenSchema, aliases: ['tokens'], secretName: true, purpose: 'Lets an agent or a bot join.' },

@@ -29,6 +29,7 @@ export interface Tables {
     expires_at: number
     last_used_at: number | null
   }
+  mcp_names: { what: 'tool' | 'prompt'; server: string; original: string; exposed: string; folded: string; created_at: number }
   events: {
     seq: number
     uid: string

@@ -22,9 +22,11 @@ import { createUpstream } from '../../mcp/upstream/open.ts'
 import type { Identity } from '../../resources/identity.ts'
 import { type Agent, startAgent } from '../../services/agent/start.ts'
 import { type AuthService, startAuthService } from '../../services/auth/start.ts'
+import { Aggregate } from '../../services/proxy/aggregate-route.ts'
 import { Assertions } from '../../services/proxy/assertions.ts'
 import { type ProxyConfig, publicAddresses, splitAddress } from '../../services/proxy/config.ts'
 import { createProxyServer } from '../../services/proxy/server.ts'
+import type { Exchange } from '../../tunnel/exchange.ts'
 import type { Config } from './config.ts'
 import { addJournalMetrics, type Diagnostics, startDiagnostics } from './diagnostics.ts'
 
@@ -84,26 +86,13 @@ export async function startRunning({ config, env, log, now, version }: RunningOp
     closers.push(() => auth.close())
     const { agent, registry } = await startAgentOf({ config, env, log, now, version }, auth, hostId, diagnostics)
     if (agent) closers.push(() => agent.close({ drainMs: 0 }))
-    const assertions = new Assertions({
-      clientFor: (token, remoteAddress) => createApiClient(withToken(auth, token, remoteAddress)),
-      feed: auth.feed,
-      now,
-    })
-    closers.push(async () => assertions.close())
-    const proxyServer = createProxyServer({
-      assertions,
-      target: agent ? agent.accept : ({ answer }) => answer.abort('no agent'),
-      maxRequestBytes: config.proxy.max_request_bytes,
-      auth: auth.handler,
-      publicAddresses: publicAddresses(config.proxy),
-      isReady: () => true,
-      log,
-    })
+    const { proxyServer, aggregate } = createProxy({ config, env, log, now, version }, auth, agent, hostId, closers)
     const listener = await listen(config.proxy, auth, proxyServer, { log, now }, closers)
     // Calls under way may end, while nothing new is accepted; only then the event streams, which never end, are cut.
     closers.push(async () => {
       const closing = listener.close({ graceMs: DRAIN_MS })
       await agent?.close({ drainMs: DRAIN_MS })
+      await aggregate.close()
       await closing
     })
     const address = listener.address()
@@ -125,6 +114,46 @@ function assertBothEnabled({ auth, proxy }: Config): void {
     throw new AppError('unimplemented', 'this version runs the Auth Service and the Proxy Service in one process: leave both enabled')
 }
 
+/** The Proxy Service, which asks the Auth Service with its callers' credentials; of its own it has one that gives names to tools, and nothing else. */
+function createProxy(
+  { config, log, now, version }: RunningOptions,
+  auth: AuthService,
+  agent: Agent | undefined,
+  hostId: string,
+  closers: (() => Promise<void>)[],
+): { proxyServer: Server; aggregate: Aggregate } {
+  const clientFor = (token: string, remoteAddress: string) => createApiClient(withToken(auth, token, remoteAddress))
+  const assertions = new Assertions({ clientFor, feed: auth.feed, now })
+  closers.push(async () => assertions.close())
+  const toServers = {
+    assertions,
+    target: agent ? agent.accept : ({ answer }: Exchange) => answer.abort('no agent'),
+    maxRequestBytes: config.proxy.max_request_bytes,
+  }
+  const api = createApiClient(auth.carrier(hostIdentity(hostId, 'Proxy')))
+  const aggregate = new Aggregate({
+    ...toServers,
+    clientFor,
+    api,
+    feed: auth.feed,
+    version,
+    now,
+    ids: createIds(),
+    key: randomBytes(32),
+    log,
+  })
+  closers.push(() => aggregate.close())
+  const proxyServer = createProxyServer({
+    ...toServers,
+    aggregate,
+    auth: auth.handler,
+    publicAddresses: publicAddresses(config.proxy),
+    isReady: () => true,
+    log,
+  })
+  return { proxyServer, aggregate }
+}
+
 function withToken(auth: AuthService, token: string, remoteAddress: string): ReturnType<AuthService['carrier']> {
   const carrier = auth.carrier()
   return (request) => carrier({ ...request, remoteAddress, headers: { ...request.headers, authorization: `Bearer ${token}` } })
@@ -140,16 +169,6 @@ async function startAgentOf(
   if (!config.agent.enabled) return { agent: undefined, registry }
   const run = createRunCommand(env)
   const self = await probeSelf(run, { uid: process.getuid?.() ?? 0, name: userInfo().username, hostname: hostname() })
-  const identity: Identity = {
-    kind: 'host',
-    name: hostId,
-    roles: ['App'],
-    traits: {},
-    credential: 'local',
-    credentialId: hostId,
-    expiresAt: Number.MAX_SAFE_INTEGER,
-    mfaVerified: true,
-  }
   const spoolDirectory = join(config.dataDirectory, 'spool')
   if (diagnostics) addJournalMetrics(diagnostics.metrics, spoolDirectory)
   const agent = startAgent({
@@ -160,7 +179,7 @@ async function startAgentOf(
     version,
     spoolDirectory,
     metrics: diagnostics && createMcpMetrics(diagnostics.metrics),
-    api: createApiClient(auth.carrier(identity)),
+    api: createApiClient(auth.carrier(hostIdentity(hostId, 'App'))),
     ship: (spool) => auth.shipJournal(spool.source),
     feed: auth.feed,
     assertionKeys: () => auth.assertionKeys(),
@@ -176,6 +195,20 @@ async function startAgentOf(
     log,
   })
   return { agent, registry }
+}
+
+/** What a service of this process is at the Auth Service. */
+function hostIdentity(hostId: string, role: 'App' | 'Proxy'): Identity {
+  return {
+    kind: 'host',
+    name: hostId,
+    roles: [role],
+    traits: {},
+    credential: 'local',
+    credentialId: hostId,
+    expiresAt: Number.MAX_SAFE_INTEGER,
+    mfaVerified: true,
+  }
 }
 
 async function loadHostId(dataDirectory: string): Promise<string> {

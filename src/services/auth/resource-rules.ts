@@ -1,3 +1,4 @@
+import { findSetFaults } from '../../access/mcp-set.ts'
 import { findRoleFaults } from '../../access/role-faults.ts'
 import { buildEvent } from '../../audit/build-event.ts'
 import type { AuditEvent } from '../../audit/event.ts'
@@ -51,6 +52,7 @@ export function prepareResource(
 
 /** What does not stop a save but will not work. */
 export function findWarnings(resource: AnyResource): string[] {
+  if (resource.kind === 'mcp_set') return findSetFaults(resource)
   return resource.kind === 'role' ? findRoleFaults(resource) : []
 }
 

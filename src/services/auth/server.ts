@@ -18,6 +18,7 @@ import { emitEvents, searchEvents } from './routes/audit.ts'
 import { finishBrowserLogin, startBrowserLogin } from './routes/browser-login.ts'
 import { getJwks, getStatus, ping } from './routes/cluster.ts'
 import { loginLocal, signCertificate, whoami } from './routes/login.ts'
+import { assignMcpNames, findMcpName } from './routes/mcp-names.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './routes/resources.ts'
 import { explainAccess, listVisibleServers } from './routes/servers.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './routes/users.ts'
@@ -59,6 +60,8 @@ const TABLE: readonly Served[] = [
   known(ROUTES.deleteResource, deleteResource),
   known(ROUTES.listVisibleServers, listVisibleServers),
   known(ROUTES.explainAccess, explainAccess),
+  known(ROUTES.assignMcpNames, assignMcpNames),
+  known(ROUTES.findMcpName, findMcpName),
   known(ROUTES.searchEvents, searchEvents),
   known(ROUTES.emitEvents, emitEvents, MAX_EVENTS_BYTES),
 ]

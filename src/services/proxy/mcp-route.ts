@@ -4,7 +4,7 @@ import type { Logger } from '../../lib/log.ts'
 import { nameSchema } from '../../resources/envelope.ts'
 import type { ExchangeTarget } from '../../tunnel/exchange.ts'
 import type { Assertions } from './assertions.ts'
-import { answerOf, headersOf, readBody } from './node-exchange.ts'
+import { readExchange } from './node-exchange.ts'
 
 export interface McpRouteOptions {
   assertions: Assertions
@@ -24,7 +24,7 @@ export function findMcpServer(path: string): string | undefined {
   return decoded !== '.' && decoded !== '..' && nameSchema.safeParse(decoded).success ? decoded : undefined
 }
 
-function decode(text: string): string | undefined {
+export function decode(text: string): string | undefined {
   try {
     return decodeURIComponent(text)
   } catch {
@@ -42,33 +42,15 @@ export async function serveMcp(
   try {
     const token = bearerOf(request)
     const assertion = isAssertion(token) ? token : await options.assertions.get(token, server, request.socket.remoteAddress ?? '')
-    const method = request.method ?? 'GET'
-    if (method === 'POST') checkContentType(request)
-    const body = method === 'POST' ? await readBody(request, options.maxRequestBytes) : Buffer.alloc(0)
-    if (response.destroyed) return
-    const gone = new AbortController()
-    response.on('close', () => {
-      if (!response.writableFinished) gone.abort()
-    })
-    const remoteAddress = request.socket.remoteAddress ?? ''
-    options.target({
-      method,
-      path: request.url ?? '/',
-      headers: headersOf(request),
-      body,
-      remoteAddress,
-      signal: gone.signal,
-      server,
-      assertion,
-      answer: answerOf(response),
-    })
+    const exchange = await readExchange(request, response, options.maxRequestBytes)
+    if (exchange) options.target({ ...exchange, server, assertion })
   } catch (thrown) {
     refuse(response, toAppError(thrown), options.log)
   }
 }
 
 /** @throws AppError unauthenticated unless there is exactly one bearer token (RFC 6750 §2.1). */
-function bearerOf(request: IncomingMessage): string {
+export function bearerOf(request: IncomingMessage): string {
   // Node keeps the first of several; another reader could keep the last.
   const [value = '', ...others] = request.headersDistinct['authorization'] ?? []
   const token = others.length > 0 ? undefined : /^Bearer +([A-Za-z0-9._~+/=-]{1,65536})$/i.exec(value)?.[1]
@@ -78,18 +60,12 @@ function bearerOf(request: IncomingMessage): string {
 }
 
 /** A client with a certificate brings the assertion it got from the Auth Service itself; the agent verifies it. */
-function isAssertion(token: string): boolean {
+export function isAssertion(token: string): boolean {
   return token.split('.').length === 3
 }
 
-function checkContentType(request: IncomingMessage): void {
-  const type = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase()
-  if (type !== 'application/json')
-    throw new AppError('invalid_argument', 'Content-Type must be application/json', { details: { http: 415, rpc: -32600 } })
-}
-
 /** The same form as an agent's refusal: HTTP status, and a JSON-RPC error that every client can show. */
-function refuse(response: ServerResponse, error: AppError, log: Logger): void {
+export function refuse(response: ServerResponse, error: AppError, log: Logger): void {
   if (error.code === 'internal') log.error('MCP request failed', { error, ...error.details })
   if (response.headersSent || response.destroyed) return
   const { http, rpc } = error.details ?? {}

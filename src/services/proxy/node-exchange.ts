@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { AppError } from '../../lib/errors.ts'
-import type { Answer } from '../../lib/http-exchange.ts'
+import type { Answer, HttpExchange } from '../../lib/http-exchange.ts'
 
 /** What must not travel on: the credentials of this hop, and what belongs to its connection (RFC 9110 §7.6.1). */
 const KEPT_BACK = new Set([
@@ -23,8 +23,43 @@ const KEPT_BACK = new Set([
   'x-forwarded-proto',
 ])
 
+/**
+ * An MCP request whose answer goes to `response`; undefined when the client left meanwhile.
+ * @throws AppError invalid_argument (415) for another type than JSON, and as `readBody` does.
+ */
+export async function readExchange(
+  request: IncomingMessage,
+  response: ServerResponse,
+  maxBytes: number,
+): Promise<HttpExchange | undefined> {
+  const method = request.method ?? 'GET'
+  if (method === 'POST') checkContentType(request)
+  const body = method === 'POST' ? await readBody(request, maxBytes) : Buffer.alloc(0)
+  if (response.destroyed) return undefined
+  const gone = new AbortController()
+  response.on('close', () => {
+    if (!response.writableFinished) gone.abort()
+  })
+  const remoteAddress = request.socket.remoteAddress ?? ''
+  return {
+    method,
+    path: request.url ?? '/',
+    headers: headersOf(request),
+    body,
+    remoteAddress,
+    signal: gone.signal,
+    answer: answerOf(response),
+  }
+}
+
+function checkContentType(request: IncomingMessage): void {
+  const type = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase()
+  if (type !== 'application/json')
+    throw new AppError('invalid_argument', 'Content-Type must be application/json', { details: { http: 415, rpc: -32600 } })
+}
+
 /** The request's headers for the agent; a header the caller could use to pass for us is gone. */
-export function headersOf(request: IncomingMessage): Record<string, string> {
+function headersOf(request: IncomingMessage): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const [name, value] of Object.entries(request.headers)) {
     if (value === undefined || KEPT_BACK.has(name)) continue

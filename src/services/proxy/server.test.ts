@@ -49,6 +49,7 @@ beforeEach(async () => {
       onExchange(exchange)
     },
     maxRequestBytes: 1000,
+    aggregate: { serve: async (_, response, set) => void response.writeHead(200).end(`aggregate ${set}`) },
     auth: (_, response) => void response.writeHead(200).end('auth'),
     publicAddresses: ['mcp.example.com:443'],
     isReady: () => false,
@@ -114,7 +115,15 @@ test.each([
 
 test.each([
   '/',
-  '/mcp',
+  '/mcp//',
+  '/mcpx',
+  '/mcp/sets',
+  '/mcp/sets/',
+  '/mcp/sets/a/b',
+  '/mcp/sets/..',
+  '/mcp/sets/%2e%2e',
+  '/mcp/sets/%zz',
+  '/mcp/sets/a%2fb',
   '/mcp/apps',
   '/mcp/apps/',
   '/mcp/apps//',
@@ -143,6 +152,13 @@ test.each([
   expect(answer).toMatch(/^HTTP\/1\.1 404 /)
   expect(issued).toEqual([])
   expect(exchanges).toEqual([])
+})
+
+test('all servers have one path, and every set its own', async () => {
+  expect((await askHttp(url('/mcp'), { method: 'GET', headers: { host: 'evil.example' } })).status).toBe(403)
+  expect((await askHttp(url('/mcp'), { method: 'GET', headers: { origin: 'https://evil.example' } })).status).toBe(403)
+  for (const path of ['/mcp', '/mcp/', '/mcp?x=1']) expect((await askHttp(url(path), { method: 'GET' })).text).toBe('aggregate undefined')
+  for (const path of ['/mcp/sets/dev', '/mcp/sets/d%65v/']) expect((await askHttp(url(path), { method: 'GET' })).text).toBe('aggregate dev')
 })
 
 test('a name may be written with escapes', async () => {

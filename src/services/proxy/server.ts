@@ -3,9 +3,12 @@ import { TLSSocket } from 'node:tls'
 import { AppError, CODES, toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { checkHost, checkOrigin } from '../../lib/loopback.ts'
+import { type Aggregate, findAggregate } from './aggregate-route.ts'
 import { findMcpServer, type McpRouteOptions, serveMcp } from './mcp-route.ts'
 
 export interface ProxyServerOptions extends McpRouteOptions {
+  /** All MCP servers as one. */
+  aggregate: Pick<Aggregate, 'serve'>
   /** API and pages of the Auth Service. */
   auth: RequestListener
   /** The configured `HOST:PORT` values clients reach us by; loopback names are always among them. */
@@ -43,6 +46,8 @@ async function serve(request: IncomingMessage, response: ServerResponse, options
 
   const server = findMcpServer(path)
   if (server !== undefined) return serveMcp(request, response, server, options)
+  const all = findAggregate(path)
+  if (all) return options.aggregate.serve(request, response, all.set)
   if (path.startsWith('/v1/') || path.startsWith('/web/') || path.startsWith('/.well-known/')) return options.auth(request, response)
   answer(response, 404, { error: { code: 'not_found', message: `nothing is served at ${path.slice(0, 200)}` } })
 }

@@ -38,7 +38,8 @@ export async function whoami(
   _input: Input<'whoami'>,
   { identity }: KnownCaller,
 ): Promise<OutputOf<typeof ROUTES.whoami>> {
-  const { kind, name, grantingRoles, traits, expiresAt } = identity
+  const { kind, name, grantingRoles, traits, credential, credentialId, expiresAt } = identity
   const roles = identity.roles.filter((role) => grantingRoles?.includes(role) ?? true)
-  return { kind, name, roles, traits, expires: new Date(expiresAt).toISOString(), cluster_name: context.clusterName }
+  const expires = new Date(expiresAt).toISOString()
+  return { kind, name, roles, traits, credential, credential_id: credentialId, expires, cluster_name: context.clusterName }
 }

@@ -1,0 +1,32 @@
+import type { ListKind } from './lists.ts'
+import type { Timers } from './timers.ts'
+
+/** Tells of several changes that come close together once, for each kind of list. */
+export class Debounce {
+  readonly #timers: Timers
+  readonly #ms: number
+  readonly #tell: (kind: ListKind) => void
+  readonly #waiting = new Map<ListKind, () => void>()
+
+  constructor(timers: Timers, ms: number, tell: (kind: ListKind) => void) {
+    this.#timers = timers
+    this.#ms = ms
+    this.#tell = tell
+  }
+
+  changed(kind: ListKind): void {
+    if (this.#waiting.has(kind)) return
+    this.#waiting.set(
+      kind,
+      this.#timers.after(this.#ms, () => {
+        this.#waiting.delete(kind)
+        this.#tell(kind)
+      }),
+    )
+  }
+
+  close(): void {
+    for (const cancel of this.#waiting.values()) cancel()
+    this.#waiting.clear()
+  }
+}

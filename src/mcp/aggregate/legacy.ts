@@ -1,0 +1,166 @@
+import { AppError, toAppError } from '../../lib/errors.ts'
+import type { HttpExchange } from '../../lib/http-exchange.ts'
+import { elementExchange } from '../batch.ts'
+import { isModern, REVISIONS } from '../eras/revisions.ts'
+import { type ClientMessage, fieldsOf } from '../message.ts'
+import { Outlet } from '../outlet.ts'
+import { SESSION_HEADER } from '../posting.ts'
+import { initializeResult } from './capabilities.ts'
+import type { Engine } from './engine.ts'
+import { neutralHeaders } from './headers.ts'
+import { answerResult, sendOneWay, serveRequest } from './legacy-requests.ts'
+import type { Session } from './session.ts'
+import { SessionStream } from './session-stream.ts'
+import { findParamsText, replaceParams } from './splice.ts'
+import { findId } from './uris.ts'
+import type { View } from './view.ts'
+
+/** Offered to a client that asks for a revision unknown here, or for one without a handshake. */
+const NEWEST_LEGACY = '2025-11-25'
+const MAX_BATCH = 100
+/** Kept for as long as the session is. */
+const MAX_OPENING = 256 * 1024
+
+/** Opens a session. The members are not waited for: they are asked when the client first needs them. */
+export async function openSession(engine: Engine, exchange: HttpExchange, view: View, message: ClientMessage): Promise<void> {
+  const { protocolVersion, clientInfo } = message.params
+  if (message.kind !== 'request' || typeof protocolVersion !== 'string')
+    throw new AppError('invalid_argument', 'initialize needs an id and a protocolVersion', { details: { rpc: -32602 } })
+  const revision = REVISIONS[protocolVersion]?.era === 'legacy' ? protocolVersion : NEWEST_LEGACY
+  if (message.bytes.length > MAX_OPENING)
+    throw new AppError('resource_exhausted', `initialize may have ${MAX_OPENING} bytes`, { details: { http: 413, rpc: -32600 } })
+  const params = findParamsText(replaceParams(message.bytes, { protocolVersion: JSON.stringify(revision) }))
+  const name = fieldsOf(clientInfo)?.['name']
+  const clientName = typeof name === 'string' ? name.slice(0, 200) : undefined
+  const instructions = await engine.introductions.render(view, clientName)
+  const session = engine.sessions.open(
+    view,
+    { params, headers: neutralHeaders(exchange.headers), remoteAddress: exchange.remoteAddress },
+    { revision, clientName },
+  )
+  const outlet = new Outlet(exchange, { [SESSION_HEADER]: session.id })
+  answerResult(outlet, message.id, JSON.stringify(initializeResult(revision, engine.serverInfo, instructions)))
+}
+
+/** Answers a POST that belongs to a session: one message, or a batch of them. */
+export async function serveSession(
+  engine: Engine,
+  exchange: HttpExchange,
+  view: View,
+  { batch, messages }: { batch: boolean; messages: ClientMessage[] },
+): Promise<void> {
+  const session = engine.sessions.get(exchange.headers[SESSION_HEADER], view)
+  const [first] = messages
+  if (!batch && first) return serveOne(engine, session, first, exchange)
+  if (!REVISIONS[session.revision]?.batches) throw invalid('batches belong to revision 2025-03-26 only')
+  if (messages.length > MAX_BATCH) throw invalid(`a batch may have at most ${MAX_BATCH} messages`)
+  if (messages.some(({ method }) => method === 'initialize')) throw invalid('initialize must not be part of a batch')
+  return serveBatch(engine, session, messages, exchange)
+}
+
+/** The stream of messages that belong to no request; a new one takes over. */
+export async function serveStream(engine: Engine, exchange: HttpExchange, view: View): Promise<void> {
+  assertLegacy(exchange)
+  const session = engine.sessions.get(exchange.headers[SESSION_HEADER], view)
+  if (!/\btext\/event-stream\b|\*\/\*/.test(exchange.headers['accept'] ?? ''))
+    throw new AppError('invalid_argument', 'a GET must accept text/event-stream', { details: { http: 406, rpc: -32600 } })
+  session.stream?.close('another stream took over')
+  const outlet = new Outlet(exchange, {})
+  const lastEventId = exchange.headers['last-event-id']
+  const stream = new SessionStream({
+    outlet,
+    questions: session.questions,
+    answered: (server, id) => session.answered(server, id),
+    onChanged: (server, kind) => engine.catalogue.changed(session, server, kind),
+    resumeAfter: lastEventId === undefined ? undefined : findId(lastEventId),
+    timers: engine.timers,
+    debounceMs: engine.limits.debounceMs,
+    openMs: engine.limits.openMs,
+    log: engine.log,
+  })
+  session.stream = stream
+  session.attach(outlet)
+  outlet.open('events')
+  outlet.keepAlive() // sends the head at once: clients wait for it
+  const onGone = (): void => stream.close()
+  if (exchange.signal.aborted) onGone()
+  else exchange.signal.addEventListener('abort', onGone, { once: true })
+  for (const peer of session.peers()) stream.attach(peer)
+  await stream.ended
+  if (session.stream === stream) session.stream = undefined
+  session.detach(outlet)
+}
+
+/** Ends a session. */
+export function deleteSession(engine: Engine, exchange: HttpExchange, view: View): void {
+  assertLegacy(exchange)
+  void engine.sessions.end(engine.sessions.get(exchange.headers[SESSION_HEADER], view))
+  new Outlet(exchange, {}).empty(200)
+}
+
+async function serveOne(engine: Engine, session: Session, message: ClientMessage, exchange: HttpExchange): Promise<void> {
+  const outlet = new Outlet(exchange, {})
+  session.attach(outlet)
+  try {
+    if (message.kind !== 'request') {
+      await sendOneWay(session, message)
+      return outlet.empty(202)
+    }
+    await serveRequest(engine, session, message, outlet)
+  } catch (thrown) {
+    await fail(engine, session, outlet, thrown, message.id)
+  } finally {
+    session.detach(outlet)
+  }
+}
+
+/** All that answers a batch comes on one stream, which 2025-03-26 allows in place of an array. */
+async function serveBatch(engine: Engine, session: Session, messages: readonly ClientMessage[], exchange: HttpExchange): Promise<void> {
+  const outlet = new Outlet(exchange, {})
+  if (!messages.some(({ kind }) => kind === 'request')) {
+    for (const message of messages) await sendOneWay(session, message)
+    return outlet.empty(202)
+  }
+  outlet.open('events')
+  session.attach(outlet)
+  try {
+    await Promise.all(messages.map((message) => serveElement(engine, session, message, exchange, outlet)))
+  } finally {
+    session.detach(outlet)
+    outlet.end()
+  }
+}
+
+async function serveElement(
+  engine: Engine,
+  session: Session,
+  message: ClientMessage,
+  exchange: HttpExchange,
+  stream: Outlet,
+): Promise<void> {
+  const done = Promise.withResolvers<void>()
+  const outlet = new Outlet(elementExchange(exchange, stream, done.resolve), {})
+  try {
+    if (message.kind !== 'request') return await sendOneWay(session, message)
+    await serveRequest(engine, session, message, outlet)
+  } catch (thrown) {
+    if (message.kind !== 'request') return
+    await fail(engine, session, outlet, thrown, message.id)
+  }
+  await done.promise
+}
+
+async function fail(engine: Engine, session: Session, outlet: Outlet, thrown: unknown, id: string | undefined): Promise<void> {
+  const error = session.signal.aborted ? session.why : toAppError(thrown)
+  if (error.code === 'internal') engine.log.error('request failed', { error })
+  await outlet.fail(error, id)
+}
+
+function assertLegacy(exchange: HttpExchange): void {
+  if (isModern(exchange.headers['mcp-protocol-version']))
+    throw new AppError('invalid_argument', 'this endpoint offers no such stream', { details: { http: 405, rpc: -32600 } })
+}
+
+function invalid(message: string): AppError {
+  return new AppError('invalid_argument', message, { details: { rpc: -32600 } })
+}

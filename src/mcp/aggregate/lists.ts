@@ -1,0 +1,54 @@
+/** What a list of the protocol is made of. */
+export interface ListRow {
+  method: string
+  /** The member of the result that holds the list. */
+  in: string
+  /** The member of an item that names it. */
+  by: 'name' | 'uri' | 'uriTemplate' | 'taskId'
+  /** Whose absence from a server's capabilities means that there is no such list. */
+  capability: string
+  /** Whether clients insist on a `name` beside it. */
+  needsName?: boolean
+  /** What is told when it changes. */
+  changes: ListKind | undefined
+}
+
+export type ListKind = 'tools' | 'prompts' | 'resources'
+
+export const LIST_KINDS: readonly ListKind[] = ['tools', 'prompts', 'resources']
+
+const ROWS: readonly ListRow[] = [
+  { method: 'tools/list', in: 'tools', by: 'name', capability: 'tools', changes: 'tools' },
+  { method: 'prompts/list', in: 'prompts', by: 'name', capability: 'prompts', changes: 'prompts' },
+  { method: 'resources/list', in: 'resources', by: 'uri', capability: 'resources', needsName: true, changes: 'resources' },
+  {
+    method: 'resources/templates/list',
+    in: 'resourceTemplates',
+    by: 'uriTemplate',
+    capability: 'resources',
+    needsName: true,
+    changes: 'resources',
+  },
+  { method: 'tasks/list', in: 'tasks', by: 'taskId', capability: 'tasks', changes: undefined },
+  // The extension io.modelcontextprotocol/skills: a skill is a resource with an index.
+  { method: 'skills/list', in: 'skills', by: 'uri', capability: 'extensions', changes: undefined },
+]
+
+const BY_METHOD: ReadonlyMap<string, ListRow> = new Map(ROWS.map((row) => [row.method, row]))
+
+export function findList(method: string): ListRow | undefined {
+  return BY_METHOD.get(method)
+}
+
+/** The methods of lists that change together. */
+export function methodsOf(kind: ListKind): string[] {
+  return ROWS.filter(({ changes }) => changes === kind).map(({ method }) => method)
+}
+
+const CHANGED = /^notifications\/(tools|prompts|resources)\/list_changed$/
+
+/** The list that a notification says has changed. */
+export function findChanged(method: string): ListKind | undefined {
+  const name = CHANGED.exec(method)?.[1]
+  return LIST_KINDS.find((kind) => kind === name)
+}

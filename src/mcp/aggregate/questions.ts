@@ -1,0 +1,95 @@
+import { parseExact, renderExact } from '../../lib/json-scan.ts'
+import { keyOfRaw } from '../conversation.ts'
+import { type Fields, fieldsOf } from '../message.ts'
+
+/** A request of a member that the client has not answered. */
+interface Question {
+  server: string
+  /** JSON text of the id that the member gave it. */
+  id: string
+  /** The token under which the member wants to hear of progress, for `renderExact`. */
+  token: unknown
+}
+
+const MAX_OPEN = 1000
+/** Characters of an id or token that is kept. */
+const MAX_ID = 1024
+/** Our own key, for clients that show who asks. */
+const SERVER_KEY = 'sallyport.dev/server'
+
+/** Requests of the members to one client. Two members may use the same id or token, so the client sees ids of ours. */
+export class Questions {
+  readonly #open = new Map<string, Question>()
+  #last = 0
+
+  /**
+   * The request as the client is to see it, with the name of the server: people who are asked something have to know by whom. Undefined when
+   * it cannot be passed on.
+   */
+  ask(server: string, text: string): string | undefined {
+    const message = readRequest(text)
+    if (!message || this.#open.size >= MAX_OPEN) return undefined
+    const name = `s-${++this.#last}`
+    const params = fieldsOf(message['params'])
+    const meta = fieldsOf(params?.['_meta'])
+    const token = meta?.['progressToken']
+    const id = textOf(message['id'])
+    if (id === undefined || (token !== undefined && textOf(token) === undefined)) return undefined
+    const named = { ...params, _meta: { ...meta, ...(token !== undefined && { progressToken: name }), [SERVER_KEY]: server } }
+    const rendered = renderSafely({ ...message, id: name, params: named })
+    if (rendered !== undefined) this.#open.set(name, { server, id, token })
+    return rendered
+  }
+
+  /** Whose request a response with this id, as JSON text, answers; it does so only once. */
+  take(id: string | undefined): Question | undefined {
+    const name: unknown = id === undefined ? undefined : JSON.parse(id)
+    if (typeof name !== 'string') return undefined
+    const question = this.#open.get(name)
+    this.#open.delete(name)
+    return question
+  }
+
+  /** Whose progress a notification of the client's with this token tells. */
+  findByToken(token: unknown): Question | undefined {
+    return typeof token === 'string' ? this.#open.get(token) : undefined
+  }
+
+  /** The member wants no answer any more: the id, as JSON text, by which the client knows the request. */
+  withdraw(server: string, id: unknown): string | undefined {
+    for (const [name, question] of this.#open) {
+      if (question.server !== server || keyOfRaw(question.id) !== JSON.stringify(id)) continue
+      this.#open.delete(name)
+      return JSON.stringify(name)
+    }
+    return undefined
+  }
+
+  /** The member's session has ended. */
+  forget(server: string): void {
+    for (const [name, question] of this.#open) if (question.server === server) this.#open.delete(name)
+  }
+}
+
+/** The JSON text of an id or token: a string or number, not too long to be kept. */
+function textOf(value: unknown): string | undefined {
+  const isPlain = typeof value === 'string' || typeof value === 'number' || JSON.isRawJSON(value)
+  const text = isPlain ? renderExact(value) : ''
+  return text !== '' && text.length <= MAX_ID ? text : undefined
+}
+
+function readRequest(text: string): Fields | undefined {
+  try {
+    return fieldsOf(parseExact(text))
+  } catch {
+    return undefined // not JSON: nothing that a client could use
+  }
+}
+
+function renderSafely(message: Fields): string | undefined {
+  try {
+    return renderExact(message)
+  } catch {
+    return undefined // deeper than the stack
+  }
+}

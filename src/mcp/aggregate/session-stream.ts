@@ -1,0 +1,105 @@
+import { toAppError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import { frameSse, type SseEvent } from '../../lib/sse.ts'
+import type { Outlet } from '../outlet.ts'
+import { Debounce } from './debounce.ts'
+import { follow } from './follow.ts'
+import { renderEvent, translate } from './incoming.ts'
+import type { ListKind } from './lists.ts'
+import { get, type Peer } from './peer.ts'
+import type { Questions } from './questions.ts'
+import type { Timers } from './timers.ts'
+import type { Placed } from './uris.ts'
+
+export interface StreamOptions {
+  outlet: Outlet
+  questions: Questions
+  /** The method of the request of the client that a member's response on this stream answers. */
+  answered: (server: string, id: unknown) => string | undefined
+  /** A member said that a list of its has changed. */
+  onChanged: (server: string, kind: ListKind) => void
+  /** The event after which the client lost a stream. */
+  resumeAfter: Placed | undefined
+  timers: Timers
+  debounceMs: number
+  /** How long a member may take to open its stream. */
+  openMs: number
+  log: Logger
+}
+
+/** The GET stream of a session: what all its members say of themselves, and what we say, as one. */
+export class SessionStream {
+  readonly #options: StreamOptions
+  readonly #debounce: Debounce
+  readonly #members = new Map<string, AbortController>()
+  readonly #ended = Promise.withResolvers<void>()
+  #resumeAfter: Placed | undefined
+  #isClosed = false
+
+  constructor(options: StreamOptions) {
+    this.#options = options
+    this.#resumeAfter = options.resumeAfter
+    this.#debounce = new Debounce(options.timers, options.debounceMs, (kind) => {
+      const data = `{"jsonrpc":"2.0","method":"notifications/${kind}/list_changed"}`
+      void options.outlet.write(frameSse({ data }))
+    })
+  }
+
+  /** Settles when it is closed. */
+  get ended(): Promise<void> {
+    return this.#ended.promise
+  }
+
+  /** Another member has a session now. */
+  attach(peer: Peer): void {
+    if (this.#isClosed) return
+    const server = peer.member.name
+    this.detach(server)
+    const stopping = new AbortController()
+    this.#members.set(server, stopping)
+    const { timers, log, openMs } = this.#options
+    const lastEventId = this.#resumeAfter?.server === server ? this.#resumeAfter.original : undefined
+    if (lastEventId !== undefined) this.#resumeAfter = undefined
+    void follow({
+      timers,
+      lastEventId,
+      signal: stopping.signal,
+      openMs,
+      open: (last, signal) => get(peer, last, signal),
+      onEvent: (event) => this.#pass(event, server),
+      onFault: (thrown) => log.debug('the event stream of a member broke off', { server, error: toAppError(thrown).message }),
+    })
+  }
+
+  detach(server: string): void {
+    this.#members.get(server)?.abort()
+    this.#members.delete(server)
+  }
+
+  /** The client should read this list again. */
+  changed(kind: ListKind): void {
+    this.#debounce.changed(kind)
+  }
+
+  close(reason?: string): void {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    for (const stopping of this.#members.values()) stopping.abort()
+    this.#debounce.close()
+    if (reason !== undefined) this.#options.outlet.explain(reason)
+    this.#options.outlet.end()
+    this.#ended.resolve()
+  }
+
+  async #pass(event: SseEvent, server: string): Promise<void> {
+    const { outlet, questions, answered, onChanged } = this.#options
+    if (event.isComment) return
+    if (!event.hasData || event.data === '') return outlet.write(renderEvent(event, undefined, server))
+    const incoming = translate(event.data, { server, questions, methodOf: (id) => answered(server, id) })
+    if (incoming.changed) {
+      onChanged(server, incoming.changed)
+      return this.changed(incoming.changed)
+    }
+    if (incoming.text !== undefined) await outlet.write(renderEvent(event, incoming.text, server))
+  }
+}

@@ -1,0 +1,78 @@
+import { AppError } from '../../lib/errors.ts'
+import type { Opening } from './peer.ts'
+import { Session } from './session.ts'
+import type { SessionOptions } from './session-options.ts'
+import type { View } from './view.ts'
+
+/** All sessions of legacy clients: who may use which, how many there are, and when they end. */
+export class Sessions {
+  readonly #options: SessionOptions
+  readonly #open = new Map<string, Session>()
+
+  constructor(options: SessionOptions) {
+    this.#options = options
+  }
+
+  /** The session of this id, if it is the caller's: another's is as unknown as one that never was (404, Streamable HTTP). */
+  get(id: string | undefined, view: View): Session {
+    if (id === undefined)
+      throw new AppError('invalid_argument', 'Mcp-Session-Id is required: initialize first', { details: { rpc: -32600 } })
+    const session = this.#open.get(id)
+    if (session?.owner !== view.owner)
+      throw new AppError('not_found', 'unknown MCP session: initialize again', { details: { rpc: -32001 } })
+    session.use(view)
+    return session
+  }
+
+  /** A new session. @throws AppError resource_exhausted when there are too many and none is idle. */
+  open(view: View, opening: Opening, facts: { revision: string; clientName: string | undefined }): Session {
+    this.#makeRoom(view.owner)
+    const session = new Session(this.#options, view, opening, facts)
+    this.#open.set(session.id, session)
+    return session
+  }
+
+  of(owner: string | undefined): Session[] {
+    return [...this.#open.values()].filter((session) => owner === undefined || session.owner === owner)
+  }
+
+  async end(session: Session, why?: AppError): Promise<void> {
+    this.#open.delete(session.id)
+    await session.end(why)
+  }
+
+  cut(reasonFor: (owner: string) => string | undefined): void {
+    for (const session of this.#open.values()) {
+      const reason = reasonFor(session.owner) ?? session.view.reasonToLeave()
+      if (reason !== undefined) void this.end(session, new AppError('permission_denied', reason, { details: { rpc: -32603 } }))
+    }
+  }
+
+  /** Ends what has been idle too long or whose credential has expired. */
+  sweep(isKeepAliveDue: boolean): void {
+    const now = this.#options.now()
+    this.cut(() => undefined)
+    for (const session of this.#open.values()) {
+      if (session.expiresAt <= now) void this.end(session, expired())
+      else if (session.idleMs(now) > this.#options.limits.idleMs) void this.end(session)
+      else if (isKeepAliveDue) session.keepAlive()
+    }
+  }
+
+  async close(why: AppError): Promise<void> {
+    await Promise.all(this.of(undefined).map((session) => this.end(session, why)))
+  }
+
+  #makeRoom(owner: string): void {
+    const { limits, now } = this.#options
+    const mine = this.of(owner)
+    if (mine.length < limits.sessionsPerOwner && this.#open.size < limits.sessions) return
+    const idlest = mine.filter((one) => one.idleMs(now()) > 0).toSorted((a, b) => b.idleMs(now()) - a.idleMs(now()))[0]
+    if (!idlest) throw new AppError('resource_exhausted', 'too many MCP sessions: end one first')
+    void this.end(idlest, new AppError('resource_exhausted', 'the MCP session ended to make room for a newer one'))
+  }
+}
+
+function expired(): AppError {
+  return new AppError('unauthenticated', 'the credential of this MCP session has expired: sign in again')
+}

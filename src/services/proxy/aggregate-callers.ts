@@ -1,0 +1,168 @@
+import type { ApiClient } from '../../client/call.ts'
+import { fetchServers } from '../../client/servers.ts'
+import { fetchCaller } from '../../client/admin.ts'
+import { type Code, toAppError } from '../../lib/errors.ts'
+import { labelsOf } from '../../resources/app.ts'
+import type { Labels } from '../../resources/envelope.ts'
+import { parseResource } from '../../resources/registry.ts'
+
+const MAX_KEPT = 10_000
+/** Nothing is believed for longer, whatever was missed. */
+const MAX_AGE_MS = 5 * 60_000
+/** How often a question is asked again because something changed meanwhile. */
+const MAX_ATTEMPTS = 5
+/** Servers as callers see them, kept once for all. */
+const MAX_SERVERS = 10_000
+/** How many callers are asked about at once after a change. */
+const CONCURRENT_CHECKS = 8
+
+/** What the Auth Service says of whoever presents a token. */
+export interface AggregateCaller {
+  /** `KIND:NAME`; with the id of an API token, since two tokens of one person may be narrowed to different servers and roles. No white space. */
+  owner: string
+  /** Milliseconds since 1970. */
+  expiresAt: number
+  /** What the caller may use now, by name. */
+  servers: readonly UsableServer[]
+}
+
+interface UsableServer {
+  name: string
+  description?: string
+  labels: Labels
+}
+
+interface Kept {
+  token: string
+  remoteAddress: string
+  caller: AggregateCaller
+  fetchedAt: number
+  /** Of the changes known when it was asked for. */
+  generation: number
+  /** Why the caller may not go on, as the Auth Service said when it was asked last. */
+  refusal?: string
+}
+
+export interface AggregateCallersOptions {
+  /** A client of the Auth Service that calls with this credential of the caller's, not with one of ours. */
+  clientFor(token: string, remoteAddress: string): ApiClient
+  now: () => number
+}
+
+/** Codes by which the Auth Service says that a caller may not go on; any other is no word about the caller. */
+const REFUSALS: ReadonlySet<Code> = new Set(['unauthenticated', 'permission_denied', 'not_found'])
+
+/** Who the clients of the aggregate are and which servers they may use: asked once per token, and again after anything it rests on changed. */
+export class AggregateCallers {
+  readonly #options: AggregateCallersOptions
+  readonly #kept = new Map<string, Kept>()
+  readonly #pending = new Map<string, Promise<Kept>>()
+  /** Owner → the token by which it was seen last. */
+  readonly #tokens = new Map<string, string>()
+  readonly #servers = new Map<string, UsableServer>()
+  #generation = 0
+
+  constructor(options: AggregateCallersOptions) {
+    this.#options = options
+  }
+
+  /** @throws AppError as the Auth Service refuses: unauthenticated, permission_denied. */
+  async get(token: string, remoteAddress: string): Promise<AggregateCaller> {
+    const kept = this.#kept.get(token)
+    if (kept && this.#isFresh(kept)) return kept.caller
+    return (await (this.#pending.get(token) ?? this.#fetch(token, remoteAddress))).caller
+  }
+
+  /** What is known is asked again the next time. */
+  expire(): void {
+    this.#generation += 1
+    this.#pending.clear()
+  }
+
+  /** Why a caller may not go on, as far as is known here. */
+  refusalOf(owner: string): string | undefined {
+    const kept = this.#kept.get(this.#tokens.get(owner) ?? '')
+    if (!kept) return 'who you are has to be verified again: connect again'
+    return kept.caller.expiresAt <= this.#options.now() ? 'the credential has expired' : kept.refusal
+  }
+
+  /** Asks about these owners anew where something changed, and keeps what is said for `refusalOf`. Never throws. */
+  async verify(owners: Iterable<string>): Promise<void> {
+    const waiting = [...owners].values()
+    const work = async (): Promise<void> => {
+      for (const owner of waiting) {
+        const kept = this.#kept.get(this.#tokens.get(owner) ?? '')
+        // A refusal is kept with the caller; that the Auth Service could not be asked says nothing, and every request asks again.
+        if (kept) await this.get(kept.token, kept.remoteAddress).catch(() => undefined)
+      }
+    }
+    await Promise.all(Array.from({ length: CONCURRENT_CHECKS }, work))
+  }
+
+  close(): void {
+    this.#kept.clear()
+    this.#tokens.clear()
+  }
+
+  #isFresh({ generation, refusal, fetchedAt, caller }: Kept): boolean {
+    const now = this.#options.now()
+    return generation === this.#generation && refusal === undefined && now - fetchedAt < MAX_AGE_MS && caller.expiresAt > now
+  }
+
+  async #fetch(token: string, remoteAddress: string): Promise<Kept> {
+    const fetching = this.#fetchCurrent(token, remoteAddress)
+    this.#pending.set(token, fetching)
+    try {
+      const kept = await fetching
+      this.#keep(kept)
+      return kept
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      const kept = this.#kept.get(token)
+      if (kept && REFUSALS.has(error.code)) kept.refusal = error.message
+      throw error
+    } finally {
+      if (this.#pending.get(token) === fetching) this.#pending.delete(token)
+    }
+  }
+
+  async #fetchCurrent(token: string, remoteAddress: string): Promise<Kept> {
+    const api = this.#options.clientFor(token, remoteAddress)
+    for (let attempt = 1; ; attempt++) {
+      const generation = this.#generation
+      const { kind, name, credential, credential_id, expires } = await fetchCaller(api)
+      const servers = (await fetchServers(api)).map(({ permissions: _, ...app }) => app).map((app) => this.#shared(serverOf(app)))
+      const owner = credential === 'api_token' ? `${kind}:${name}:${credential_id}` : `${kind}:${name}`
+      const caller = { owner, expiresAt: Date.parse(expires), servers }
+      if (generation === this.#generation || attempt === MAX_ATTEMPTS)
+        return { token, remoteAddress, caller, fetchedAt: this.#options.now(), generation }
+    }
+  }
+
+  /** The same object for all who see the same: many callers see many servers. */
+  #shared(server: UsableServer): UsableServer {
+    const key = JSON.stringify(server)
+    const known = this.#servers.get(key)
+    if (known) return known
+    if (this.#servers.size >= MAX_SERVERS) this.#servers.clear()
+    this.#servers.set(key, server)
+    return server
+  }
+
+  #keep(kept: Kept): void {
+    this.#kept.delete(kept.token)
+    this.#kept.set(kept.token, kept)
+    this.#tokens.set(kept.caller.owner, kept.token)
+    for (const [token, { caller }] of this.#kept) {
+      if (this.#kept.size <= MAX_KEPT) return
+      this.#kept.delete(token)
+      if (this.#tokens.get(caller.owner) === token) this.#tokens.delete(caller.owner)
+    }
+  }
+}
+
+function serverOf(document: unknown): UsableServer {
+  const app = parseResource('app', document)
+  const { name, description } = app.metadata
+  return { name, ...(description !== undefined && { description }), labels: labelsOf(app) }
+}

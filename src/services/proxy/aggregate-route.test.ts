@@ -1,0 +1,124 @@
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { createFeed, type FakeFeed } from '../../../test/fakes/feed.ts'
+import { askHttp } from '../../../test/fakes/raw-http.ts'
+import type { ApiClient } from '../../client/call.ts'
+import { AppError } from '../../lib/errors.ts'
+import { createIds } from '../../lib/ids.ts'
+import { silentLogger } from '../../lib/log.ts'
+import { createFakeAuth, createFakeNames, type FakeAuth, NOW } from './aggregate-fixture.ts'
+import { Aggregate, findAggregate } from './aggregate-route.ts'
+import { Assertions } from './assertions.ts'
+
+let feed: FakeFeed
+let auth: FakeAuth
+let aggregate: Aggregate
+let server: Server
+/** Exchanges that reached an agent, as `server assertion`. */
+let reached: string[]
+
+beforeEach(async () => {
+  feed = createFeed()
+  auth = createFakeAuth()
+  reached = []
+  auth.callers.set('spt_ana', { user: 'ana', tokenId: 'T1', servers: ['db'] })
+  const issue = (async (_: unknown, input: { server: string }) => {
+    if (input.server === 'gone') throw new AppError('not_found', 'MCP server "gone" not found')
+    return { assertion: `a.${input.server}.c`, expires: new Date(NOW + 300_000).toISOString() }
+  }) as ApiClient // the one route that assertions call
+  aggregate = new Aggregate({
+    assertions: new Assertions({ clientFor: () => issue, feed, now: () => NOW }),
+    clientFor: auth.clientFor,
+    api: createFakeNames().api,
+    feed,
+    target: ({ server: name, assertion, answer }) => {
+      reached.push(`${name} ${assertion}`)
+      answer.head(503, { 'content-type': 'application/json' })
+      answer.end(Buffer.from('{}'))
+    },
+    maxRequestBytes: 1000,
+    version: '1.2.3',
+    now: () => NOW,
+    ids: createIds(),
+    key: new Uint8Array(32),
+    log: silentLogger,
+  })
+  server = createServer((request, response) => void aggregate.serve(request, response, findAggregate(request.url ?? '')?.set))
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+})
+
+afterEach(async () => {
+  await aggregate.close()
+  server.closeAllConnections()
+  server.close()
+})
+
+const ask = (path: string, { token = 'spt_ana', body = '{}', type = 'application/json', session = '' } = {}) => {
+  // A listening TCP server has an address with a port.
+  const { port } = server.address() as AddressInfo
+  const headers = {
+    'content-type': type,
+    accept: 'application/json, text/event-stream',
+    ...(token && { authorization: `Bearer ${token}` }),
+    ...(session && { 'mcp-session-id': session }),
+  }
+  return askHttp(new URL(`http://127.0.0.1:${port}${path}`), { headers, body })
+}
+
+test.each([
+  ['no token', '', 'a bearer token is required'],
+  ['a token that is not valid', 'spt_other', 'the API token is not valid'],
+  ['an assertion for one server', 'a.b.c', 'this URL takes API tokens: with a certificate use tsh mcp connect NAME'],
+])('%s is refused as unauthenticated, whether the set exists or not', async (_, token, why) => {
+  for (const path of ['/mcp', '/mcp/sets/none']) {
+    const { status, headers, text } = await ask(path, { token })
+    expect([status, headers['www-authenticate']]).toEqual([401, expect.stringMatching(/^Bearer /)])
+    expect(JSON.parse(text)).toMatchObject({ jsonrpc: '2.0', id: null, error: { message: expect.stringContaining(why) } })
+  }
+  expect(reached).toEqual([])
+})
+
+test('who is locked out gets no further, at once', async () => {
+  auth.callers.set('spt_ana', { user: 'ana', tokenId: 'T1', servers: [], refusal: new AppError('permission_denied', 'locked: lunch') })
+  expect(await ask('/mcp')).toMatchObject({ status: 403, text: expect.stringContaining('locked: lunch') })
+})
+
+test('a set that does not exist is the same for everybody', async () => {
+  auth.callers.set('spt_bob', { user: 'bob', tokenId: 'T2', servers: [] })
+  const answers = await Promise.all(['spt_ana', 'spt_bob'].map((token) => ask('/mcp/sets/none', { token })))
+  for (const { status, text } of answers) expect([status, text]).toEqual([404, expect.stringContaining('MCP set \\"none\\" not found')])
+})
+
+test('other types and too large a body are refused', async () => {
+  expect((await ask('/mcp', { type: 'text/plain' })).status).toBe(415)
+  expect((await ask('/mcp', { body: 'x'.repeat(1001) })).status).toBe(413)
+})
+
+test('an agent is told who calls by an assertion for its server, and one that is refused spoils nothing else', async () => {
+  auth.callers.set('spt_ana', { user: 'ana', tokenId: 'T1', servers: ['db', 'gone', 'git'] })
+  const params = '{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}}'
+  const opened = await ask('/mcp', { body: `{"jsonrpc":"2.0","id":0,"method":"initialize","params":${params}}` })
+  const session = String(opened.headers['mcp-session-id'])
+  const { text } = await ask('/mcp', { session, body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}' })
+  const unavailable = JSON.parse(text).result._meta['sallyport.dev/unavailable']
+  expect(unavailable.map(({ server: name }: { server: string }) => name)).toEqual(['db', 'git', 'gone'])
+  expect(unavailable[2].reason).toContain('MCP server "gone" not found')
+  expect([...new Set(reached)].toSorted()).toEqual(['db a.db.c', 'git a.git.c'])
+})
+
+test.each([
+  ['/mcp', { set: undefined }],
+  ['/mcp/', { set: undefined }],
+  ['/mcp/sets/dev', { set: 'dev' }],
+  ['/mcp/sets/d%C3%A9v/', { set: 'dév' }],
+  ['/mcp/sets/', undefined],
+  ['/mcp/sets/..', undefined],
+  ['/mcp/sets/a%20b', undefined],
+  ['/mcp/apps/x', undefined],
+  ['/mcps', undefined],
+])('%s is %j', (path, found) => {
+  expect(findAggregate(path)).toEqual(found)
+})
