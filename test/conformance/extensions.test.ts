@@ -62,10 +62,9 @@ describe.skipIf(!hasSuite)('the official conformance suite about extensions', { 
 
   describe.each(['http', 'stdio'] as const)('through the gateway in front of a server over %s', (server) => {
     it.each(RUNS)('passes whatever passes without it: $name in $revision', async ({ name, revision, scenarios }) => {
-      // One after the other over stdio: two clients of one credential that use the same id at a time get a process each, and a task lives in one.
       const gateway = await startBearerForwarder(cluster.mcpUrl(`${server}-${name}`), token)
       try {
-        const findings = await runScenarios(gateway.url, scenarios, revision, server === 'stdio' ? 1 : 3)
+        const findings = await runScenarios(gateway.url, scenarios, revision)
         report(`${name} in ${revision} through the gateway over ${server}`, findings)
         expect(worseThan(direct.get(`${name} ${revision}`) ?? new Map(), findings, [])).toEqual([])
         expect(passed(findings).toSorted()).toEqual(scenarios.toSorted())

@@ -10,9 +10,13 @@ import type { Outgoing, Reply } from './upstream.ts'
 export interface InFlight {
   /** Key of its id. */
   readonly id: string
-  /** Its id as the client wrote it. */
+  /** Its id as the server knows it. */
   readonly rawId: string
+  /** What its client wrote, when that is not what the server got. */
+  readonly asWritten: AsWritten | undefined
   readonly method: string
+  /** Whether it stays open for what the server has to tell. */
+  readonly isSubscription: boolean
   readonly progressToken: string | undefined
   readonly reply: Promise<Reply>
   /** Bytes of its messages that wait for a slow reader. */
@@ -26,6 +30,12 @@ export interface InFlight {
   fail(error: Error): void
 }
 
+/** Raw JSON texts. */
+export interface AsWritten {
+  readonly id: string
+  readonly progressToken: string | undefined
+}
+
 export interface InFlightOptions {
   timeoutMs: number
   /** Whether so many bytes more may wait for a slow reader. */
@@ -37,7 +47,7 @@ export interface InFlightOptions {
 
 /** Follows one request from the moment it is sent until it is answered, fails, is aborted, or is too slow. */
 export function createInFlight(
-  message: Outgoing & { id: string; method: string },
+  message: Outgoing & { id: string; method: string; asWritten?: AsWritten },
   signal: AbortSignal,
   options: InFlightOptions,
 ): InFlight {
@@ -64,7 +74,9 @@ export function createInFlight(
   const request: InFlight = {
     id: keyOf(message.id),
     rawId: message.id,
+    asWritten: message.asWritten,
     method: message.method,
+    isSubscription: message.method === SUBSCRIBE,
     progressToken: message.progressToken === undefined ? undefined : keyOf(message.progressToken),
     reply: promise,
     get queuedBytes() {
@@ -73,7 +85,7 @@ export function createInFlight(
     deliver(line) {
       if (isOver) return
       // A subscription stays open as long as it likes once the server has taken it.
-      if (message.method === SUBSCRIBE) clearTimeout(timer)
+      if (request.isSubscription) clearTimeout(timer)
       if (!queue) {
         queue = createQueue({ sizeOf: sizeOfEvent, onAbandon: () => over(true) })
         resolve({ kind: 'events', events: queue })
@@ -98,7 +110,7 @@ export function createInFlight(
   return request
 }
 
-export const SUBSCRIBE = 'subscriptions/listen'
+const SUBSCRIBE = 'subscriptions/listen'
 
 /** A message of a stdio server as the event that carries it to a client over HTTP; its text stays as it is. */
 export function toEvent(line: Buffer): SseEvent {

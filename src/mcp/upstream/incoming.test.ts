@@ -27,19 +27,27 @@ test('an answer that can be read in two ways names its request', () => {
 })
 
 test('answers, requests and notifications', () => {
-  expect(classify('{"jsonrpc":"2.0","id":12345678901234567890,"result":{}}')).toEqual({ kind: 'response', id: '12345678901234567890' })
-  expect(classify('{"jsonrpc":"2.0","id":"a","error":{"code":1,"message":"m"}}')).toEqual({ kind: 'response', id: '"a"' })
+  expect(classify('{"jsonrpc":"2.0","id":12345678901234567890,"result":{}}')).toEqual({
+    kind: 'response',
+    id: { key: '12345678901234567890', span: { start: 22, end: 42 } },
+    result: { start: 52, end: 54 },
+  })
+  expect(classify('{"jsonrpc":"2.0","id":"a","error":{"code":1,"message":"m"}}')).toEqual({
+    kind: 'response',
+    id: { key: '"a"', span: { start: 22, end: 25 } },
+    result: undefined,
+  })
   expect(classify('{"jsonrpc":"2.0","id":1,"method":"ping"}')).toEqual({ kind: 'request' })
   expect(classify('{"jsonrpc":"2.0","method":"notifications/progress","params":{"progressToken":"t"}}')).toMatchObject({
-    progressToken: '"t"',
+    progressToken: { key: '"t"' },
   })
-  expect(classify('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}')).toMatchObject({ cancels: '3' })
+  expect(classify('{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}')).toMatchObject({ cancels: { key: '3' } })
 })
 
 test('the subscription a message belongs to', () => {
   const text =
     '{"jsonrpc":"2.0","method":"notifications/tools/list_changed","params":{"_meta":{"io.modelcontextprotocol/subscriptionId":"s"}}}'
-  expect(classify(text)).toMatchObject({ kind: 'notification', subscription: '"s"' })
+  expect(classify(text)).toMatchObject({ kind: 'notification', subscription: { key: '"s"' } })
   const forged = '{"jsonrpc":"2.0","method":"x","params":{"_meta":{"__proto__":{"io.modelcontextprotocol/subscriptionId":"s"}}}}'
   expect(classify(forged)).toMatchObject({ subscription: undefined })
 })

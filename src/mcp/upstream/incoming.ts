@@ -1,19 +1,27 @@
 import { AppError } from '../../lib/errors.ts'
+import { OPEN_BRACE, scanObject, scanValue, unescape } from '../../lib/json-grammar.ts'
+import type { Cursor } from '../../lib/json-grammar.ts'
 import { scanMessage, textAt } from '../../lib/json-scan.ts'
-import type { ScannedObject } from '../../lib/json-scan.ts'
+import type { ScannedObject, Span } from '../../lib/json-scan.ts'
 
-/** What one line of a stdio server is, as far as routing needs to know. Ids and tokens are keys of `keyOf`. */
+/** An id or progress token in a message: its `keyOf`, and where it stands. */
+export interface Mention {
+  readonly key: string
+  readonly span: Span
+}
+
+/** What one line of a stdio server is, as far as routing needs to know. */
 export type Incoming =
-  | { kind: 'response'; id: string }
+  | { kind: 'response'; id: Mention; result: Span | undefined }
   | { kind: 'request' }
   | {
       kind: 'notification'
       method: string
-      progressToken: string | undefined
-      subscription: string | undefined
-      cancels: string | undefined
+      progressToken: Mention | undefined
+      subscription: Mention | undefined
+      cancels: Mention | undefined
     }
-  /** A response two readers could take for different ones, and why. */
+  /** A response two readers could take for different ones: the key of its id, and why. */
   | { kind: 'ambiguous'; id: string; reason: string }
   /** Not a JSON-RPC message at all. */
   | { kind: 'garbage' }
@@ -43,8 +51,28 @@ export function keyOf(raw: string): string {
 
 /** The request a `notifications/cancelled` is about. */
 export function cancelledIdOf(bytes: Buffer): string | undefined {
+  return findCancelled(bytes)?.key
+}
+
+/** The same, with its place in the message. */
+export function findCancelled(bytes: Buffer): Mention | undefined {
   const message = scanMessage(bytes)
-  return message.kind === 'object' ? paramKey(bytes, message, 'requestId') : undefined
+  return message.kind === 'object' ? mentionAt(bytes, message.paramsMembers.get('requestId')) : undefined
+}
+
+/** Where the id, and the progress token if there is one, stand in a request that was judged before. */
+export function findIdAndToken(bytes: Buffer): { id: Span | undefined; progressToken: Span | undefined } {
+  const message = scanMessage(bytes, LIMITS)
+  if (message.kind !== 'object') return { id: undefined, progressToken: undefined }
+  const token = findMember(bytes, message.paramsMembers.get('_meta'), 'progressToken')
+  // A value that is neither text nor number is no token: for the server to refuse, as it stands.
+  const isToken = token !== undefined && /^["\d-]/.test(bytes.toString('latin1', token.start, token.start + 1))
+  return { id: message.members.get('id'), progressToken: isToken ? token : undefined }
+}
+
+/** The subscription that a message names in its params or result. */
+export function findSubscription(bytes: Buffer, owner: Span | undefined): Mention | undefined {
+  return mentionAt(bytes, findMember(bytes, findMember(bytes, owner, '_meta'), SUBSCRIPTION_META))
 }
 
 function classifyObject(line: Buffer, message: ScannedObject): Incoming {
@@ -54,32 +82,37 @@ function classifyObject(line: Buffer, message: ScannedObject): Incoming {
     if (message.method === undefined) return { kind: 'garbage' }
     return message.id === undefined ? classifyNotification(line, message, message.method) : { kind: 'request' }
   }
+  const id = mentionAt(line, message.members.get('id'))
   const isAnswer = message.members.has('result') !== message.members.has('error')
-  return isAnswer && message.id !== undefined ? { kind: 'response', id: keyOf(message.id) } : { kind: 'garbage' }
+  return isAnswer && id ? { kind: 'response', id, result: message.members.get('result') } : { kind: 'garbage' }
 }
 
 function classifyNotification(line: Buffer, message: ScannedObject, method: string): Incoming {
+  const { paramsMembers } = message
   return {
     kind: 'notification',
     method,
-    progressToken: method === 'notifications/progress' ? paramKey(line, message, 'progressToken') : undefined,
-    subscription: findSubscription(line, message),
-    cancels: method === 'notifications/cancelled' ? paramKey(line, message, 'requestId') : undefined,
+    progressToken: method === 'notifications/progress' ? mentionAt(line, paramsMembers.get('progressToken')) : undefined,
+    subscription: mentionAt(line, findMember(line, paramsMembers.get('_meta'), SUBSCRIPTION_META)),
+    cancels: method === 'notifications/cancelled' ? mentionAt(line, paramsMembers.get('requestId')) : undefined,
   }
 }
 
-function paramKey(bytes: Buffer, message: ScannedObject, name: string): string | undefined {
-  const span = message.paramsMembers.get(name)
-  return span && keyOf(textAt(bytes, span))
+function mentionAt(bytes: Buffer, span: Span | undefined): Mention | undefined {
+  return span && { key: keyOf(textAt(bytes, span)), span }
 }
 
-function findSubscription(line: Buffer, message: ScannedObject): string | undefined {
-  const span = message.paramsMembers.get('_meta')
-  if (!span || !line.includes(SUBSCRIPTION_META)) return undefined
-  const meta: unknown = JSON.parse(textAt(line, span))
-  if (typeof meta !== 'object' || meta === null) return undefined
-  const id: unknown = Object.getOwnPropertyDescriptor(meta, SUBSCRIPTION_META)?.value
-  return typeof id === 'string' || typeof id === 'number' ? JSON.stringify(id) : undefined
+/** A member of the value at a span of a scanned message, if that is an object. */
+function findMember(bytes: Buffer, object: Span | undefined, name: string): Span | undefined {
+  if (object === undefined || bytes[object.start] !== OPEN_BRACE) return undefined
+  const cursor: Cursor = { bytes, at: object.start, depth: 0, ...LIMITS, keys: [], top: 0 }
+  let found: Span | undefined
+  scanObject(cursor, (c, keyStart, keyEnd, escaped) => {
+    const start = c.at
+    scanValue(c)
+    if (unescape(bytes, keyStart, keyEnd, escaped) === name) found = { start, end: c.at }
+  })
+  return found
 }
 
 /** JSON that `scanMessage` refuses. If it answers a request, that request must not wait until its deadline. */

@@ -1,6 +1,6 @@
 import { AppError } from '../../lib/errors.ts'
-import { SUBSCRIBE, createInFlight } from './in-flight.ts'
-import type { InFlight } from './in-flight.ts'
+import { createInFlight } from './in-flight.ts'
+import type { AsWritten, InFlight } from './in-flight.ts'
 import { keyOf } from './incoming.ts'
 import type { StdioLimits } from './stdio-limits.ts'
 import type { Outgoing } from './upstream.ts'
@@ -9,19 +9,18 @@ import type { Outgoing } from './upstream.ts'
 export interface RequestTable {
   /** @throws AppError invalid_argument for an id in use, resource_exhausted for too many requests. */
   check(message: Outgoing): asserts message is Outgoing & { id: string; method: string }
-  add(message: Outgoing & { id: string; method: string }, signal: AbortSignal): InFlight
+  add(message: Outgoing & { id: string; method: string; asWritten?: AsWritten }, signal: AbortSignal): InFlight
   find(id: string): InFlight | undefined
   findByToken(progressToken: string): InFlight | undefined
+  /** The one request whose client gave it the id of this key; undefined when there are several. */
+  findAsWritten(key: string): InFlight | undefined
   /** The request started last, as far as it takes messages that name no request: not `initialize`, whose answer is one message, nor a subscription. */
   findLast(): InFlight | undefined
   /** Marks the id of a request as not to be used until its late response came. */
   abandon(id: string): void
   /** True when a late response with this id was expected. */
   takeLate(id: string): boolean
-  /** Whether a request with this raw id would be confused with another. */
-  holds(rawId: string): boolean
   failAll(error: AppError): void
-  readonly size: number
 }
 
 export interface RequestTableOptions {
@@ -55,7 +54,6 @@ export function createRequestTable({ server, limits, onAbandoned, onIdle }: Requ
   const holds = (rawId: string): boolean => requests.has(keyOf(rawId)) || abandoned.has(keyOf(rawId))
 
   return {
-    holds,
     abandon,
     check({ id, method }) {
       if (id === undefined || method === undefined) throw new AppError('internal', 'a request needs an id and a method')
@@ -72,13 +70,14 @@ export function createRequestTable({ server, limits, onAbandoned, onIdle }: Requ
     },
     find: (id) => requests.get(id),
     findByToken: (token) => requests.values().find(({ progressToken }) => progressToken === token),
-    findLast: () => [...requests.values()].findLast(({ method }) => method !== 'initialize' && method !== SUBSCRIBE),
+    findLast: () => [...requests.values()].findLast(({ method, isSubscription }) => method !== 'initialize' && !isSubscription),
+    findAsWritten(key) {
+      const [first, ...others] = requests.values().filter(({ asWritten }) => asWritten !== undefined && keyOf(asWritten.id) === key)
+      return others.length > 0 ? undefined : first
+    },
     takeLate: (id) => abandoned.delete(id),
     failAll(error) {
       for (const request of requests.values()) request.fail(error)
-    },
-    get size() {
-      return requests.size
     },
   }
 }

@@ -8,6 +8,8 @@ import { createListenerSlot } from './listener.ts'
 import { createRequestTable } from './request-table.ts'
 import type { RequestTable } from './request-table.ts'
 import { routeLine } from './route-line.ts'
+import { renumber, renumberCancelled } from './stdio-ids.ts'
+import type { Renumbered } from './stdio-ids.ts'
 import type { StdioLimits } from './stdio-limits.ts'
 import type { Outgoing, Reply, UpstreamSession } from './upstream.ts'
 
@@ -17,23 +19,21 @@ export interface ChannelOptions {
   era: 'legacy' | 'modern'
   limits: StdioLimits
   log: Logger
-  /** The last request is over. */
-  onIdle: () => void
 }
 
 /** One process that speaks MCP on its pipes, and the requests it works on. */
 export interface Channel {
   send: UpstreamSession['send']
+  /** For what belongs to no request of a legacy server. */
   listen: UpstreamSession['listen']
-  /** Whether a request with this id would be confused with one the server may still answer. */
-  holds(rawId: string): boolean
-  readonly inFlight: number
+  /** Why it takes nothing more: its process has ended, or is being ended. */
+  readonly dead: AppError | undefined
   /** Settles with the reason when the process ended by itself. */
   readonly ended: Promise<string>
   close(): Promise<void>
 }
 
-export function createChannel({ child, server, era, limits, log, onIdle }: ChannelOptions): Channel {
+export function createChannel({ child, server, era, limits, log }: ChannelOptions): Channel {
   let dropped = 0
   let dead: AppError | undefined
   let isClosed = false
@@ -44,7 +44,7 @@ export function createChannel({ child, server, era, limits, log, onIdle }: Chann
   const requests: RequestTable = createRequestTable({
     server,
     limits,
-    onIdle,
+    onIdle: () => undefined,
     onAbandoned: (request) => {
       if (!dead && request.method !== 'initialize') writeCancelled(child, request.rawId, log)
     },
@@ -55,6 +55,7 @@ export function createChannel({ child, server, era, limits, log, onIdle }: Chann
     requests.failAll(error)
     listener.end(isClosed ? undefined : error)
   }
+  const toOwnIds = createNumbering(requests)
   const route = { server, era, requests, listener, drop }
   readLines(
     child,
@@ -72,20 +73,20 @@ export function createChannel({ child, server, era, limits, log, onIdle }: Chann
   })
 
   return {
-    holds: requests.holds,
     ended: ended.promise,
-    get inFlight() {
-      return requests.size
+    get dead() {
+      return dead
     },
     async send(message, signal) {
       if (dead) throw dead
       if (signal.aborted) throw new AppError('cancelled', 'the request was cancelled before it was sent')
-      return sendTo(child, requests, era, message, signal)
+      const own = era === 'modern' ? toOwnIds(message) : message
+      return own ? sendTo(child, requests, era, own, signal) : { kind: 'accepted' }
     },
     async listen(_headers, signal) {
       if (dead) throw dead
       if (signal.aborted) throw new AppError('cancelled', 'the stream was cancelled before it was opened')
-      return era === 'modern' ? NOT_OFFERED : { kind: 'events', events: listener.open(signal) }
+      return { kind: 'events', events: listener.open(signal) }
     },
     async close() {
       isClosed = true
@@ -96,19 +97,21 @@ export function createChannel({ child, server, era, limits, log, onIdle }: Chann
 }
 
 const NEWLINE = Buffer.from('\n')
-/** What streamable HTTP answers to GET when it offers no such stream. */
-const NOT_OFFERED: Extract<Reply, { kind: 'refused' }> = {
-  kind: 'refused',
-  status: 405,
-  bytes: Buffer.from('{"jsonrpc":"2.0","error":{"code":-32000,"message":"this server offers no stream here"}}'),
-  contentType: 'application/json',
+
+/** Gives each request an id that no other of this process ever has; undefined for a notification the server must not see. */
+function createNumbering(requests: RequestTable): (message: Outgoing) => Renumbered | undefined {
+  let lastNumber = 0
+  return (message) => {
+    if (message.kind === 'request') return renumber(message, String(++lastNumber))
+    return message.method === 'notifications/cancelled' ? renumberCancelled(message, requests.findAsWritten) : message
+  }
 }
 
 function sendTo(
   child: Child,
   requests: RequestTable,
   era: 'legacy' | 'modern',
-  message: Outgoing,
+  message: Renumbered,
   signal: AbortSignal,
 ): Reply | Promise<Reply> {
   if (message.kind === 'request') {

@@ -10,10 +10,9 @@ export interface StdioLimits {
   maxInFlight: number
   /** Of messages nobody has read yet. */
   maxQueuedBytes: number
-  /** Processes of one modern conversation. */
-  maxPool: number
-  /** How long a spare process of a pool is kept. */
-  idleMs: number
+  /** How often a modern conversation may start its process in `startsMs`. */
+  maxStarts: number
+  startsMs: number
   /** Processes of one MCP server, over all conversations. */
   maxChildren: number
 }
@@ -25,7 +24,7 @@ export const STDIO_LIMITS: StdioLimits = {
   maxLineBytes: 16 * 1024 * 1024,
   maxInFlight: 1000,
   maxQueuedBytes: 16 * 1024 * 1024,
-  maxPool: 8,
-  idleMs: 30_000,
+  maxStarts: 5,
+  startsMs: 60_000,
   maxChildren: 1000,
 }

@@ -10,7 +10,7 @@ import { createChannel } from './stdio-channel.ts'
 import type { Channel } from './stdio-channel.ts'
 import { STDIO_LIMITS } from './stdio-limits.ts'
 import type { StdioLimits } from './stdio-limits.ts'
-import { openPool } from './stdio-pool.ts'
+import { openShared } from './stdio-shared.ts'
 import type { OpenOptions, Upstream, UpstreamSession } from './upstream.ts'
 
 export interface StdioDeps {
@@ -22,11 +22,12 @@ export interface StdioDeps {
   env: Readonly<Record<string, string | undefined>>
   registry: ChildRegistry
   limits?: Partial<StdioLimits>
+  /** Milliseconds of a clock that only goes forward; default: that of the process. */
+  now?: () => number
 }
 
 /**
- * An MCP server that is a program. A legacy conversation has a process of its own; a modern one shares a few among its requests, since ids are
- * unique only among those in flight and are never rewritten.
+ * An MCP server that is a program. Each conversation has a process of its own; a modern one gets another when that dies.
  *
  * `open` fails with `failed_precondition` when the program cannot be started as its host user, `resource_exhausted` when too many run.
  */
@@ -38,7 +39,7 @@ export function createStdioUpstream(app: App, deps: StdioDeps): Upstream {
   let children = 0
   let isClosed = false
 
-  async function startChannel(options: OpenOptions, onIdle: (channel: Channel) => void): Promise<Channel> {
+  async function startChannel(options: OpenOptions): Promise<Channel> {
     if (isClosed) throw notServed(server)
     if (children >= limits.maxChildren)
       throw new AppError(
@@ -51,15 +52,14 @@ export function createStdioUpstream(app: App, deps: StdioDeps): Upstream {
       throw error
     })
     void child.exited.then(() => children--)
-    const channel: Channel = createChannel({ child, server, era: options.era, limits, log: deps.log, onIdle: () => onIdle(channel) })
-    return channel
+    return createChannel({ child, server, era: options.era, limits, log: deps.log })
   }
 
   return {
     async open(options) {
       const opened = await (options.era === 'legacy'
-        ? startChannel(options, () => undefined)
-        : openPool(server, (onIdle) => startChannel(options, onIdle), limits))
+        ? startChannel(options)
+        : openShared({ server, start: () => startChannel(options), limits, now: deps.now ?? (() => performance.now()) }))
       const { send, listen, ended, close } = opened
       const forget = (): boolean => sessions.delete(session)
       const session: UpstreamSession = { send, listen, ended, externalId: undefined, close: () => close().finally(forget) }
