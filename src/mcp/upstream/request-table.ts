@@ -28,12 +28,11 @@ export interface RequestTableOptions {
   limits: Pick<StdioLimits, 'requestTimeoutMs' | 'initializeTimeoutMs' | 'maxInFlight' | 'maxQueuedBytes'>
   /** A request was given up while the server works on it. */
   onAbandoned: (request: InFlight) => void
-  onIdle: () => void
 }
 
 const MAX_ABANDONED = 10_000
 
-export function createRequestTable({ server, limits, onAbandoned, onIdle }: RequestTableOptions): RequestTable {
+export function createRequestTable({ server, limits, onAbandoned }: RequestTableOptions): RequestTable {
   const requests = new Map<string, InFlight>()
   const abandoned = new Set<string>()
 
@@ -48,7 +47,6 @@ export function createRequestTable({ server, limits, onAbandoned, onIdle }: Requ
       abandon(request.id)
       onAbandoned(request)
     }
-    if (requests.size === 0) onIdle()
   }
   const queuedBytes = (): number => requests.values().reduce((sum, request) => sum + request.queuedBytes, 0)
   const holds = (rawId: string): boolean => requests.has(keyOf(rawId)) || abandoned.has(keyOf(rawId))

@@ -85,7 +85,6 @@ function createSseSession(
   const requests: RequestTable = createRequestTable({
     server,
     limits,
-    onIdle: () => undefined,
     onAbandoned: (request) => {
       if (!dead && request.method !== 'initialize') notes.cancel(request)
     },

@@ -44,7 +44,6 @@ export function createChannel({ child, server, era, limits, log }: ChannelOption
   const requests: RequestTable = createRequestTable({
     server,
     limits,
-    onIdle: () => undefined,
     onAbandoned: (request) => {
       if (!dead && request.method !== 'initialize') writeCancelled(child, request.rawId, log)
     },
