@@ -4,8 +4,11 @@ import { eventsOf, INITIALIZED, never as silent, result } from '../../../test/fa
 import { messageText, never, notification, readData, request } from '../../../test/fakes/outgoing.ts'
 import { AppError } from '../../lib/errors.ts'
 import { silentLogger } from '../../lib/log.ts'
+import type { SseEvent } from '../../lib/sse.ts'
+import { createQueue } from '../upstream/queue.ts'
 import type { OpenOptions, Outgoing, Reply, Upstream, UpstreamSession } from '../upstream/upstream.ts'
 import { createBridgedUpstream } from './bridged.ts'
+import { eventOf } from './compose.ts'
 import type { ProbeLimits } from './probe.ts'
 
 const as = (era: OpenOptions['era']): OpenOptions => ({ era, headers: {}, caller: { name: 'alice', kind: 'user', roles: [] } })
@@ -23,6 +26,16 @@ beforeEach(() => {
 function bridge(inner: EraUpstream, limits: Partial<ProbeLimits> = {}): Upstream {
   const deps = { server: 's', now: () => clock, random: (bytes: number) => Buffer.alloc(bytes), log: silentLogger, version: '1' }
   return createBridgedUpstream(inner, deps, limits)
+}
+
+const NOTE = '{"jsonrpc":"2.0","method":"notifications/message","params":{}}'
+
+/** A stream of these messages that the server leaves open. */
+function endless(data: readonly string[]): { events: AsyncIterable<SseEvent>; isAbandoned: () => boolean } {
+  let isAbandoned = false
+  const events = createQueue<SseEvent>({ sizeOf: ({ raw }) => raw.length, onAbandon: () => (isAbandoned = true) })
+  for (const one of data) events.push(eventOf(Buffer.from(one)))
+  return { events, isAbandoned: () => isAbandoned }
 }
 
 const methods = (inner: EraUpstream): string[] => inner.arrived.map(({ era, message }) => `${era} ${String(message['method'])}`)
@@ -142,6 +155,16 @@ describe('a legacy client', () => {
     })
   })
 
+  it('is told when the server says more of itself than can be kept for every session', async () => {
+    const large = JSON.stringify({ supportedVersions: ['2026-07-28'], capabilities: {}, instructions: 'x'.repeat(1024 * 1024) })
+    const inner = createEraUpstream({ legacy: refusing, modern: (message) => result(message, large) })
+    const session = await bridge(inner).open(as('legacy'))
+    await expect(send(session, initialize())).rejects.toMatchObject({
+      code: 'unavailable',
+      message: 'MCP server "s" cannot be used: it describes itself in more than 1048576 characters',
+    })
+  })
+
   it('loses its session when the modern server goes away, and not when the one it replaced does', async () => {
     const inner = createEraUpstream({ legacy: refusing, modern: discovered })
     const session = await bridge(inner).open(as('legacy'))
@@ -166,6 +189,43 @@ describe('a legacy client', () => {
     const reply = await send(await bridge(inner).open(as('legacy')), initialize())
     if (reply.kind !== 'events') throw new Error(reply.kind)
     expect(await readData(reply.events)).toEqual(data)
+  })
+
+  it('of another date gets the whole stream of the answer, and its end is that of the stream at the server', async () => {
+    const { events, isAbandoned } = endless([NOTE, `{"jsonrpc":"2.0","id":0,"result":${INITIALIZED}}`])
+    const inner = createEraUpstream({ legacy: () => ({ kind: 'events', events }), modern: discovered })
+    const reply = await send(await bridge(inner).open(as('legacy')), initialize('2024-11-05'))
+    if (reply.kind !== 'events') throw new Error(reply.kind)
+    const told = reply.events[Symbol.asyncIterator]()
+    expect((await told.next()).value?.data).toBe(NOTE)
+    expect(JSON.parse((await told.next()).value?.data ?? '')).toMatchObject({ id: 0, result: { protocolVersion: '2024-11-05' } })
+    await told.return?.()
+    expect(isAbandoned()).toBe(true)
+  })
+
+  it('is not kept in memory what a server says without end before it answers', async () => {
+    const large = `{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"${'x'.repeat(100_000)}"}}`
+    const { events, isAbandoned } = endless(Array.from({ length: 60 }, () => large))
+    const inner = createEraUpstream({ legacy: () => ({ kind: 'events', events }), modern: discovered })
+    const session = await bridge(inner).open(as('legacy'))
+    await expect(send(session, initialize())).rejects.toMatchObject({ message: 'the MCP server does not answer initialize' })
+    expect(isAbandoned()).toBe(true)
+  })
+
+  it('keeps its session when a program that knows only the modern revision refuses it and exits', async () => {
+    const inner = createEraUpstream({ legacy: (message) => (inner.exit('exited'), rpcError(message, -32601)), modern: discovered })
+    const session = await bridge(inner).open(as('legacy'))
+    expect(await textOf(send(session, initialize()))).toMatchObject({ result: { serverInfo: { name: 'modern' } } })
+    inner.exit('gone')
+    expect(await session.ended).toBe('gone')
+  })
+
+  it('loses its session when a program refuses it and exits, and is no modern one either', async () => {
+    const refuse: EraScript = (message) => rpcError(message, -32601)
+    const inner = createEraUpstream({ legacy: (message) => (inner.exit('exited'), refuse(message, never)), modern: refuse })
+    const session = await bridge(inner).open(as('legacy'))
+    expect(await textOf(send(session, initialize()))).toMatchObject({ error: { code: -32601 } })
+    expect(await session.ended).toBe('exited')
   })
 })
 

@@ -3,7 +3,7 @@ import type { SseEvent } from '../../lib/sse.ts'
 import type { Fields } from '../message.ts'
 import type { OpenOptions, Outgoing, Reply, Upstream, UpstreamSession } from '../upstream/upstream.ts'
 import { type BridgeDeps, META } from './bridge.ts'
-import { objectOf, paramsOf, readMessage, renderAnswer } from './compose.ts'
+import { eventOf, objectOf, paramsOf, readMessage, renderAnswer } from './compose.ts'
 import { openDated } from './dated.ts'
 import { type LegacyClient, readClient } from './legacy-client/client.ts'
 import { toInitializeResult } from './legacy-client/handshake.ts'
@@ -102,8 +102,8 @@ async function openFront(front: Front): Promise<UpstreamSession> {
     if (known) return known
     const reply = await peek(await slot.current.send(message, signal))
     if (!reply.answer) return reply.whole
-    const dated = reply.answer.kind === 'message' ? bridgeDates(message, params, reply.answer.bytes, slot) : undefined
-    if (dated) return dated
+    const dated = bridgeDates(message, params, reply.answer, slot)
+    if (dated) return reply.withAnswer(dated)
     const sign = readsAsModern(reply.answer)
     if (sign === 'no') return reply.whole
     const second = await tryModern(client, sign === 'clearly' ? probing.knownMs : probing.discoverMs)
@@ -119,11 +119,14 @@ async function openFront(front: Front): Promise<UpstreamSession> {
     get externalId() {
       return slot.current.externalId
     },
-    send: (message, signal) =>
-      message.kind === 'request' && message.method === 'initialize' ? initialize(message, signal) : slot.current.send(message, signal),
+    send: (message, signal) => (opens(message) ? slot.whileOpening(() => initialize(message, signal)) : slot.current.send(message, signal)),
     listen: (headers, signal) => slot.current.listen(headers, signal),
     close: slot.close,
   }
+}
+
+function opens({ kind, method }: Outgoing): boolean {
+  return kind === 'request' && method === 'initialize'
 }
 
 /** The session behind a front, which may be another one after `initialize`. */
@@ -134,6 +137,8 @@ interface Slot {
   put(session: UpstreamSession): void
   /** Another session: the one before is closed. */
   replace(session: UpstreamSession): void
+  /** The end of a session that may be replaced by what is done is told after it, unless it was replaced: programs may exit once they refused. */
+  whileOpening<T>(open: () => Promise<T>): Promise<T>
   /** Closes a session behind the caller's back; `close` waits for it. */
   dispose(session: UpstreamSession): void
   close(): Promise<void>
@@ -144,10 +149,19 @@ function createSlot(first: UpstreamSession, { server, log }: BridgeDeps): Slot {
   const disposing = new Set<Promise<void>>()
   let current = first
   let isClosed = false
+  let isOpening = false
+  let lost: { session: UpstreamSession; reason: string } | undefined
 
+  const tellEnd = (): void => {
+    if (lost?.session === current && !isOpening) ended.resolve(lost.reason)
+  }
   const put = (session: UpstreamSession): void => {
     current = session
-    void session.ended.then((reason) => current === session && ended.resolve(reason))
+    void session.ended.then((reason) => {
+      if (current !== session) return
+      lost = { session, reason }
+      tellEnd()
+    })
   }
   const dispose = (session: UpstreamSession): void => {
     const gone = session
@@ -172,6 +186,15 @@ function createSlot(first: UpstreamSession, { server, log }: BridgeDeps): Slot {
       dispose(current)
       put(session)
     },
+    async whileOpening(open) {
+      isOpening = true
+      try {
+        return await open()
+      } finally {
+        isOpening = false
+        tellEnd()
+      }
+    },
     async close() {
       isClosed = true
       await Promise.all([current.close(), ...disposing])
@@ -179,36 +202,64 @@ function createSlot(first: UpstreamSession, { server, log }: BridgeDeps): Slot {
   }
 }
 
-/** A legacy server of another date than the client asked for: the client gets its own date when that is known, and the server its. */
-function bridgeDates(message: Outgoing, params: Fields, bytes: Buffer, slot: Slot): Reply | undefined {
+/**
+ * A legacy server of another date than the client asked for: the client gets its own date when that is known, and the server its. The answer
+ * for the client, or undefined when there is nothing to translate.
+ */
+function bridgeDates(message: Outgoing, params: Fields, answer: Answer, slot: Slot): Buffer | undefined {
   const asked = params['protocolVersion']
-  const result = objectOf(readMessage(bytes)?.['result'])
+  const result = answer.kind === 'message' ? objectOf(readMessage(answer.bytes)?.['result']) : undefined
   const answered = result?.['protocolVersion']
   if (!result || typeof asked !== 'string' || typeof answered !== 'string') return undefined
   if (asked === answered || !isLegacy(asked) || !isLegacy(answered)) return undefined
   slot.put(openDated(slot.current, { client: asked, server: answered }))
-  return { kind: 'message', bytes: renderAnswer(message.id ?? 'null', { result: { ...result, protocolVersion: asked } }) }
+  return renderAnswer(message.id ?? 'null', { result: { ...result, protocolVersion: asked } })
 }
 
-/** The answer to `initialize`, whatever form it came in, beside a reply that is still whole. */
-async function peek(reply: Reply): Promise<{ whole: Reply; answer: Extract<Reply, { kind: 'message' | 'refused' }> | undefined }> {
-  if (reply.kind === 'message' || reply.kind === 'refused') return { whole: reply, answer: reply }
-  if (reply.kind !== 'events') return { whole: reply, answer: undefined }
-  const seen: SseEvent[] = []
+type Answer = Extract<Reply, { kind: 'message' | 'refused' }>
+
+/** A reply to `initialize` that was looked into. */
+interface Peeked {
+  /** The answer, whatever form it came in. */
+  answer: Answer | undefined
+  /** The reply as it came. */
+  whole: Reply
+  /** The same with another answer in it. */
+  withAnswer(bytes: Buffer): Reply
+}
+
+async function peek(reply: Reply): Promise<Peeked> {
+  const withAnswer = (bytes: Buffer): Reply => ({ kind: 'message', bytes })
+  if (reply.kind === 'message' || reply.kind === 'refused') return { answer: reply, whole: reply, withAnswer }
+  if (reply.kind !== 'events') return { answer: undefined, whole: reply, withAnswer }
   const iterator = reply.events[Symbol.asyncIterator]()
+  const { before, answer } = await readToAnswer(iterator)
+  const from = (events: readonly SseEvent[]): Reply => ({ kind: 'events', events: resume([...before, ...events], iterator) })
+  return {
+    answer: answer && { kind: 'message', bytes: Buffer.from(answer.data) },
+    whole: from(answer ? [answer] : []),
+    withAnswer: (bytes) => from([eventOf(bytes)]),
+  }
+}
+
+/** What a server may say before it answers `initialize`. */
+const MAX_BEFORE = { events: 100, bytes: 1024 * 1024 }
+
+/** @throws AppError unavailable (origin upstream) when too much comes before the answer; the stream is closed then. */
+async function readToAnswer(iterator: AsyncIterator<SseEvent>): Promise<{ before: SseEvent[]; answer: SseEvent | undefined }> {
+  const before: SseEvent[] = []
+  let bytes = 0
   for (;;) {
     const next = await iterator.next()
-    if (next.done) break
-    seen.push(next.value)
-    if (seen.length > MAX_SEEN) throw new AppError('unavailable', 'the MCP server does not answer initialize', { origin: 'upstream' })
-    if (readMessage(next.value.data)?.['method'] === undefined && next.value.hasData && next.value.data !== '')
-      return { whole: { kind: 'events', events: resume(seen, iterator) }, answer: { kind: 'message', bytes: Buffer.from(next.value.data) } }
+    if (next.done) return { before, answer: undefined }
+    const event = next.value
+    if (event.hasData && event.data !== '' && readMessage(event.data)?.['method'] === undefined) return { before, answer: event }
+    bytes += event.raw.length
+    if (before.push(event) <= MAX_BEFORE.events && bytes <= MAX_BEFORE.bytes) continue
+    await iterator.return?.()
+    throw new AppError('unavailable', 'the MCP server does not answer initialize', { origin: 'upstream' })
   }
-  return { whole: { kind: 'events', events: resume(seen, iterator) }, answer: undefined }
 }
-
-/** Of messages before the answer to `initialize`. */
-const MAX_SEEN = 100
 
 async function* resume(seen: readonly SseEvent[], rest: AsyncIterator<SseEvent>): AsyncGenerator<SseEvent, void> {
   try {

@@ -16,6 +16,12 @@ describe('what a server said', () => {
     [refused(401, ''), "refused the gateway's credentials (HTTP 401)"],
     [refused(502, '<html>'), 'answered with HTTP 502'],
     [refused(404, '{"jsonrpc":"2.0","id":1,"result":{}}'), 'answered with HTTP 404'],
+    [
+      refused(401, '{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"token abc is bad"}}'),
+      "refused the gateway's credentials (HTTP 401)",
+    ],
+    [refused(403, '{"jsonrpc":"2.0","id":1,"error":{"code":-32001,"message":"no"}}'), "refused the gateway's credentials (HTTP 403)"],
+    [refused(500, '{"jsonrpc":"2.0","id":1,"error":{"code":-32603,"message":"at db:5432"}}'), 'answered with HTTP 500'],
   ])('is a failure when it is an HTTP error that says nothing', async (reply, words) => {
     await expect(read(reply)).rejects.toMatchObject({ code: 'unavailable', origin: 'upstream', message: `MCP server "s" ${words}` })
   })
@@ -46,6 +52,11 @@ it('numbers survive reading and composing, and are no objects', () => {
   expect(request.progressToken).toBe('1e2')
   expect(objectOf(params['a'])).toBe(undefined)
   expect(numberOf(params['a'])).toBe(1)
+})
+
+it('a meta that is no object is none', () => {
+  const params = readMessage('{"_meta":1.0}') ?? {}
+  expect(renderExact(withMeta(params, { a: 1 }))).toBe('{"_meta":{"a":1}}')
 })
 
 it('a meta without keys goes altogether', () => {

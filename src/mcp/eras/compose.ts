@@ -31,7 +31,7 @@ export function readMessage(text: Buffer | string): Fields | undefined {
 /** A request to a server. `id` is raw JSON text; the answer is read as a whole, since it has to be translated. */
 export function composeRequest(id: string, method: string, params: Fields, headers: Headers = {}): Outgoing {
   const bytes = Buffer.from(`{"jsonrpc":"2.0","id":${id},"method":${JSON.stringify(method)},"params":${renderExact(params)}}`)
-  const token = fieldsOf(params['_meta'])?.['progressToken']
+  const token = objectOf(params['_meta'])?.['progressToken']
   const progressToken = token === undefined ? undefined : renderExact(token)
   return { kind: 'request', bytes, id, method, progressToken, headers, whole: true }
 }
@@ -65,9 +65,17 @@ export function without(fields: Fields, ...names: readonly string[]): Fields {
 
 /** One member of a `params` or a `result` changed inside `_meta`: `undefined` takes a key out, and an empty `_meta` goes altogether. */
 export function withMeta(fields: Fields, changes: Readonly<Record<string, unknown>>): Fields {
-  const merged = Object.entries({ ...fieldsOf(fields['_meta']), ...changes }).filter(([, value]) => value !== undefined)
+  const merged = Object.entries({ ...objectOf(fields['_meta']), ...changes }).filter(([, value]) => value !== undefined)
   const rest = without(fields, '_meta')
   return merged.length > 0 ? { ...rest, _meta: Object.fromEntries(merged) } : rest
+}
+
+/** Characters that a server may use to say who it is and what it can do, which is kept for every session with it. */
+export const MAX_DESCRIPTION = 1024 * 1024
+
+/** Whether a server says more of itself than can be kept. */
+export function isOverlong(description: Fields): boolean {
+  return renderExact(description).length > MAX_DESCRIPTION
 }
 
 /** The value as an object whose members may be looked at; undefined for what `parseExact` kept as the text of a number, too. */
@@ -92,8 +100,8 @@ const MAX_ANSWER = 16 * 1024 * 1024
 
 /**
  * The messages of a reply in order; comments and events that are no JSON object are left out.
- * @throws AppError unavailable (origin upstream) for an HTTP error without a JSON-RPC error in it, a message that is no JSON object, and an
- * answer above 16 MiB.
+ * @throws AppError unavailable (origin upstream) for an HTTP error without a JSON-RPC error in it, one that is about the gateway or the server
+ * itself whatever is in it, a message that is no JSON object, and an answer above 16 MiB.
  */
 export async function* saidIn(reply: Reply, server: string): AsyncGenerator<Said, void> {
   if (reply.kind === 'accepted') return
@@ -106,7 +114,7 @@ export async function* saidIn(reply: Reply, server: string): AsyncGenerator<Said
   }
   const message = readMessage(reply.kind === 'stream' ? await collect(reply.chunks, server) : reply.bytes)
   if (reply.kind === 'refused') {
-    if (!fieldsOf(message?.['error']) || !message) throw refusedWith(reply.status, server)
+    if (!objectOf(message?.['error']) || !message || isAboutGateway(reply.status)) throw refusedWith(reply.status, server)
     yield { message, status: reply.status }
     return
   }
@@ -114,10 +122,18 @@ export async function* saidIn(reply: Reply, server: string): AsyncGenerator<Said
   yield { message, status: 200 }
 }
 
+/** What the server says of the gateway's credentials is not the client's to read, nor what it says when it is broken: as where nothing is translated. */
+function isAboutGateway(status: number): boolean {
+  return isChallenge(status) || status >= 500
+}
+
+function isChallenge(status: number): boolean {
+  return status === 401 || status === 403 || status === 407
+}
+
 /** An HTTP error that says nothing about the request. A challenge meant for the gateway is not the client's to answer. */
 export function refusedWith(status: number, server: string): AppError {
-  const isOurs = status === 401 || status === 403 || status === 407
-  const meaning = isOurs ? `refused the gateway's credentials (HTTP ${status})` : `answered with HTTP ${status}`
+  const meaning = isChallenge(status) ? `refused the gateway's credentials (HTTP ${status})` : `answered with HTTP ${status}`
   return new AppError('unavailable', `MCP server "${server}" ${meaning}`, { origin: 'upstream', details: { upstream_status: status } })
 }
 

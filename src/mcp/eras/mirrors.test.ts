@@ -118,3 +118,12 @@ test.each([
   await list(f, [tool(properties), 'no tool'])
   expect(await call(f, { region: 'eu' })).toBe('200')
 })
+
+test('does not look for more arguments in every call than a server can mean', async () => {
+  const f = createFixture()
+  const properties = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, n) => [`p${n}`, { 'x-mcp-header': `P${n}` }]))
+  await list(f, [tool(properties(101))])
+  expect(await call(f, { p0: 'a' })).toBe('200')
+  await list(f, [tool(properties(100))])
+  expect(await call(f, { p0: 'a' })).toBe('400 -32020 mcp-param-p0 and params.arguments.p0 differ')
+})

@@ -16,6 +16,8 @@ export type Mirrors = Map<string, readonly Mirror[]>
 
 const MAX_TOOLS = 1000
 const MAX_DEPTH = 16
+/** Arguments of one tool: each is looked for in every call of it. */
+const MAX_MIRRORS = 100
 const HEADER_MISMATCH = -32020
 /** A header name (RFC 9110 §5.6.2, token). */
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}$/
@@ -28,7 +30,7 @@ export function learnMirrors(mirrors: Mirrors, tools: unknown): void {
     if (typeof name !== 'string') continue
     const found = findMirrors(fieldsOf(tool?.['inputSchema']), [])
     const isAmbiguous = new Set(found.map(({ header }) => header)).size < found.length
-    if (found.length === 0 || isAmbiguous) mirrors.delete(name)
+    if (found.length === 0 || found.length > MAX_MIRRORS || isAmbiguous) mirrors.delete(name)
     else if (mirrors.size < MAX_TOOLS || mirrors.has(name)) mirrors.set(name, found)
   }
 }

@@ -2,7 +2,7 @@ import { type AppError, toAppError } from '../../lib/errors.ts'
 import type { Fields } from '../message.ts'
 import type { OpenOptions, Reply, Upstream, UpstreamSession } from '../upstream/upstream.ts'
 import { type BridgeDeps, META, MODERN_REVISION } from './bridge.ts'
-import { composeRequest, numberOf, objectOf, readMessage, refusedWith, saidIn } from './compose.ts'
+import { composeRequest, isOverlong, MAX_DESCRIPTION, numberOf, objectOf, readMessage, refusedWith, saidIn } from './compose.ts'
 
 /** What a server says when it is asked to describe itself the modern way. */
 export type Discovery =
@@ -142,6 +142,8 @@ function judgeResponse(message: Fields): Discovery {
   const result = objectOf(message['result'])
   const versions = result?.['supportedVersions']
   if (result && Array.isArray(versions)) {
+    if (isOverlong(result))
+      return { era: 'modern', discovered: undefined, words: `it describes itself in more than ${MAX_DESCRIPTION} characters` }
     if (versions.includes(MODERN_REVISION)) return { era: 'modern', discovered: result }
     return { era: 'modern', discovered: undefined, words: `it speaks only ${versions.slice(0, 10).join(', ').slice(0, 200)}` }
   }

@@ -6,6 +6,7 @@ import type { RawServer } from '../../lib/http-wire/raw-server.fixture.ts'
 import { silentLogger } from '../../lib/log.ts'
 import { appSchema } from '../../resources/app.ts'
 import { createHttpUpstream } from './http.ts'
+import type { HttpLimits } from './http-limits.ts'
 import type { Upstream, UpstreamSession } from './upstream.ts'
 
 const opened: { close(): Promise<void> }[] = []
@@ -13,13 +14,16 @@ afterEach(async () => {
   for (const one of opened.splice(0).reverse()) await one.close()
 })
 
-async function connect(): Promise<{ server: RawServer; upstream: Upstream; session: UpstreamSession }> {
+async function connect(
+  era: 'legacy' | 'modern' = 'modern',
+  limits: Partial<HttpLimits> = {},
+): Promise<{ server: RawServer; upstream: Upstream; session: UpstreamSession }> {
   const server = await startRawServer()
   const uri = `mcp+${server.origin.origin}/mcp`
   const app = appSchema.parse({ kind: 'app', version: 'v3', metadata: { name: 'web' }, spec: { uri } })
-  const upstream = createHttpUpstream(app, { now: Date.now, log: silentLogger })
+  const upstream = createHttpUpstream(app, { now: Date.now, log: silentLogger, limits })
   opened.push(server, upstream)
-  return { server, upstream, session: await upstream.open(openAs('modern')) }
+  return { server, upstream, session: await upstream.open(openAs(era)) }
 }
 
 const answer = (text: string): string =>
@@ -91,4 +95,16 @@ test('a rewritten header that HTTP cannot carry is refused by name', async () =>
       origin: 'gateway',
       message: 'MCP server "web" sets the header "X-Name", whose name or value HTTP cannot carry: mend rewrite.headers or the traits in it',
     })
+})
+
+test('a server that does not answer a cancellation keeps no connection', async () => {
+  const { server, session } = await connect('legacy', { closeTimeoutMs: 20 })
+  const abort = new AbortController()
+  const fault = faultOf(session.send(call('1', 'echo'), abort.signal))
+  await (await server.accept()).receive('}}')
+  abort.abort()
+  const peer = await server.accept()
+  await peer.receive('notifications/cancelled')
+  await peer.closed
+  expect(await fault).toMatchObject({ code: 'cancelled' })
 })

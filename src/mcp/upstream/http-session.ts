@@ -90,12 +90,13 @@ interface Notes {
 }
 
 /** To a legacy server a closed connection is no cancellation (MCP 2025-11-25, basic/transports): it has to be told. */
-function createNotes(session: HttpSessionOptions, post: (message: Outgoing) => Promise<Reply>): Notes {
-  const { server, log } = session
+function createNotes({ server, log, limits }: HttpSessionOptions, post: (message: Outgoing, signal: AbortSignal) => Promise<Reply>): Notes {
   const underWay = new Set<Promise<void>>()
   return {
     cancel(message) {
-      const note = withDeadline(post(cancellationOf(message)), session)
+      // A server that does not answer has no connection for it longer than this: there can be as many as there are requests.
+      const note = post(cancellationOf(message), AbortSignal.timeout(limits.closeTimeoutMs))
+        .then(() => undefined)
         .catch((error: unknown) => log.debug('an MCP server could not be told of a cancellation', { server, error }))
         .finally(() => underWay.delete(note))
       underWay.add(note)

@@ -16,6 +16,8 @@ export interface LegacyClientLimits {
   /** First and longest pause before a broken subscription is opened again; it doubles in between. */
   retryMs: { first: number; longest: number }
   maxSubscribed: number
+  /** Of their URIs together. */
+  maxSubscribedChars: number
   /** @throws AppError cancelled when `signal` fires. */
   wait(ms: number, signal: AbortSignal): Promise<void>
 }
@@ -28,6 +30,7 @@ export const LEGACY_CLIENT_LIMITS: LegacyClientLimits = {
   acknowledgeMs: 30_000,
   retryMs: { first: 1000, longest: 60_000 },
   maxSubscribed: 1000,
+  maxSubscribedChars: 256 * 1024,
   async wait(ms, signal) {
     try {
       await sleep(ms, undefined, { signal, ref: false })

@@ -62,6 +62,18 @@ const next = async (events: AsyncIterable<SseEvent>): Promise<unknown> => {
 const updated = (uri: string, more: object = {}) =>
   eventOf({ jsonrpc: '2.0', method: 'notifications/resources/updated', params: { uri, ...more } })
 
+describe('a URI', () => {
+  it('that is longer than all that a session may subscribe to is refused before the server hears of it', async () => {
+    const { subscription, opened } = start(everything)
+    await subscription.subscribe('a:1')
+    await expect(subscription.subscribe(`a:${'x'.repeat(256 * 1024)}`)).rejects.toMatchObject({
+      code: 'resource_exhausted',
+      message: 'an MCP session may subscribe to 1000 resources, whose URIs are 262144 characters together: unsubscribe from some',
+    })
+    expect(live(opened)).toEqual([{ resourceSubscriptions: ['a:1'] }])
+  })
+})
+
 describe('a subscription', () => {
   it('that the server does not honour fails, and is not kept', async () => {
     const { subscription, opened } = start(() => ({ toolsListChanged: true }))

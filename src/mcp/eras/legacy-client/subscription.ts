@@ -63,8 +63,7 @@ export function createSubscription(deps: SubscriptionDeps): Subscription {
       return slot.open(signal)
     },
     async subscribe(uri) {
-      if (uris.size >= limits.maxSubscribed && !uris.has(uri))
-        throw new AppError('resource_exhausted', `an MCP session may subscribe to ${limits.maxSubscribed} resources: unsubscribe from some`)
+      if (!uris.has(uri)) assertRoomFor(uri, uris, limits)
       uris.add(uri)
       try {
         await stream.update()
@@ -82,6 +81,16 @@ export function createSubscription(deps: SubscriptionDeps): Subscription {
       slot.end()
     },
   }
+}
+
+/** All of them go up again with every change. */
+function assertRoomFor(uri: string, uris: ReadonlySet<string>, { maxSubscribed, maxSubscribedChars }: LegacyClientLimits): void {
+  const chars = uris.values().reduce((sum, { length }) => sum + length, uri.length)
+  if (uris.size < maxSubscribed && chars <= maxSubscribedChars) return
+  throw new AppError(
+    'resource_exhausted',
+    `an MCP session may subscribe to ${maxSubscribed} resources, whose URIs are ${maxSubscribedChars} characters together: unsubscribe from some`,
+  )
 }
 
 interface Wish {

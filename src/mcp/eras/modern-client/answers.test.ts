@@ -143,6 +143,18 @@ describe('log messages', () => {
     expect(await faultOf(client.ask('1', 'tools/call', {}, { meta: { [LEVEL]: 'loud' } }))).toMatchObject({ code: 'invalid_argument' })
   })
 
+  it('are left out where the server does not take the level, which is no fault of the call and not asked for twice', async () => {
+    const server = createLegacyServer((call) => (call.method === 'logging/setLevel' ? call.refuse(503) : call.result({})))
+    server.hello = { ...server.hello, capabilities: { logging: {} } }
+    const client = await connectModern(server)
+    for (const id of ['1', '2'])
+      expect(await client.answerTo(id, 'tools/call', { name: 'a' }, { meta: { [LEVEL]: 'info' } })).toMatchObject({
+        id: Number(id),
+        result: {},
+      })
+    expect(levelsSet(server)).toEqual([{ level: 'info' }])
+  })
+
   it('come from the level on that was asked for, which the server is told when it changes', async () => {
     const server = logging((call) => {
       call.session.emit(log('info'))

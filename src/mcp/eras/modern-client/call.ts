@@ -34,6 +34,8 @@ interface Ask {
   /** The server's own. */
   id: unknown
   input: InputRequest
+  /** Characters of its text. */
+  size: number
 }
 
 const MAX_ROUNDS = 10
@@ -178,10 +180,11 @@ class RunningCall implements Call {
   #asked(session: LegacySession, id: unknown, method: string, params: Fields): void {
     const read = readAsk(method, params, this.#declared.capabilities)
     if ('declined' in read) return session.respond(id, { error: read.declined })
-    const waiting = [...this.#asks, ...this.#shown.values()].map(({ input }) => input)
-    if (waiting.length >= MAX_ASKS || sizeOf([...waiting, read.input]) > MAX_ASKED_BYTES)
+    const waiting = [...this.#asks, ...this.#shown.values()]
+    const size = sizeOf(read.input)
+    if (waiting.length >= MAX_ASKS || waiting.reduce((sum, ask) => sum + ask.size, size) > MAX_ASKED_BYTES)
       return session.respond(id, { error: { code: -32603, message: 'too many requests to the client wait for an answer' } })
-    this.#asks.push({ id, input: read.input })
+    this.#asks.push({ id, input: read.input, size })
     // Those that follow at once go to the client together.
     if (this.#asks.length === 1 && this.#round) void setImmediate().then(() => this.#pause())
   }

@@ -2,7 +2,7 @@ import { AppError } from '../../../lib/errors.ts'
 import type { Fields } from '../../message.ts'
 import type { UpstreamSession } from '../../upstream/upstream.ts'
 import { LAST_LEGACY_REVISION } from '../bridge.ts'
-import { composeNotification, composeRequest, objectOf, saidIn } from '../compose.ts'
+import { composeNotification, composeRequest, isOverlong, MAX_DESCRIPTION, objectOf, saidIn } from '../compose.ts'
 import { isLegacy } from '../revisions.ts'
 import type { ServerFacts } from './answers.ts'
 
@@ -59,6 +59,10 @@ async function initialize(inner: UpstreamSession, server: string, params: Fields
     const result = objectOf(message['result'])
     if (error)
       throw new AppError('unavailable', `MCP server "${server}" opened no session: ${shown(error['message'])}`, { origin: 'upstream' })
+    if (result && isOverlong(result))
+      throw new AppError('unavailable', `MCP server "${server}" describes itself in more than ${MAX_DESCRIPTION} characters`, {
+        origin: 'upstream',
+      })
     if (result) return result
   }
   throw new AppError('unavailable', `MCP server "${server}" did not answer initialize`, { origin: 'upstream' })

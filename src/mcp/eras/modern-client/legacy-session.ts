@@ -19,8 +19,8 @@ export type Outcome =
 /** An initialised session with a legacy server, with ids of its own. */
 export interface LegacySession {
   readonly facts: ServerFacts
-  /** Settles when it is of no use any more. */
-  readonly ended: Promise<void>
+  /** Fires when it is of no use any more. No promise: of those who wait for one, none can be forgotten before it settles. */
+  readonly gone: AbortSignal
   /** Rejects with the upstream's AppError (`cancelled` when the signal fires, which cancels the request at the server). */
   exchange(exchange: Exchange, signal: AbortSignal): Promise<Outcome>
   respond: Respond
@@ -43,12 +43,8 @@ const MAX_RESPONSES = 100
 export function createLegacySession(parts: LegacyParts): LegacySession {
   const { inner, server, facts, log } = parts
   const headers = { 'mcp-protocol-version': facts.protocolVersion }
-  const ended = Promise.withResolvers<void>()
   const closing = new AbortController()
-  const over = (): void => {
-    ended.resolve()
-    closing.abort()
-  }
+  const over = (): void => closing.abort()
   void inner.ended.then(over)
 
   const respond = createRespond(parts, headers)
@@ -59,7 +55,7 @@ export function createLegacySession(parts: LegacyParts): LegacySession {
 
   return {
     facts,
-    ended: ended.promise,
+    gone: closing.signal,
     respond,
     onChange: inbox.onChange,
     async exchange(exchange, signal) {
@@ -164,9 +160,16 @@ function createLevel({ server, facts, log }: LegacyParts, inbox: Inbox, send: Se
     const next = mostVerbose([...inUse, wanted])
     if (next === level) return
     const setLevel = { method: 'logging/setLevel', params: { level: next }, wantsProgress: false, logLevel: undefined }
-    const outcome = await send(setLevel, AbortSignal.any([signal, AbortSignal.timeout(SHORT_MS)]))
-    if (outcome.kind === 'response' && outcome.message['error'] === undefined) level = next
-    else log.debug('an MCP server did not take the log level', { server, level: next })
+    try {
+      const outcome = await send(setLevel, AbortSignal.any([signal, AbortSignal.timeout(SHORT_MS)]))
+      const error = outcome.kind === 'lost' ? outcome.error : outcome.message['error']
+      if (error !== undefined) log.debug('an MCP server did not take the log level', { server, level: next, error })
+    } catch (error) {
+      if (signal.aborted) throw error
+      log.debug('an MCP server could not be told the log level', { server, level: next, error })
+    }
+    // The call is worth more than its log messages, and does not wait again for a server that does not answer.
+    level = next
   }
 
   return {

@@ -54,6 +54,20 @@ describe('opening', () => {
   })
 })
 
+describe('a server that says too much of itself', () => {
+  it('is refused: it would be kept for every session', async () => {
+    const server = createLegacyServer()
+    server.hello = { ...server.hello, serverInfo: { name: 'old', version: '1', title: 'x'.repeat(1024 * 1024) } }
+    const client = await connectModern(server)
+    expect(await faultOf(client.ask('1', 'tools/list'))).toEqual({
+      code: 'unavailable',
+      origin: 'upstream',
+      message: 'MCP server "tools" describes itself in more than 1048576 characters',
+    })
+    expect(server.sessions.map(({ isClosed }) => isClosed)).toEqual([true])
+  })
+})
+
 describe('sharing', () => {
   it('gives clients that can be asked nothing one session, with ids and tokens of its own', async () => {
     const { play, calls } = held()

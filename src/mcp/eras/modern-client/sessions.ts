@@ -128,9 +128,10 @@ function createMembers(inner: Upstream, options: OpenOptions, { server, now, log
     const session = createLegacySession({ inner: connection, server, facts, log })
     const member: Member = { key, session, requests: 1, pins: 0, usedAt: now() }
     all.add(member)
-    void session.ended.then(() => {
+    const onGone = (): void => {
       if (all.has(member)) end(member)
-    })
+    }
+    session.gone.addEventListener('abort', onGone, { once: true })
     if (!isClosed) return member
     end(member)
     throw closed(server)

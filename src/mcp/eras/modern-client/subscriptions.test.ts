@@ -1,13 +1,18 @@
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, it } from 'vitest'
-import { faultOf } from '../../../../test/fakes/outgoing.ts'
+import { eventsOf, faultOf } from '../../../../test/fakes/outgoing.ts'
 import { eventually } from '../../../../test/wait.ts'
 import type { Fields } from '../../message.ts'
-import { connectModern, createLegacyServer, type LegacyServer, messagesOf, nextOf } from './legacy-server.fixture.ts'
+import { connectModern, createLegacyServer, type LegacyServer, messagesOf, nextOf, type PlayedCall } from './legacy-server.fixture.ts'
 
 // `subscriptions/listen` over a legacy session.
 
 const ID = 'io.modelcontextprotocol/subscriptionId'
 const ALL = { toolsListChanged: true, promptsListChanged: true, resourcesListChanged: true, resourceSubscriptions: ['note://1'] }
+
+setFlagsFromString('--expose-gc')
+const collect: () => void = runInNewContext('gc')
 
 function telling(): LegacyServer {
   const server = createLegacyServer()
@@ -26,6 +31,7 @@ describe('listening', () => {
     ['nothing', {}],
     ['no list', { notifications: { resourceSubscriptions: 'note://1' } }],
     ['no URIs', { notifications: { resourceSubscriptions: [1] } }],
+    ['URIs that are too long', { notifications: { resourceSubscriptions: ['x'.repeat(256 * 1024), 'y'] } }],
     ['too many URIs', { notifications: { resourceSubscriptions: Array.from({ length: 201 }, (_, n) => `note://${n}`) } }],
   ])('to %s is refused', async (_name, params) => {
     const server = telling()
@@ -105,5 +111,49 @@ describe('listening', () => {
     client.clock.now += 60 * 60_000
     await client.answerTo('3', 'tools/list', {}, { can })
     expect(server.sessions.map(({ isClosed }) => isClosed)).toEqual([false])
+  })
+})
+
+describe('what clients leave behind that come and go', () => {
+  it('is nothing, as long as the session is used', async () => {
+    const server = telling()
+    const client = await connectModern(server)
+    const streams: WeakRef<object>[] = []
+    for (let n = 0; n < 50; n++) {
+      const away = new AbortController()
+      const reply = await client.ask(String(n), 'subscriptions/listen', { notifications: ALL }, { signal: away.signal })
+      streams.push(new WeakRef(eventsOf(reply)))
+      away.abort()
+    }
+    await client.answerTo('60', 'tools/list')
+    await eventually('the streams to be forgotten', () => {
+      collect()
+      // The last of them may still be in a variable of this function.
+      return streams.filter((stream) => stream.deref()).length > 1 ? undefined : true
+    })
+    expect(server.sessions.length).toBe(1)
+  })
+
+  it('is not told to a server that is too slow to hear of it', async () => {
+    const server = telling()
+    const held: PlayedCall[] = []
+    server.play = (call) => void held.push(call)
+    const client = await connectModern(server)
+    for (let n = 0; n < 20; n++) {
+      const away = new AbortController()
+      const resourceSubscriptions = Array.from({ length: 200 }, (_, at) => `note://${n}/${at}`)
+      await client.ask(String(n), 'subscriptions/listen', { notifications: { resourceSubscriptions } }, { signal: away.signal })
+      if (n === 0) await eventually('the first subscription', () => held[0])
+      away.abort()
+    }
+    server.play = (call) => call.result({})
+    await client.ask('99', 'subscriptions/listen', { notifications: { resourceSubscriptions: ['note://last'] } })
+    held[0]?.result({})
+    await eventually('the last subscription', () => told(server).find((one) => JSON.stringify(one).includes('last')))
+    expect(told(server)).toEqual([
+      ['resources/subscribe', { uri: 'note://0/0' }],
+      ['resources/unsubscribe', { uri: 'note://0/0' }],
+      ['resources/subscribe', { uri: 'note://last' }],
+    ])
   })
 })

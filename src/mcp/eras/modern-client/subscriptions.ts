@@ -27,6 +27,8 @@ interface Filter {
 
 const MAX_LISTENS = 32
 const MAX_URIS = 200
+/** Of the URIs of one request together, which are kept as long as it is open. */
+const MAX_URI_CHARS = 256 * 1024
 const MAX_WAITING_BYTES = 1024 * 1024
 const SHORT_MS = 60_000
 const LISTS = { toolsListChanged: 'tools', promptsListChanged: 'prompts', resourcesListChanged: 'resources' } as const
@@ -68,6 +70,7 @@ function follow(
     if (isOver) return
     isOver = true
     signal.removeEventListener('abort', onAbort)
+    session.gone.removeEventListener('abort', onGone)
     stop()
     for (const uri of uris) interest.remove(session, uri)
     release()
@@ -76,6 +79,11 @@ function follow(
   const onAbort = (): void => {
     over()
     events.fail(new AppError('cancelled', 'the subscription was cancelled'), true)
+  }
+  const onGone = (): void => {
+    over()
+    events.push(eventOf(renderAnswer(request.id, { result: { resultType: 'complete', _meta: mark } })))
+    events.end()
   }
   const events = createQueue<SseEvent>({ sizeOf: sizeOfEvent, onAbandon: over })
   const tell = (method: unknown, params: Fields): void => events.push(eventOf({ jsonrpc: '2.0', method, params: withMeta(params, mark) }))
@@ -89,12 +97,8 @@ function follow(
   for (const uri of uris) interest.add(session, uri)
   if (signal.aborted) onAbort()
   else signal.addEventListener('abort', onAbort, { once: true })
-  void session.ended.then(() => {
-    if (isOver) return
-    over()
-    events.push(eventOf(renderAnswer(request.id, { result: { resultType: 'complete', _meta: mark } })))
-    events.end()
-  })
+  if (session.gone.aborted) onGone()
+  else if (!isOver) session.gone.addEventListener('abort', onGone, { once: true })
   return { kind: 'events', events }
 }
 
@@ -105,6 +109,8 @@ function readFilter(params: Fields): Filter {
   if (!Array.isArray(uris) || uris.length > MAX_URIS || !uris.every((uri) => typeof uri === 'string'))
     throw invalid(`params.notifications.resourceSubscriptions must be a list of at most ${MAX_URIS} URIs`)
   const unique = [...new Set(uris.map(String))]
+  if (unique.reduce((sum, { length }) => sum + length, 0) > MAX_URI_CHARS)
+    throw invalid(`the URIs of params.notifications.resourceSubscriptions may have at most ${MAX_URI_CHARS} characters together`)
   return {
     ...(wanted['toolsListChanged'] === true && { toolsListChanged: true }),
     ...(wanted['promptsListChanged'] === true && { promptsListChanged: true }),
@@ -148,37 +154,58 @@ interface Interest {
 }
 
 function createInterest(server: string, log: Logger): Interest {
-  const counts = new WeakMap<LegacySession, Map<string, number>>()
-  /** The server has to see them in the order in which they were made. */
-  const last = new WeakMap<LegacySession, Promise<unknown>>()
+  const followers = new WeakMap<LegacySession, ReturnType<typeof createFollower>>()
+  const followerOf = (session: LegacySession): ReturnType<typeof createFollower> => {
+    const known = followers.get(session) ?? createFollower(session, server, log)
+    followers.set(session, known)
+    return known
+  }
+  return {
+    add: (session, uri) => followerOf(session).count(uri, 1),
+    remove: (session, uri) => followerOf(session).count(uri, -1),
+  }
+}
 
-  const tell = (session: LegacySession, method: string, uri: string): void => {
-    const step = async (): Promise<void> => {
+/** Tells one session what is wanted, one thing after the other. What came and went before its turn is never told: a slow server is owed no more. */
+function createFollower(session: LegacySession, server: string, log: Logger) {
+  const counts = new Map<string, number>()
+  /** What the server believes to be wanted. */
+  const told = new Set<string>()
+  /** What it has to be told of, oldest first. */
+  const due = new Set<string>()
+  let isTelling = false
+
+  const tell = async (uri: string): Promise<void> => {
+    const isWanted = counts.has(uri)
+    const method = isWanted ? 'resources/subscribe' : 'resources/unsubscribe'
+    if (isWanted) told.add(uri)
+    else told.delete(uri)
+    try {
       const exchange = { method, params: { uri }, wantsProgress: false, logLevel: undefined }
       const outcome = await session.exchange(exchange, AbortSignal.timeout(SHORT_MS))
       const error = outcome.kind === 'lost' ? outcome.error : outcome.message['error']
       if (error !== undefined) log.debug('an MCP server did not take a subscription', { server, method, uri, error })
+    } catch (error) {
+      log.debug('an MCP server could not be told of a subscription', { server, method, uri, error })
     }
-    const told = (last.get(session) ?? Promise.resolve())
-      .then(step)
-      .catch((error: unknown) => log.debug('an MCP server could not be told of a subscription', { server, method, uri, error }))
-    last.set(session, told)
   }
-  const count = (session: LegacySession, uri: string, step: 1 | -1): number => {
-    const own = counts.get(session) ?? new Map<string, number>()
-    counts.set(session, own)
-    const next = (own.get(uri) ?? 0) + step
-    if (next > 0) own.set(uri, next)
-    else own.delete(uri)
-    return next
+  const tellAll = async (): Promise<void> => {
+    isTelling = true
+    for (let [uri] = due; uri !== undefined; [uri] = due) {
+      due.delete(uri)
+      await tell(uri)
+    }
+    isTelling = false
   }
 
   return {
-    add(session, uri) {
-      if (count(session, uri, 1) === 1) tell(session, 'resources/subscribe', uri)
-    },
-    remove(session, uri) {
-      if (count(session, uri, -1) === 0) tell(session, 'resources/unsubscribe', uri)
+    count(uri: string, step: 1 | -1): void {
+      const next = (counts.get(uri) ?? 0) + step
+      if (next > 0) counts.set(uri, next)
+      else counts.delete(uri)
+      if (counts.has(uri) === told.has(uri)) due.delete(uri)
+      else due.add(uri)
+      if (!isTelling) void tellAll()
     },
   }
 }
