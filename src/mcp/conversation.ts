@@ -22,8 +22,8 @@ export interface RunningRequest {
   readonly message: ClientMessage
   /** Between sending and the end of the stream that answers it. */
   readonly isUnderWay: boolean
-  /** The response, ready for the client and its end recorded; rejects when it cannot be judged. */
-  judge(bytes: Buffer): Promise<{ bytes: Buffer; response: Fields | undefined }>
+  /** The response, ready for the client and its end recorded; throws when it cannot be judged. It may leave once `written` has settled. */
+  judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined; written: Promise<unknown> }
   /** Records that it failed; at once, and resolves when that is written. */
   interrupt(error: string): Promise<void>
   /** Breaks it off. */
@@ -113,7 +113,12 @@ export class Conversation {
 
   /** The server asked the client something: the client may answer it once. */
   asked(id: unknown): void {
-    if (this.#asked.size < MAX_OPEN) this.#asked.add(idKey(id))
+    this.#asked.add(idKey(id))
+    // A client that leaves so many unanswered answers the oldest no more.
+    for (const oldest of this.#asked) {
+      if (this.#asked.size <= MAX_OPEN) break
+      this.#asked.delete(oldest)
+    }
   }
 
   /** Whether the server waits for a response with this raw id; it does so only once. */
@@ -194,5 +199,11 @@ export function idKey(id: unknown): string {
 }
 
 export function keyOfRaw(raw: string | undefined): string {
-  return idKey(raw === undefined ? null : JSON.parse(raw))
+  if (raw === undefined) return 'null'
+  return isCanonical(raw) ? raw : idKey(JSON.parse(raw))
+}
+
+/** What most clients send: a whole number, or a string without anything to escape. Its text is its key. */
+function isCanonical(raw: string): boolean {
+  return raw.length < 64 && /^(?:0|[1-9]\d{0,14}|"[ !#-[\]-~]*")$/.test(raw)
 }

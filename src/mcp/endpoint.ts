@@ -36,21 +36,29 @@ export class McpEndpoint {
     this.#conversations = new Conversations(options)
   }
 
-  /** Answers an exchange; never throws: what goes wrong becomes the answer, and what is refused an event. */
-  async serve(exchange: HttpExchange, caller: Caller): Promise<void> {
-    const { decision } = caller.access()
+  /** Answers an exchange; never rejects: what goes wrong becomes the answer, and what is refused an event. */
+  serve(exchange: HttpExchange, caller: Caller): Promise<void> {
     try {
-      if (!decision.allow) throw new AppError('permission_denied', decision.reason)
-      if (exchange.method === 'POST')
-        await servePost({ exchange, caller, conversations: this.#conversations, now: this.#options.audit.now })
-      else if (exchange.method === 'GET') await this.#listen(exchange, caller)
-      else if (exchange.method === 'DELETE') await this.#delete(exchange, caller)
-      else throw new AppError('invalid_argument', `method ${exchange.method} is not allowed`, { details: { http: 405, rpc: -32600 } })
+      return this.#dispatch(exchange, caller).catch((thrown: unknown) => this.#refuse(exchange, caller, thrown))
     } catch (thrown) {
-      const error = toAppError(thrown)
-      await this.#record(exchange, caller, error, decision.allow ? undefined : decision)
-      await new Outlet(exchange, {}).fail(error, findRequestId(exchange.body))
+      return this.#refuse(exchange, caller, thrown)
     }
+  }
+
+  #dispatch(exchange: HttpExchange, caller: Caller): Promise<void> {
+    const { decision } = caller.access()
+    if (!decision.allow) throw new AppError('permission_denied', decision.reason)
+    if (exchange.method === 'POST') return servePost({ exchange, caller, conversations: this.#conversations, now: this.#options.audit.now })
+    if (exchange.method === 'GET') return this.#listen(exchange, caller)
+    if (exchange.method === 'DELETE') return this.#delete(exchange, caller)
+    throw new AppError('invalid_argument', `method ${exchange.method} is not allowed`, { details: { http: 405, rpc: -32600 } })
+  }
+
+  async #refuse(exchange: HttpExchange, caller: Caller, thrown: unknown): Promise<void> {
+    const error = toAppError(thrown)
+    const { decision } = caller.access()
+    await this.#record(exchange, caller, error, decision.allow || error.code !== 'permission_denied' ? undefined : decision)
+    await new Outlet(exchange, {}).fail(error, findRequestId(exchange.body))
   }
 
   async #record(exchange: HttpExchange, { identity }: Caller, error: AppError, decision: Denied | undefined): Promise<void> {

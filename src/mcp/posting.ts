@@ -21,14 +21,16 @@ export interface Posting {
 }
 
 export const SESSION_HEADER = 'mcp-session-id'
-const HEADERS_UP = ['accept', 'mcp-protocol-version', 'mcp-method', 'mcp-name', 'last-event-id']
+const HEADERS_UP = ['accept', 'mcp-protocol-version', 'last-event-id']
+/** These repeat the body, which only the modern revision compares. */
+const MODERN_HEADERS_UP = [...HEADERS_UP, 'mcp-method', 'mcp-name']
 const MAX_BATCH = 100
 
 /**
  * Answers a POST: one message, or a batch of them, each judged on its own.
  * @throws AppError for what is refused before it belongs to an MCP session; it is the caller's to record and answer.
  */
-export async function servePost(posting: Posting): Promise<void> {
+export function servePost(posting: Posting): Promise<void> {
   const { exchange, caller, conversations } = posting
   const { batch, messages } = readClientMessages(exchange.body)
   const dialect = classify(messages, batch, exchange.headers)
@@ -44,7 +46,8 @@ export async function servePost(posting: Posting): Promise<void> {
 async function serveOne(posting: Posting, message: ClientMessage, dialect: Dialect): Promise<void> {
   const { exchange, caller, conversations, now } = posting
   const isOpening = dialect.era === 'legacy' && dialect.opens
-  const conversation = await conversationFor(posting, dialect)
+  const found = conversationFor(posting, dialect)
+  const conversation = found instanceof Promise ? await found : found
   const outlet = new Outlet(exchange, isOpening ? { [SESSION_HEADER]: conversation.id } : {})
   try {
     const decision = checkMessage(message, caller.access())
@@ -69,7 +72,12 @@ async function serveOne(posting: Posting, message: ClientMessage, dialect: Diale
       decision,
       isOpening ? (response) => opened(conversation, message, response) : undefined,
     )
-    await relayed.recorded()
+    try {
+      await relayed.written
+    } catch (thrown) {
+      relayed.unsent()
+      throw thrown
+    }
     await relayRequest(relayed, conversation, exchange, outlet, protocolHeaders(exchange, dialect))
   } catch (thrown) {
     const error = conversation.signal.aborted ? conversation.why : toAppError(thrown)
@@ -82,7 +90,8 @@ async function serveOne(posting: Posting, message: ClientMessage, dialect: Diale
   }
 }
 
-async function conversationFor({ exchange, caller, conversations }: Posting, dialect: Dialect): Promise<Conversation> {
+/** A session that is open is there at once. */
+function conversationFor({ exchange, caller, conversations }: Posting, dialect: Dialect): Conversation | Promise<Conversation> {
   if (dialect.era === 'modern') return conversations.shared(caller, exchange.remoteAddress, dialect)
   if (dialect.opens) return conversations.open(caller, exchange.remoteAddress)
   return conversations.get(exchange.headers[SESSION_HEADER], caller)
@@ -192,12 +201,13 @@ async function serveElement(
 
 /** The headers of the protocol itself, and the parameters a modern client mirrors into headers; nothing else goes up. */
 export function protocolHeaders(exchange: HttpExchange, dialect: Dialect | undefined): Record<string, string> {
+  const isModernDialect = dialect?.era === 'modern'
   const headers: Record<string, string> = {}
-  for (const name of HEADERS_UP) {
+  for (const name of isModernDialect ? MODERN_HEADERS_UP : HEADERS_UP) {
     const value = exchange.headers[name]
     if (value !== undefined) headers[name] = value
   }
-  if (dialect?.era === 'modern') {
+  if (isModernDialect) {
     for (const [name, value] of Object.entries(exchange.headers)) if (name.startsWith('mcp-param-')) headers[name] = value
   }
   return headers

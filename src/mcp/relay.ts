@@ -47,16 +47,16 @@ export class Relayed implements RunningRequest {
     conversation.begin(this)
   }
 
-  /** Resolves when the start record is written. Rejects when it cannot be; nothing may be sent then, and this is over. */
-  async recorded(): Promise<void> {
-    try {
-      await this.#begun?.written
-    } catch (thrown) {
-      this.isUnderWay = false
-      this.#conversation.finish(this)
-      this.#conversation.recorder.unsent(this.#begun)
-      throw thrown
-    }
+  /** Settles when the start record is written; undefined when there is none. Until then nothing may be sent; if it rejects, see `unsent`. */
+  get written(): Promise<void> | undefined {
+    return this.#begun?.written
+  }
+
+  /** The start record cannot be written: it was not sent, and this is over. */
+  unsent(): void {
+    this.isUnderWay = false
+    this.#conversation.finish(this)
+    this.#conversation.recorder.unsent(this.#begun)
   }
 
   /** Fires when nobody wants the answer any more. */
@@ -69,10 +69,10 @@ export class Relayed implements RunningRequest {
   }
 
   /**
-   * The response, ready for the client: lists filtered, the end recorded. All but waiting for that record happens at once.
+   * The response, ready for the client: lists filtered, the end recorded. It may leave once `written` has settled.
    * @throws AppError unavailable (origin upstream) when it cannot be judged or answers something else.
    */
-  async judge(bytes: Buffer): Promise<{ bytes: Buffer; response: Fields | undefined }> {
+  judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined; written: Promise<unknown> } {
     const lists = findMethod(this.message.method)?.lists
     const judged = lists
       ? filterList(bytes, lists, this.#caller.access())
@@ -85,8 +85,7 @@ export class Relayed implements RunningRequest {
     if (lists?.what === 'tool' && this.#conversation.era === 'modern')
       learnMirrors(this.#conversation.mirrors, fieldsOf(response?.['result'])?.[lists.in])
     const finished = this.#finish(readEnding(response, this.#bytes))
-    await (noticed ? Promise.all([noticed, finished]) : finished)
-    return judged
+    return { bytes: judged.bytes, response, written: noticed ? Promise.all([noticed, finished]) : finished }
   }
 
   /** A server that could not read a request answers it without an id (JSON-RPC 2.0, section 5). */
@@ -172,7 +171,8 @@ async function interrupted(relayed: RunningRequest, error: AppError): Promise<Ap
 async function deliver(reply: Reply, relayed: Relayed, conversation: Conversation, outlet: Outlet): Promise<void> {
   switch (reply.kind) {
     case 'message': {
-      const { bytes, response } = await relayed.judge(reply.bytes)
+      const { bytes, response, written } = relayed.judge(reply.bytes)
+      await written
       const code = conversation.era === 'modern' ? fieldsOf(response?.['error'])?.['code'] : undefined
       return outlet.json(modernStatus(code), bytes)
     }
@@ -265,7 +265,9 @@ function findAnswered(id: unknown, relayed: Relayed | undefined, conversation: C
 /** A response that cannot be judged is an error for its request alone: the stream may carry more. */
 async function judgeOrExplain(original: Buffer, waiting: RunningRequest): Promise<Buffer> {
   try {
-    return (await waiting.judge(original)).bytes
+    const { bytes, written } = waiting.judge(original)
+    await written
+    return bytes
   } catch (thrown) {
     const error = await interrupted(waiting, toAppError(thrown))
     return renderRpcError(waiting.message.id, rpcOf(error), error.message)
@@ -292,6 +294,7 @@ async function deliverRefusal(
     const meaning = isOurs ? `refused the gateway's credentials (HTTP ${status})` : `answered with HTTP ${status}`
     throw new AppError('unavailable', `the MCP server ${meaning}`, { origin: 'upstream' })
   }
-  const { bytes } = await relayed.judge(reply.bytes)
+  const { bytes, written } = relayed.judge(reply.bytes)
+  await written
   outlet.json(status, bytes, { 'sallyport-error-origin': 'upstream' })
 }

@@ -29,10 +29,13 @@ export class SseDoor<C> {
    * Answers an exchange, of either transport. Settles when it is over; for a message of a stream, when it is taken.
    * @throws AppError not_found for a stream that is not the caller's, resource_exhausted for too much at a time.
    */
-  async serve(exchange: HttpExchange, caller: C): Promise<void> {
+  serve(exchange: HttpExchange, caller: C): Promise<void> {
     if (opensStream(exchange) && this.#options.admits(caller)) return this.#open(exchange, caller)
     const id = exchange.method === 'POST' ? streamIdOf(exchange.path) : undefined
-    if (id === undefined) return this.#options.serve(exchange, caller)
+    return id === undefined ? this.#options.serve(exchange, caller) : this.#post(exchange, caller, id)
+  }
+
+  async #post(exchange: HttpExchange, caller: C, id: string): Promise<void> {
     const stream = this.#streams.get(id)
     if (!stream || stream.owner !== this.#options.ownerOf(caller)) throw unknownStream()
     stream.post(exchange, caller)

@@ -30,8 +30,10 @@ const LAST_ANSWERS_MS = 5000
 interface Life {
   readonly session: UpstreamSession
   isLost: boolean
-  /** What the server has not begun to answer. */
-  readonly sent: Set<Promise<Reply>>
+  /** Messages that the server has not begun to answer. */
+  sent: number
+  /** Told when there are none any more; only a life that is left is waited for. */
+  onQuiet: (() => void) | undefined
 }
 
 /** A legacy session that begins again at the server when the server has lost it; see `createHealingUpstream`. */
@@ -97,14 +99,16 @@ class HealingSession implements UpstreamSession {
   /** Sends it; `LOST` when the session is gone and the message may be sent again in another. */
   async #attempt(life: Life, message: Outgoing, signal: AbortSignal): Promise<Reply | typeof LOST> {
     try {
-      const sent = life.session.send(message, signal)
-      life.sent.add(sent)
-      const reply = await sent.finally(() => life.sent.delete(sent))
+      life.sent += 1
+      const reply = await life.session.send(message, signal)
       return this.#isForgotten(life, reply) && this.#failure === undefined ? LOST : reply
     } catch (thrown) {
       if (signal.aborted || !(await this.#isLost(life))) throw thrown
       if (isRepeatable(message)) return LOST
       throw notRepeated(toAppError(thrown), message)
+    } finally {
+      life.sent -= 1
+      if (life.sent === 0) life.onQuiet?.()
     }
   }
 
@@ -169,7 +173,7 @@ class HealingSession implements UpstreamSession {
   }
 
   #follow(session: UpstreamSession): Life {
-    const life: Life = { session, isLost: false, sent: new Set() }
+    const life: Life = { session, isLost: false, sent: 0, onQuiet: undefined }
     void session.ended.then((reason) => this.#lose(life, reason))
     return life
   }
@@ -197,7 +201,8 @@ class HealingSession implements UpstreamSession {
 
   #leave(life: Life): void {
     life.isLost = true
-    const left = Promise.race([Promise.allSettled(life.sent), pause(LAST_ANSWERS_MS, this.#closing.signal)])
+    const left = Promise.race([quietOf(life), sleep(LAST_ANSWERS_MS, undefined, { signal: this.#closing.signal, ref: false })])
+      .catch(() => undefined) // it is being closed: nothing is waited for
       .then(() => life.session.close())
       .catch((error: unknown) => this.#options.log.debug('a lost session of an MCP server did not close cleanly', { error: String(error) }))
       .finally(() => this.#leaving.delete(left))
@@ -263,9 +268,8 @@ class HealingSession implements UpstreamSession {
   }
 }
 
-/** Ends early, without a word, when the signal fires. */
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return sleep(ms, undefined, { signal, ref: false }).catch(() => undefined)
+function quietOf(life: Life): Promise<void> {
+  return life.sent === 0 ? Promise.resolve() : new Promise((resolve) => (life.onQuiet = resolve))
 }
 
 /** Told from replies by identity. */

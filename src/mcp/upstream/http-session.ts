@@ -63,8 +63,8 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     get externalId() {
       return sessionId
     },
-    async send(message, signal) {
-      if (closing) throw closedSession(server)
+    send(message, signal) {
+      if (closing) return Promise.reject(closedSession(server))
       protocolVersion = message.headers['mcp-protocol-version'] ?? protocolVersion
       return post(message, signal)
     },

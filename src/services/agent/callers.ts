@@ -8,6 +8,7 @@ import { type App, labelsOf } from '../../resources/app.ts'
 import { CLUSTER_AUTH_PREFERENCE } from '../../resources/cluster-auth-preference.ts'
 import type { Change, ResourceFeed } from '../../resources/feed.ts'
 import type { Identity } from '../../resources/identity.ts'
+import type { Lock } from '../../resources/lock.ts'
 import { requiresSessionMfa } from '../../resources/session-mfa.ts'
 
 const MAX_CALLERS = 10_000
@@ -43,7 +44,10 @@ export class Locked extends AppError {
 /** Verifies route assertions, once each, and keeps what follows from them until something it rests on changes. */
 export class Callers {
   readonly #options: CallerOptions
+  /** By assertion, which is for one server. */
   readonly #known = new Map<string, Known>()
+  /** All there are, until one changes. */
+  #locks: readonly Lock[] | undefined
   /** User → the moment of the last change: assertions from before it speak of roles that may be gone. */
   readonly #changedAt = new Map<string, number>()
   /** Id of a revoked credential → the moment. */
@@ -58,28 +62,38 @@ export class Callers {
     this.#startedAt = options.now()
   }
 
+  /**
+   * Who brings an assertion that was verified before; undefined for one that was not.
+   * @throws AppError unauthenticated when it is not valid any more, permission_denied for a lock in force.
+   */
+  find(assertion: string, app: App): Caller | undefined {
+    const known = this.#known.get(assertion)
+    return known?.app === app ? this.#current(assertion, known) : undefined
+  }
+
   /** @throws AppError unauthenticated for an assertion that is not valid here and now, permission_denied for a lock in force. */
   async verify(assertion: string, app: App): Promise<Caller> {
-    const key = `${app.metadata.name} ${assertion}`
-    const remembered = this.#known.get(key)
-    const known = remembered?.app === app ? remembered : await this.#verifyNew(key, assertion, app)
-    const { identity } = known.caller
+    return this.find(assertion, app) ?? this.#current(assertion, await this.#verifyNew(assertion, app))
+  }
+
+  #current(assertion: string, { caller, issuedAt, expiresAt }: Known): Caller {
+    const { identity } = caller
     const changedAt = this.#changedAt.get(identity.name)
-    const isStale = known.issuedAt < this.#startedAt || (changedAt !== undefined && known.issuedAt <= changedAt)
-    if (known.expiresAt <= this.#options.now() || isStale || this.#revoked.has(identity.credentialId)) {
-      this.#known.delete(key)
+    const isStale = issuedAt < this.#startedAt || (changedAt !== undefined && issuedAt <= changedAt)
+    if (expiresAt <= this.#options.now() || isStale || this.#revoked.has(identity.credentialId)) {
+      this.#known.delete(assertion)
       throw new AppError('unauthenticated', 'the route assertion is no longer valid: get a new one')
     }
     const reason = this.lockReasonFor(identity)
     if (reason !== undefined) throw new Locked(reason, identity)
-    return known.caller
+    return caller
   }
 
-  async #verifyNew(key: string, assertion: string, app: App): Promise<Known> {
+  async #verifyNew(assertion: string, app: App): Promise<Known> {
     const { clusterName, keys, now } = this.#options
     const verified = await verifyAssertion(assertion, keys(), { clusterName, server: app.metadata.name, now: now() })
     const known = { app, caller: this.#createCaller(verified.identity, app), issuedAt: verified.issuedAt, expiresAt: verified.expiresAt }
-    this.#known.set(key, known)
+    this.#known.set(assertion, known)
     for (const oldest of this.#known.keys()) {
       if (this.#known.size <= MAX_CALLERS) break
       this.#known.delete(oldest)
@@ -117,7 +131,9 @@ export class Callers {
   }
 
   lockReasonFor(identity: Identity): string | undefined {
-    const lock = findLock(this.#options.feed.list('lock'), identity, this.#options.now(), { serverId: this.#options.hostId })
+    this.#locks ??= this.#options.feed.list('lock')
+    if (this.#locks.length === 0) return undefined
+    const lock = findLock(this.#locks, identity, this.#options.now(), { serverId: this.#options.hostId })
     return lock && lockReason(lock)
   }
 
@@ -149,6 +165,7 @@ export class Callers {
     if (change.type === 'revoked') this.#mark(this.#revoked, change.name)
     else if (change.kind === 'user') this.#mark(this.#changedAt, change.name)
     else if (change.kind === 'role' || change.kind === 'cluster_auth_preference') this.#epoch += 1
+    else if (change.kind === 'lock') this.#locks = undefined
     else if (change.kind === 'app') this.#known.clear()
   }
 }

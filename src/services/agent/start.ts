@@ -18,7 +18,7 @@ import { Callers } from './callers.ts'
 import { type AgentConfig, demoApp } from './config.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Refusals } from './refusals.ts'
-import { Servers } from './servers.ts'
+import { type Served, Servers } from './servers.ts'
 
 export interface AgentOptions {
   config: AgentConfig
@@ -118,15 +118,23 @@ async function drain(servers: Servers, ms: number): Promise<void> {
 /** Changes after which somebody may have to leave. */
 const CUTTING: ReadonlySet<string> = new Set(['lock', 'user', 'role', 'cluster_auth_preference'])
 
-async function answer(exchange: Exchange, servers: Servers, callers: Callers, refusals: Refusals): Promise<void> {
+/** Answers an exchange; rejects only when nothing could be answered. */
+function answer(exchange: Exchange, servers: Servers, callers: Callers, refusals: Refusals): Promise<void> {
   const served = servers.find(exchange.server)
   try {
     if (!served) throw new AppError('not_found', `MCP server "${exchange.server}" not found: tsh mcp ls lists the ones you may use`)
-    const caller = await callers.verify(exchange.assertion, served.app)
-    await served.door.serve(exchange, caller)
+    const known = callers.find(exchange.assertion, served.app)
+    const serving = known
+      ? served.door.serve(exchange, known)
+      : callers.verify(exchange.assertion, served.app).then((caller) => served.door.serve(exchange, caller))
+    return serving.catch((thrown: unknown) => refuse(exchange, served, thrown, refusals))
   } catch (thrown) {
-    const error = toAppError(thrown)
-    await refusals.record(exchange, served?.app, error)
-    await new Outlet(exchange, {}).fail(error, findRequestId(exchange.body))
+    return refuse(exchange, served, thrown, refusals)
   }
+}
+
+async function refuse(exchange: Exchange, served: Served | undefined, thrown: unknown, refusals: Refusals): Promise<void> {
+  const error = toAppError(thrown)
+  await refusals.record(exchange, served?.app, error)
+  await new Outlet(exchange, {}).fail(error, findRequestId(exchange.body))
 }

@@ -89,8 +89,9 @@ export class Aggregate {
         serve: (server) => (exchange) => void this.#forward(exchange, token, server),
         names: this.#names,
       })
-      const exchange = await readExchange(request, response, this.#options.maxRequestBytes)
-      if (exchange) await this.#endpoint.serve(exchange, view)
+      const { promise, resolve, reject } = Promise.withResolvers<HttpExchange>()
+      readExchange(request, response, this.#options.maxRequestBytes, { onExchange: resolve, onFault: reject })
+      await this.#endpoint.serve(await promise, view)
     } catch (thrown) {
       refuse(response, toAppError(thrown), this.#options.log)
     }

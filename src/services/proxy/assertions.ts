@@ -47,11 +47,17 @@ export class Assertions {
     })
   }
 
+  /** The one that is kept, if it is good for a while yet. */
+  find(token: string, server: string): string | undefined {
+    const kept = this.#kept.get(`${server} ${token}`)
+    return kept && kept.expiresAt - MARGIN_MS > this.#options.now() ? kept.assertion : undefined
+  }
+
   /** @throws AppError as the Auth Service refuses: unauthenticated, permission_denied, not_found. */
   async get(token: string, server: string, remoteAddress: string): Promise<string> {
+    const known = this.find(token, server)
+    if (known !== undefined) return known
     const key = `${server} ${token}`
-    const kept = this.#kept.get(key)
-    if (kept && kept.expiresAt - MARGIN_MS > this.#options.now()) return kept.assertion
     const pending = this.#pending.get(key) ?? this.#fetch(key, token, server, remoteAddress)
     return (await pending).assertion
   }

@@ -4,6 +4,7 @@ import type { Logger } from '../../lib/log.ts'
 import { nameSchema } from '../../resources/envelope.ts'
 import type { ExchangeTarget } from '../../tunnel/exchange.ts'
 import type { Assertions } from './assertions.ts'
+import { countHeader } from './edge-checks.ts'
 import { readExchange } from './node-exchange.ts'
 
 export interface McpRouteOptions {
@@ -16,7 +17,55 @@ export interface McpRouteOptions {
 /** `/sse` is where clients of the transport of 2024-11-05 expect it; it is the same endpoint. */
 const PATH = /^\/mcp\/apps\/([^/?#]+)(?:\/sse)?\/?$/
 
-/** The server a path names, or undefined when it is no MCP endpoint: no server has a name with a slash or a control character. */
+/** So many paths are kept with what they name. */
+const MAX_PATHS = 4096
+
+/** The endpoints of single MCP servers: hands each request to the agent in front of its server. */
+export class McpRoutes {
+  readonly #options: McpRouteOptions
+  /** The servers that paths name, as far as they name one. */
+  readonly #servers = new Map<string, string>()
+
+  constructor(options: McpRouteOptions) {
+    this.#options = options
+  }
+
+  /** The server a path names, or undefined when it is no MCP endpoint. */
+  find(path: string): string | undefined {
+    const known = this.#servers.get(path)
+    if (known !== undefined) return known
+    const found = findMcpServer(path)
+    if (found === undefined) return undefined
+    if (this.#servers.size >= MAX_PATHS) this.#servers.clear()
+    this.#servers.set(path, found)
+    return found
+  }
+
+  /** Answers a request with the caller's route assertion in place of its credential; never throws. */
+  serve(request: IncomingMessage, response: ServerResponse, server: string): void {
+    try {
+      const token = bearerOf(request)
+      const known = isAssertion(token) ? token : this.#options.assertions.find(token, server)
+      if (known !== undefined) return this.#forward(request, response, server, known)
+      this.#options.assertions.get(token, server, request.socket.remoteAddress ?? '').then(
+        (assertion) => this.#forward(request, response, server, assertion),
+        (thrown: unknown) => refuse(response, toAppError(thrown), this.#options.log),
+      )
+    } catch (thrown) {
+      refuse(response, toAppError(thrown), this.#options.log)
+    }
+  }
+
+  #forward(request: IncomingMessage, response: ServerResponse, server: string, assertion: string): void {
+    const { target, maxRequestBytes, log } = this.#options
+    readExchange(request, response, maxRequestBytes, {
+      onExchange: (exchange) => target(Object.assign(exchange, { server, assertion })),
+      onFault: (error) => refuse(response, error, log),
+    })
+  }
+}
+
+/** No server has a name with a slash or a control character. */
 export function findMcpServer(path: string): string | undefined {
   const name = PATH.exec(path)?.[1]
   if (name === undefined) return undefined
@@ -32,36 +81,22 @@ export function decode(text: string): string | undefined {
   }
 }
 
-/** Hands an MCP request to the agent in front of the server, with the caller's route assertion in place of its credential. */
-export async function serveMcp(
-  request: IncomingMessage,
-  response: ServerResponse,
-  server: string,
-  options: McpRouteOptions,
-): Promise<void> {
-  try {
-    const token = bearerOf(request)
-    const assertion = isAssertion(token) ? token : await options.assertions.get(token, server, request.socket.remoteAddress ?? '')
-    const exchange = await readExchange(request, response, options.maxRequestBytes)
-    if (exchange) options.target({ ...exchange, server, assertion })
-  } catch (thrown) {
-    refuse(response, toAppError(thrown), options.log)
-  }
-}
+const BEARER = /^Bearer +[A-Za-z0-9._~+/=-]{1,65536}$/i
 
 /** @throws AppError unauthenticated unless there is exactly one bearer token (RFC 6750 §2.1). */
 export function bearerOf(request: IncomingMessage): string {
-  // Node keeps the first of several; another reader could keep the last.
-  const [value = '', ...others] = request.headersDistinct['authorization'] ?? []
-  const token = others.length > 0 ? undefined : /^Bearer +([A-Za-z0-9._~+/=-]{1,65536})$/i.exec(value)?.[1]
-  if (token === undefined)
+  const { authorization = '' } = request.headers
+  if (!BEARER.test(authorization) || countHeader(request, 'authorization') > 1)
     throw new AppError('unauthenticated', 'a bearer token is required: tctl api-tokens add makes one, or connect with tsh mcp connect')
-  return token
+  return authorization.slice('Bearer'.length).trimStart()
 }
 
 /** A client with a certificate brings the assertion it got from the Auth Service itself; the agent verifies it. */
 export function isAssertion(token: string): boolean {
-  return token.split('.').length === 3
+  const first = token.indexOf('.')
+  if (first === -1) return false
+  const second = token.indexOf('.', first + 1)
+  return second !== -1 && !token.includes('.', second + 1)
 }
 
 /** The same form as an agent's refusal: HTTP status, and a JSON-RPC error that every client can show. */

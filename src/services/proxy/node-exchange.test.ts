@@ -28,9 +28,11 @@ async function get(port: number): Promise<{ answer: IncomingMessage; body: Buffe
 test('a body that breaks off is no body', async () => {
   const read = Promise.withResolvers<string>()
   const port = await start((request) => {
-    readBody(request, 100).then(
+    readBody(
+      request,
+      100,
       (body) => read.resolve(`took ${body.length} bytes`),
-      (thrown: unknown) => read.resolve(String(thrown)),
+      (error) => read.resolve(String(error)),
     )
   })
   const socket = connect(port, '127.0.0.1')

@@ -23,39 +23,58 @@ const KEPT_BACK = new Set([
   'x-forwarded-proto',
 ])
 
-/**
- * An MCP request whose answer goes to `response`; undefined when the client left meanwhile.
- * @throws AppError invalid_argument (415) for another type than JSON, and as `readBody` does.
- */
-export async function readExchange(
-  request: IncomingMessage,
-  response: ServerResponse,
-  maxBytes: number,
-): Promise<HttpExchange | undefined> {
-  const method = request.method ?? 'GET'
-  if (method === 'POST') checkContentType(request)
-  const body = method === 'POST' ? await readBody(request, maxBytes) : Buffer.alloc(0)
-  if (response.destroyed) return undefined
-  const gone = new AbortController()
-  response.on('close', () => {
-    if (!response.writableFinished) gone.abort()
-  })
-  const remoteAddress = request.socket.remoteAddress ?? ''
+export interface ExchangeReader {
+  onExchange(exchange: HttpExchange): void
+  /** invalid_argument (415) for another type than JSON, resource_exhausted (413) for too large a body, cancelled when the client went away. */
+  onFault(error: AppError): void
+}
+
+/** Reads an MCP request whose answer goes to `response`. Neither is called when the client left when all was read. */
+export function readExchange(request: IncomingMessage, response: ServerResponse, maxBytes: number, reader: ExchangeReader): void {
+  const deliver = (body: Buffer): void => {
+    if (!response.destroyed) reader.onExchange(exchangeOf(request, response, body))
+  }
+  if (request.method !== 'POST') return deliver(NOTHING)
+  const type = request.headers['content-type']
+  if (type !== 'application/json' && !isJson(type))
+    return reader.onFault(
+      new AppError('invalid_argument', 'Content-Type must be application/json', { details: { http: 415, rpc: -32600 } }),
+    )
+  readBody(request, maxBytes, deliver, reader.onFault)
+}
+
+const NOTHING = Buffer.alloc(0)
+
+/** An object of its own accessors, so that a copy of it has the signal too. */
+function exchangeOf(request: IncomingMessage, response: ServerResponse, body: Buffer): HttpExchange {
+  let gone: AbortController | undefined
   return {
-    method,
+    method: request.method ?? 'GET',
     path: request.url ?? '/',
     headers: headersOf(request),
     body,
-    remoteAddress,
-    signal: gone.signal,
+    remoteAddress: request.socket.remoteAddress ?? '',
+    /** Most requests are answered without anybody asking for it. */
+    get signal() {
+      gone ??= watchClient(response)
+      return gone.signal
+    },
     answer: answerOf(response),
   }
 }
 
-function checkContentType(request: IncomingMessage): void {
-  const type = request.headers['content-type']?.split(';')[0]?.trim().toLowerCase()
-  if (type !== 'application/json')
-    throw new AppError('invalid_argument', 'Content-Type must be application/json', { details: { http: 415, rpc: -32600 } })
+function watchClient(response: ServerResponse): AbortController {
+  const gone = new AbortController()
+  const leave = (): void => {
+    if (!response.writableFinished) gone.abort()
+  }
+  if (response.destroyed) leave()
+  else response.on('close', leave)
+  return gone
+}
+
+function isJson(type: string | undefined): boolean {
+  return type?.split(';')[0]?.trim().toLowerCase() === 'application/json'
 }
 
 /** The request's headers for the agent; a header the caller could use to pass for us is gone. */
@@ -68,35 +87,46 @@ function headersOf(request: IncomingMessage): Record<string, string> {
   return headers
 }
 
-/** @throws AppError resource_exhausted (413) when the body is larger than `maxBytes`, cancelled when the client went away. */
-export async function readBody(request: IncomingMessage, maxBytes: number): Promise<Buffer> {
-  if (Number(request.headers['content-length'] ?? 0) > maxBytes) throw tooLarge(maxBytes)
+/** The whole body; `onFault` with resource_exhausted (413) when it is larger than `maxBytes`, cancelled when the client went away. One of both is called once. */
+export function readBody(
+  request: IncomingMessage,
+  maxBytes: number,
+  onBody: (body: Buffer) => void,
+  onFault: (error: AppError) => void,
+): void {
+  if (Number(request.headers['content-length'] ?? 0) > maxBytes) return onFault(tooLarge(maxBytes))
   // The events of a request that has ended were missed already.
-  if (request.destroyed) throw new AppError('cancelled', 'the client broke off its request')
-  const chunks: Buffer[] = []
+  if (request.destroyed) return onFault(brokenOff())
+  let first: Buffer | undefined
+  let more: Buffer[] | undefined
   let size = 0
-  return new Promise((resolve, reject) => {
-    request.on('data', (chunk: Buffer) => {
-      size += chunk.byteLength
-      if (size > maxBytes) {
-        request.removeAllListeners('data')
-        request.resume()
-        reject(tooLarge(maxBytes))
-      } else {
-        chunks.push(chunk)
-      }
-    })
-    let isWhole = false
-    request.on('end', () => {
-      isWhole = true
-      resolve(chunks.length === 1 && chunks[0] ? chunks[0] : Buffer.concat(chunks))
-    })
-    request.on('error', (cause) => reject(new AppError('cancelled', 'the client broke off its request', { cause })))
-    request.on('close', () => {
-      // Every request closes in the end, and an error with its stack costs more than the rest of this function.
-      if (!isWhole) reject(new AppError('cancelled', 'the client broke off its request'))
-    })
+  let isOver = false
+  const fail = (error: AppError): void => {
+    if (isOver) return
+    isOver = true
+    onFault(error)
+  }
+  request.on('data', (chunk: Buffer) => {
+    size += chunk.byteLength
+    if (size > maxBytes) {
+      request.removeAllListeners('data')
+      request.resume()
+      fail(tooLarge(maxBytes))
+    } else if (first === undefined) first = chunk
+    else (more ??= [first]).push(chunk)
   })
+  request.on('end', () => {
+    if (isOver) return
+    isOver = true
+    onBody(more ? Buffer.concat(more) : (first ?? NOTHING))
+  })
+  request.on('error', (cause) => fail(brokenOff(cause)))
+  // Every request closes in the end, and an error with its stack costs more than the rest of this function.
+  request.on('close', () => isOver || fail(brokenOff()))
+}
+
+function brokenOff(cause?: unknown): AppError {
+  return new AppError('cancelled', 'the client broke off its request', { cause })
 }
 
 function tooLarge(maxBytes: number): AppError {

@@ -229,7 +229,9 @@ test('a client that leaves before its request is handed over is not asked for', 
   await assertions.get('a', 'tools', '')
   await new Promise((resolve) => setImmediate(resolve))
   expect(exchanges).toEqual([])
-  await expect(readBody(request, 10)).rejects.toMatchObject({ code: 'cancelled' })
+  const read = Promise.withResolvers<Buffer>()
+  readBody(request, 10, read.resolve, read.reject)
+  await expect(read.promise).rejects.toMatchObject({ code: 'cancelled' })
 })
 
 test('the agent hears that a client left in the middle of an answer, and may go on writing', async () => {

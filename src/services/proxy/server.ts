@@ -1,10 +1,9 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
-import { TLSSocket } from 'node:tls'
-import { AppError, CODES, toAppError } from '../../lib/errors.ts'
+import { CODES, toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
-import { checkHost, checkOrigin } from '../../lib/loopback.ts'
 import { type Aggregate, findAggregate } from './aggregate-route.ts'
-import { findMcpServer, type McpRouteOptions, serveMcp } from './mcp-route.ts'
+import { EdgeChecks } from './edge-checks.ts'
+import { McpRoutes, type McpRouteOptions } from './mcp-route.ts'
 
 export interface ProxyServerOptions extends McpRouteOptions {
   /** All MCP servers as one. */
@@ -21,10 +20,15 @@ const SILENCE_MS = 15 * 60_000
 
 /** The edge: every request passes these steps in this order. */
 export function createProxyServer(options: ProxyServerOptions): Server {
+  const parts = { ...options, edge: new EdgeChecks(options.publicAddresses), mcp: new McpRoutes(options) }
   const server = createServer(
     { keepAliveTimeout: 75_000, headersTimeout: 15_000, requestTimeout: 60_000, maxHeaderSize: 32 * 1024 },
     (request, response) => {
-      serve(request, response, options).catch((thrown: unknown) => refuse(response, thrown, options.log))
+      try {
+        serve(request, response, parts)
+      } catch (thrown) {
+        refuse(response, thrown, options.log)
+      }
     },
   )
   server.maxHeadersCount = 100
@@ -33,33 +37,22 @@ export function createProxyServer(options: ProxyServerOptions): Server {
   return server
 }
 
-async function serve(request: IncomingMessage, response: ServerResponse, options: ProxyServerOptions): Promise<void> {
-  const path = pathOf(request)
-  if (path === '/healthz') return answer(response, 200, { status: 'ok' })
-  if (path === '/readyz') return options.isReady() ? answer(response, 200, { status: 'ok' }) : answer(response, 503, { status: 'starting' })
-
-  const hosts = allowedHosts(request, options)
-  if ((request.headersDistinct['host'] ?? []).length > 1) throw new AppError('invalid_argument', 'a request has one Host')
-  if (!checkHost(request.headers.host, hosts))
-    throw new AppError('permission_denied', 'this Host is not served here: set proxy_service.public_addr')
-  if (!checkOrigin(request.headers.origin, hosts)) throw new AppError('permission_denied', 'pages of this Origin may not call this proxy')
-
-  const server = findMcpServer(path)
-  if (server !== undefined) return serveMcp(request, response, server, options)
-  const all = findAggregate(path)
-  if (all) return options.aggregate.serve(request, response, all.set)
-  if (path.startsWith('/v1/') || path.startsWith('/web/') || path.startsWith('/.well-known/')) return options.auth(request, response)
-  answer(response, 404, { error: { code: 'not_found', message: `nothing is served at ${path.slice(0, 200)}` } })
+interface Edge extends ProxyServerOptions {
+  edge: EdgeChecks
+  mcp: McpRoutes
 }
 
-/**
- * Names we answer to, against DNS rebinding (a page that points its own name at our address). Without a configured name a TLS
- * connection may use any: the certificate has told that name apart already.
- */
-function allowedHosts(request: IncomingMessage, options: ProxyServerOptions): string[] {
-  const own = ['localhost', ...options.publicAddresses]
-  const isTls = request.socket instanceof TLSSocket
-  return isTls && options.publicAddresses.length === 0 && request.headers.host !== undefined ? [...own, request.headers.host] : own
+function serve(request: IncomingMessage, response: ServerResponse, { edge, mcp, aggregate, auth, isReady }: Edge): void {
+  const path = pathOf(request)
+  if (path === '/healthz') return answer(response, 200, { status: 'ok' })
+  if (path === '/readyz') return isReady() ? answer(response, 200, { status: 'ok' }) : answer(response, 503, { status: 'starting' })
+  edge.check(request)
+  const server = mcp.find(path)
+  if (server !== undefined) return mcp.serve(request, response, server)
+  const all = findAggregate(path)
+  if (all) return void aggregate.serve(request, response, all.set)
+  if (path.startsWith('/v1/') || path.startsWith('/web/') || path.startsWith('/.well-known/')) return auth(request, response)
+  answer(response, 404, { error: { code: 'not_found', message: `nothing is served at ${path.slice(0, 200)}` } })
 }
 
 function pathOf(request: IncomingMessage): string {
