@@ -59,3 +59,14 @@ test('calls, denials and open sessions are counted, by server', async () => {
   expect(text).toMatch(/^nodejs_eventloop_lag_seconds\{quantile="0.99"\} \d/m)
   expect(text).not.toContain('acme/run')
 })
+
+test('what is broken at the URL of all servers is a gauge', async () => {
+  await cluster.saveHttpApp('dead', 'http://127.0.0.1:1/mcp')
+  const [url, token] = [new URL('/mcp', cluster.url), await cluster.tokenOf('ana')]
+  await postMessage(url, token, await openSession(url, token), '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
+  const lines = (await ask('/metrics')).text.split('\n')
+  expect(lines.filter((line) => line.startsWith('sallyport_mcp_quarantined'))).toEqual([
+    'sallyport_mcp_quarantined{server="dead",what="initialize"} 1',
+    'sallyport_mcp_quarantined{server="dead",what="tools/list"} 1',
+  ])
+})

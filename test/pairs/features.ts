@@ -10,7 +10,21 @@ export interface Feature {
   client: { from?: string; to?: string }
   /** The first revision of servers that can use it. */
   server: { from?: string; to?: string }
-  run(client: DatedClient, server: DatedServer): Promise<void>
+  run(client: DatedClient, server: DatedServer, exposed: Exposure): Promise<void>
+}
+
+/** How the client knows what the server calls by a name or URI of its own. */
+export interface Exposure {
+  name(original: string): string
+  uri(original: string): string
+}
+
+/** At the URL of one server. */
+export const AS_IT_IS: Exposure = { name: (original) => original, uri: (original) => original }
+
+/** At the URL of all servers. */
+export function amongOthers(server: string): Exposure {
+  return { name: (original) => `${server}_${original}`, uri: (original) => `sallyport://${server}/${original}` }
 }
 
 export class Failed extends Error {}
@@ -28,19 +42,25 @@ async function callText(client: DatedClient, name: string, args: Fields = {}): P
 const everywhere = { client: {}, server: {} }
 const URI = 'note://one'
 
-const answers = (name: string, method: string, params: Fields, isRight: (result: Fields) => boolean): Feature => ({
+const answers = (
+  name: string,
+  method: string,
+  params: (exposed: Exposure) => Fields,
+  isRight: (result: Fields, exposed: Exposure) => boolean,
+): Feature => ({
   ...everywhere,
   name,
-  run: async (client) => {
-    const result = await client.request(method, params)
-    check(isRight(result), 'not the result', result)
+  run: async (client, _server, exposed) => {
+    const result = await client.request(method, params(exposed))
+    check(isRight(result, exposed), 'not the result', result)
   },
 })
+const none = (): Fields => ({})
 const says = (name: string, tool: string, expected: string, revisions: Pick<Feature, 'client' | 'server'> = everywhere): Feature => ({
   ...revisions,
   name,
-  run: async (client) => {
-    const said = await callText(client, tool)
+  run: async (client, _server, exposed) => {
+    const said = await callText(client, exposed.name(tool))
     check(said === expected, 'not the text', said)
   },
 })
@@ -50,40 +70,63 @@ const has = (result: Fields, list: string, key: string, value: string): boolean 
 }
 
 export const FEATURES: readonly Feature[] = [
-  answers('`tools/list`', 'tools/list', {}, (result) => has(result, 'tools', 'name', 'echo')),
-  answers('`tools/call`', 'tools/call', { name: 'echo', arguments: { text: 'hello' } }, (result) =>
-    has(result, 'content', 'text', 'hello'),
+  answers('`tools/list`', 'tools/list', none, (result, { name }) => has(result, 'tools', 'name', name('echo'))),
+  answers(
+    '`tools/call`',
+    'tools/call',
+    ({ name }) => ({ name: name('echo'), arguments: { text: 'hello' } }),
+    (result) => has(result, 'content', 'text', 'hello'),
   ),
-  answers('a tool that fails', 'tools/call', { name: 'fail', arguments: {} }, (result) => result['isError'] === true),
+  answers(
+    'a tool that fails',
+    'tools/call',
+    ({ name }) => ({ name: name('fail'), arguments: {} }),
+    (result) => result['isError'] === true,
+  ),
   {
     ...everywhere,
     name: 'content of every kind',
-    run: async (client, server) => {
-      const result = await client.request('tools/call', { name: 'show', arguments: {} })
-      const kinds = Array.isArray(result['content']) ? result['content'].map((item) => String(fieldsOf(item)?.['type'])) : []
+    run: async (client, server, exposed) => {
+      const result = await client.request('tools/call', { name: exposed.name('show'), arguments: {} })
+      const content = Array.isArray(result['content']) ? result['content'].map((item) => fieldsOf(item) ?? {}) : []
+      const kinds = content.map(({ type }) => String(type))
       const oldest = client.revision < server.revision ? client.revision : server.revision
       check(kinds.slice(0, 3).join() === 'text,image,resource', 'not the content', kinds)
       check(kinds.includes('audio') === oldest >= '2025-03-26', 'audio', kinds)
       check(kinds.includes('resource_link') === oldest >= '2025-06-18', 'resource_link', kinds)
       // What a client of that revision cannot read is there as text.
       check(kinds.length === (server.revision >= '2025-06-18' ? 5 : server.revision >= '2025-03-26' ? 4 : 3), 'something is lost', kinds)
+      const uris = content.flatMap(({ uri, resource }) => uri ?? fieldsOf(resource)?.['uri'] ?? [])
+      check(
+        uris.every((uri) => uri === exposed.uri(URI)),
+        'not the URIs',
+        uris,
+      )
     },
   },
-  answers('`prompts/list`', 'prompts/list', {}, (result) => has(result, 'prompts', 'name', 'greet')),
-  answers('`prompts/get`', 'prompts/get', { name: 'greet', arguments: { who: 'Ada' } }, (result) =>
-    JSON.stringify(result).includes('Hello Ada'),
+  answers('`prompts/list`', 'prompts/list', none, (result, { name }) => has(result, 'prompts', 'name', name('greet'))),
+  answers(
+    '`prompts/get`',
+    'prompts/get',
+    ({ name }) => ({ name: name('greet'), arguments: { who: 'Ada' } }),
+    (result) => JSON.stringify(result).includes('Hello Ada'),
   ),
-  answers('`resources/list`', 'resources/list', {}, (result) => has(result, 'resources', 'uri', URI)),
-  answers('`resources/templates/list`', 'resources/templates/list', {}, (result) =>
-    has(result, 'resourceTemplates', 'uriTemplate', 'note://{name}'),
+  answers('`resources/list`', 'resources/list', none, (result, { uri }) => has(result, 'resources', 'uri', uri(URI))),
+  answers('`resources/templates/list`', 'resources/templates/list', none, (result, { uri }) =>
+    has(result, 'resourceTemplates', 'uriTemplate', uri('note://{name}')),
   ),
-  answers('`resources/read`', 'resources/read', { uri: URI }, (result) => has(result, 'contents', 'text', 'a note')),
+  answers(
+    '`resources/read`',
+    'resources/read',
+    ({ uri }) => ({ uri: uri(URI) }),
+    (result, { uri }) => has(result, 'contents', 'text', 'a note') && has(result, 'contents', 'uri', uri(URI)),
+  ),
   {
     ...everywhere,
     name: 'a resource that is not there',
-    run: async (client) => {
+    run: async (client, _server, exposed) => {
       const expected = client.revision === '2026-07-28' ? -32602 : -32002
-      const code = await client.request('resources/read', { uri: 'note://none' }).then(
+      const code = await client.request('resources/read', { uri: exposed.uri('note://none') }).then(
         () => 0,
         (thrown: unknown) => (thrown instanceof RpcError ? thrown.code : 1),
       )
@@ -93,45 +136,49 @@ export const FEATURES: readonly Feature[] = [
   answers(
     '`completion/complete`',
     'completion/complete',
-    { ref: { type: 'ref/prompt', name: 'greet' }, argument: { name: 'who', value: 'A' } },
+    ({ name }) => ({ ref: { type: 'ref/prompt', name: name('greet') }, argument: { name: 'who', value: 'A' } }),
     (result) => JSON.stringify(result).includes('"Ada"'),
   ),
   {
     ...everywhere,
     name: 'progress',
-    run: async (client) => {
+    run: async (client, _server, exposed) => {
       const seen: unknown[] = []
       const onNotification = (method: string, params: Fields): void => {
         if (method === 'notifications/progress' && params['progressToken'] === 'token-7') seen.push(params['progress'])
       }
-      await client.request('tools/call', { name: 'progress', arguments: {} }, { onNotification, meta: { progressToken: 'token-7' } })
+      await client.request(
+        'tools/call',
+        { name: exposed.name('progress'), arguments: {} },
+        { onNotification, meta: { progressToken: 'token-7' } },
+      )
       check(seen.join() === '1,2', 'not the progress', seen)
     },
   },
   {
     ...everywhere,
     name: 'logging',
-    run: async (client) => {
+    run: async (client, _server, exposed) => {
       const seen: unknown[] = []
       const isModern = client.revision === '2026-07-28'
       if (!isModern) await client.request('logging/setLevel', { level: 'info' })
       const onNotification = (method: string, params: Fields): void =>
         void (method === 'notifications/message' && seen.push(params['data']))
       const meta = isModern ? { 'io.modelcontextprotocol/logLevel': 'info' } : {}
-      await client.request('tools/call', { name: 'log', arguments: {} }, { onNotification, meta })
+      await client.request('tools/call', { name: exposed.name('log'), arguments: {} }, { onNotification, meta })
       check(seen.join() === 'a warning', 'not the message', seen)
     },
   },
   {
     ...everywhere,
     name: 'cancellation',
-    run: async (client, server) => {
+    run: async (client, server, exposed) => {
       const before = server.cancelled()
       const away = new AbortController()
       const onNotification = (): void => away.abort()
       const meta = { progressToken: 'token-8' }
       const outcome = await client
-        .request('tools/call', { name: 'wait', arguments: {} }, { signal: away.signal, onNotification, meta })
+        .request('tools/call', { name: exposed.name('wait'), arguments: {} }, { signal: away.signal, onNotification, meta })
         .then(
           () => 'answered',
           () => 'cancelled',
@@ -143,12 +190,12 @@ export const FEATURES: readonly Feature[] = [
   {
     ...everywhere,
     name: 'subscriptions',
-    run: async (client, server) => {
-      await client.subscribe(URI)
+    run: async (client, server, exposed) => {
+      await client.subscribe(exposed.uri(URI))
       await eventually('the subscription at the server', async () => (server.subscribers(URI) > 0 ? true : undefined))
       server.resourceUpdated(URI)
       const { uri } = await client.heard('notifications/resources/updated')
-      check(uri === URI, 'not the resource', uri)
+      check(uri === exposed.uri(URI), 'not the resource', uri)
       server.toolsChanged()
       await client.heard('notifications/tools/list_changed')
     },
@@ -161,22 +208,22 @@ export const FEATURES: readonly Feature[] = [
     name: 'asking what the client cannot',
     client: { to: '2025-03-26' },
     server: { from: '2025-06-18' },
-    run: async (client) => {
-      const said = await callText(client, 'elicit').catch((thrown: unknown) => String(thrown))
+    run: async (client, _server, exposed) => {
+      const said = await callText(client, exposed.name('elicit')).catch((thrown: unknown) => String(thrown))
       throw new RpcError(0, said)
     },
   },
-  { ...answers('`ping`', 'ping', {}, (result) => Object.keys(result).length === 0), client: { to: '2025-11-25' } },
+  { ...answers('`ping`', 'ping', none, (result) => Object.keys(result).length === 0), client: { to: '2025-11-25' } },
   {
     name: 'a batch',
     client: { from: '2025-03-26', to: '2025-03-26' },
     server: {},
-    run: async (client) => {
+    run: async (client, _server, exposed) => {
       const call = (id: string, value: string): Fields => ({
         jsonrpc: '2.0',
         id,
         method: 'tools/call',
-        params: { name: 'echo', arguments: { text: value } },
+        params: { name: exposed.name('echo'), arguments: { text: value } },
       })
       const all = await client.batch([call('a', 'one'), call('b', 'two')])
       check(JSON.stringify(all.get('a')).includes('one') && JSON.stringify(all.get('b')).includes('two'), 'not the answers', [...all])

@@ -1,7 +1,7 @@
 import { FEATURES } from './features.ts'
 import { REVISIONS } from './outcome.ts'
 
-type Seen = (feature: string, client: string, server: string) => string
+export type Seen = (feature: string, client: string, server: string) => string
 
 const OPENING = `# Revisions
 
@@ -17,9 +17,27 @@ reached over HTTP+SSE; all others over Streamable HTTP.
 - **refused**: with the reason given to the client, below the table.
 `
 
-/** The page about all pairs: a table for each feature whose outcomes differ, one line for the rest. */
-export function renderPage(seen: Seen): string {
-  return [OPENING, ...FEATURES.map(({ name }) => renderFeature(name, seen))].join('\n')
+/** The page about all pairs: a table for each feature at the URL of one server, and what is otherwise at the URL of all. */
+export function renderPage(alone: Seen, amongAll: Seen): string {
+  return [OPENING, ...FEATURES.map(({ name }) => renderFeature(name, alone)), renderAggregate(alone, amongAll)].join('\n')
+}
+
+const AGGREGATE = `## At \`/mcp\`
+
+The same clients call the same servers through [the URL of all servers](../guides/one-url.md), with all five behind it at once.`
+
+function renderAggregate(alone: Seen, amongAll: Seen): string {
+  const differences = FEATURES.flatMap(({ name }) =>
+    REVISIONS.flatMap((client) =>
+      REVISIONS.flatMap((server) => {
+        const [one, all] = [alone(name, client, server), amongAll(name, client, server)]
+        return one === all ? [] : [`| ${name} | ${client} | ${server} | ${one} | ${all} |`]
+      }),
+    ),
+  )
+  if (differences.length === 0) return `${AGGREGATE} Every outcome is the one above.\n`
+  const head = ['| | client | server | alone | at `/mcp` |', '| --- | --- | --- | --- | --- |']
+  return [`${AGGREGATE} Every outcome is the one above but for these:\n`, ...head, ...differences, ''].join('\n')
 }
 
 function renderFeature(feature: string, seen: Seen): string {

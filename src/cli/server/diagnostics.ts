@@ -117,6 +117,26 @@ function lagOf(nanoseconds: number): number {
   return Math.max(0, nanoseconds / 1e9 - LOOP_RESOLUTION_MS / 1000)
 }
 
+/** What `sallyport_mcp_quarantined` counts: items of a list that are left out, or 1 for a list, or a server as a whole, that cannot be had. */
+export interface Quarantined {
+  server: string
+  /** `initialize`, a list such as `tools/list`, or `tools/list items`. */
+  topic: string
+  count: number
+}
+
+/** What clients of the URL of all servers do not get, since it is broken. */
+export function addQuarantineMetrics(metrics: Metrics, list: () => readonly Quarantined[]): void {
+  metrics.gauge(
+    {
+      name: 'sallyport_mcp_quarantined',
+      help: 'What is left out at the URL of all MCP servers because it is broken: "initialize", a list, or so many items of a list.',
+      labels: ['server', 'what'],
+    },
+    () => list().map(({ server, topic, count }) => [[server, topic], count] as const),
+  )
+}
+
 /** How much the audit journal of an agent holds: what has not reached the store yet, and the rest of the last segment. */
 export function addJournalMetrics(metrics: Metrics, directory: string): void {
   metrics.gauge(

@@ -28,7 +28,7 @@ import { type ProxyConfig, publicAddresses, splitAddress } from '../../services/
 import { createProxyServer } from '../../services/proxy/server.ts'
 import type { Exchange } from '../../tunnel/exchange.ts'
 import type { Config } from './config.ts'
-import { addJournalMetrics, type Diagnostics, startDiagnostics } from './diagnostics.ts'
+import { addJournalMetrics, addQuarantineMetrics, type Diagnostics, startDiagnostics } from './diagnostics.ts'
 
 /** What a certificate we issue ourselves is renewed at: a third of its life before its end. */
 const DRAIN_MS = 5000
@@ -87,6 +87,7 @@ export async function startRunning({ config, env, log, now, version }: RunningOp
     const { agent, registry } = await startAgentOf({ config, env, log, now, version }, auth, hostId, diagnostics)
     if (agent) closers.push(() => agent.close({ drainMs: 0 }))
     const { proxyServer, aggregate } = createProxy({ config, env, log, now, version }, auth, agent, hostId, closers)
+    if (diagnostics) addQuarantineMetrics(diagnostics.metrics, () => aggregate.quarantine())
     const listener = await listen(config.proxy, auth, proxyServer, { log, now }, closers)
     // Calls under way may end, while nothing new is accepted; only then the event streams, which never end, are cut.
     closers.push(async () => {

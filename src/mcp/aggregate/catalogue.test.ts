@@ -94,7 +94,13 @@ test('quarantine takes one tool, and says so', async () => {
     { server: 'a', reason: '"bad" is left out: its inputSchema is no object' },
   ])
   expect(f.endpoint.health()).toMatchObject([
-    { server: 'a', problem: '"bad" of tools/list is left out: its inputSchema is no object', since: NOW },
+    {
+      server: 'a',
+      topic: 'tools/list items',
+      problem: '"bad" of tools/list is left out: its inputSchema is no object',
+      since: NOW,
+      count: 1,
+    },
   ])
 })
 

@@ -188,7 +188,8 @@ export class Catalogue {
     health.note(server, row.method, pages.problem)
     const [first] = quarantined
     const more = quarantined.size > 1 ? ` (and ${quarantined.size - 1} more)` : ''
-    health.note(server, `${row.method} items`, first && `"${first[0].slice(0, 100)}" of ${row.method} is left out: ${first[1]}${more}`)
+    const fault = first && `"${first[0].slice(0, 100)}" of ${row.method} is left out: ${first[1]}${more}`
+    health.note(server, `${row.method} items`, fault, quarantined.size)
     return { entries, ttlMs: pages.ttlMs, quarantined, bytes: pages.bytes, fetchedAt: now() }
   }
 }

@@ -11,19 +11,48 @@ export interface ClientRow {
   needsItems?: boolean
   /** Does not read a list again when it is told of a change: what a person has to do instead. */
   reconnect?: string
-  /** Where this is written. */
+  /** Where this is written: issues that exist; "reported" where people say so and nobody has tried it. */
   source: string
 }
 
-/** The first row that fits counts. */
+/** The first row that fits counts. What is done for all clients alike has no row: see the tests. */
 const CLIENTS: readonly ClientRow[] = [
-  { names: /^claude[ -]code/, reconnect: 'type /mcp and reconnect', source: 'anthropics/claude-code#4118, #13646, #62058' },
-  { names: /^visual[ -]studio[ -]code/, toolLimit: 128, source: 'microsoft/vscode#255585: 128 in a request' },
-  { names: /^(?:jetbrains|intellij|pycharm|webstorm|goland)/, toolLimit: 128, source: 'microsoft/copilot-intellij-feedback#1842' },
-  { names: /^cursor/, toolLimit: 40, source: 'docs.cursor.com of 2025: the first 40 tools; later releases warn only' },
-  { names: /^windsurf/, toolLimit: 100, source: 'docs.windsurf.com, Cascade: 100 tools in all' },
-  { names: /^antigravity/, toolLimit: 50, needsItems: true, source: 'antigravity.google/docs: at most 50; pixelsock/directus-mcp#12' },
-  { names: /^gemini-cli/, needsItems: true, source: 'Skyvern-AI/skyvern#8611: an array without items fails every request' },
+  {
+    names: /^claude[ -]code/,
+    reconnect: 'type /mcp and reconnect',
+    source: 'reported: anthropics/claude-code#4118, #13646, #50515, #62058, #77314, #79826',
+  },
+  {
+    names: /^visual[ -]studio[ -]code/,
+    toolLimit: 128,
+    source: 'reported: 128 in a request, microsoft/vscode#255585, microsoft/vscode-copilot-release#9375, #9894, #11653, #13065',
+  },
+  {
+    names: /^(?:jetbrains|intellij|pycharm|webstorm|goland)/,
+    toolLimit: 128,
+    source: 'reported: microsoft/copilot-intellij-feedback#1842',
+  },
+  {
+    names: /^cursor/,
+    toolLimit: 40,
+    source: 'reported: the first 40 are sent, anyproto/anytype-mcp#5; later releases warn, of 80 in Snowflake-Labs/mcp#77',
+  },
+  {
+    names: /^windsurf/,
+    toolLimit: 100,
+    source: 'docs.windsurf.com, Cascade: 100 in all; reported when it was 50: Zhwt/go-mcp-mysql#3',
+  },
+  {
+    names: /^antigravity/,
+    toolLimit: 50,
+    needsItems: true,
+    source: 'reported: 50 in all, enuno/unifi-mcp-server#69 (100 in homeassistant-ai/ha-mcp#420); items, pixelsock/directus-mcp#12',
+  },
+  {
+    names: /^gemini-cli/,
+    needsItems: true,
+    source: 'reported: an array without items fails every request, Skyvern-AI/skyvern#8611, backstage/backstage#34038',
+  },
 ]
 
 function findClient(name: string | undefined): ClientRow | undefined {

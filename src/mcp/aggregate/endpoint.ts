@@ -48,7 +48,7 @@ export class AggregateEndpoint {
 
   constructor({ name, version, now, timers = realTimers, ids, key, random = randomBytes, log, limits: changed }: AggregateOptions) {
     const limits = { ...AGGREGATE_LIMITS, ...changed }
-    const health = new Health(now)
+    const health = new Health(now, log)
     const catalogue = new Catalogue({ limits, timers, now, health, onLate: (owner, kind) => this.#changed(owner, [kind]) })
     const introductions = new Introductions(timers, health)
     const onOpened = (owner: string, { member, instructions }: Peer): void => introductions.learn(owner, member.name, instructions)
@@ -111,12 +111,13 @@ export class AggregateEndpoint {
 
   /** What has to be done from time to time; to be called every second. */
   sweep(): void {
-    const { now, limits, sessions, listens, catalogue } = this.#engine
+    const { now, limits, sessions, listens, catalogue, health } = this.#engine
     const isDue = now() - this.#keptAliveAt >= limits.keepAliveMs
     if (isDue) this.#keptAliveAt = now()
     sessions.sweep(isDue)
     listens.sweep(isDue)
     catalogue.sweep()
+    health.sweep()
   }
 
   /** Ends every session and stream; nothing is served any more. */
@@ -129,6 +130,11 @@ export class AggregateEndpoint {
   /** What is wrong with servers now; oldest first, bounded. */
   health(): readonly HealthRecord[] {
     return this.#engine.health.list()
+  }
+
+  /** What is wrong with servers for any caller, as far as is known: lasts some minutes longer, so that callers who see different tools do not make it flap. */
+  quarantine(): readonly HealthRecord[] {
+    return this.#engine.health.quarantine()
   }
 
   async #post(exchange: HttpExchange, view: View): Promise<void> {

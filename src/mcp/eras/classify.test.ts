@@ -88,7 +88,7 @@ test('an unsupported revision is told which are supported, and an unknown method
 test.each([
   ['initialize', request('initialize', { protocolVersion: '2030-01-01' }), {}, { era: 'legacy', opens: true }],
   ['initialize with a claim that is none', request('initialize', { _meta: { [VERSION]: 7 } }), {}, { era: 'legacy', opens: true }],
-  ['a request', request('tools/list'), {}, { era: 'legacy', opens: false }],
+  ['a request that names no revision, as all of Gemini CLI,', request('tools/list'), {}, { era: 'legacy', opens: false }],
   ['a request with its revision', request('tools/list'), { 'mcp-protocol-version': '2025-06-18' }, { era: 'legacy', opens: false }],
   ['a response', { jsonrpc: '2.0', id: 1, result: {} }, {}, { era: 'legacy', opens: false }],
   ['a batch of legacy members', [request('ping')], {}, { era: 'legacy', opens: false }],

@@ -46,6 +46,7 @@ export function classify(messages: readonly ClientMessage[], batch: boolean, hea
   return checkModern(message, claim, headers)
 }
 
+/** Without the header the revision of the session counts (2025-06-18, Streamable HTTP), for every client: Gemini CLI 0.61 never sends it. */
 function legacy(version: string | undefined, opens: boolean): Dialect {
   if (version !== undefined && !isLegacy(version)) throw refused(-32600, `MCP-Protocol-Version ${JSON.stringify(version)} is not supported`)
   return { era: 'legacy', opens }

@@ -1,5 +1,6 @@
 import { beforeEach, expect, test } from 'vitest'
 import { AppError } from '../../lib/errors.ts'
+import { fakeTimers } from '../../mcp/aggregate/aggregate.fixture.ts'
 import { AggregateCallers } from './aggregate-callers.ts'
 import { createFakeAuth, type FakeAuth, NOW } from './aggregate-fixture.ts'
 
@@ -57,6 +58,21 @@ test('that the Auth Service could not be asked says nothing about a caller, who 
   await callers.verify(['user:ana:T2'])
   expect(callers.refusalOf('user:ana:T2')).toBeUndefined()
   await expect(callers.get('t2', '')).rejects.toThrow('down')
+})
+
+test('who the Auth Service does not answer about within five seconds gets no further, and is asked about again', async () => {
+  const clock = { now: 0 }
+  const timers = fakeTimers(clock)
+  callers = new AggregateCallers({ clientFor: auth.clientFor, now: () => now, timers })
+  auth.gate = new Promise(() => undefined)
+  const waiting = expect(callers.get('t1', '')).rejects.toMatchObject({
+    code: 'unavailable',
+    message: 'the Auth Service did not answer within 5 s: try again',
+  })
+  await timers.advance(5000)
+  await waiting
+  auth.gate = Promise.resolve()
+  expect((await callers.get('t1', '')).owner).toBe('user:ana:T1')
 })
 
 test('an answer from before a change is not the answer after it', async () => {

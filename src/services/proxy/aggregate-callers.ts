@@ -2,9 +2,11 @@ import type { ApiClient } from '../../client/call.ts'
 import { fetchServers } from '../../client/servers.ts'
 import { fetchCaller } from '../../client/admin.ts'
 import { type Code, toAppError } from '../../lib/errors.ts'
+import { realTimers, type Timers } from '../../mcp/aggregate/timers.ts'
 import { labelsOf } from '../../resources/app.ts'
 import type { Labels } from '../../resources/envelope.ts'
 import { parseResource } from '../../resources/registry.ts'
+import { answeredSoon } from './deadline.ts'
 
 const MAX_KEPT = 10_000
 /** Nothing is believed for longer, whatever was missed. */
@@ -47,6 +49,7 @@ export interface AggregateCallersOptions {
   /** A client of the Auth Service that calls with this credential of the caller's, not with one of ours. */
   clientFor(token: string, remoteAddress: string): ApiClient
   now: () => number
+  timers?: Timers
 }
 
 /** Codes by which the Auth Service says that a caller may not go on; any other is no word about the caller. */
@@ -55,6 +58,7 @@ const REFUSALS: ReadonlySet<Code> = new Set(['unauthenticated', 'permission_deni
 /** Who the clients of the aggregate are and which servers they may use: asked once per token, and again after anything it rests on changed. */
 export class AggregateCallers {
   readonly #options: AggregateCallersOptions
+  readonly #timers: Timers
   readonly #kept = new Map<string, Kept>()
   readonly #pending = new Map<string, Promise<Kept>>()
   /** Owner → the token by which it was seen last. */
@@ -64,9 +68,10 @@ export class AggregateCallers {
 
   constructor(options: AggregateCallersOptions) {
     this.#options = options
+    this.#timers = options.timers ?? realTimers
   }
 
-  /** @throws AppError as the Auth Service refuses: unauthenticated, permission_denied. */
+  /** @throws AppError as the Auth Service refuses: unauthenticated, permission_denied; unavailable when it does not answer in time. */
   async get(token: string, remoteAddress: string): Promise<AggregateCaller> {
     const kept = this.#kept.get(token)
     if (kept && this.#isFresh(kept)) return kept.caller
@@ -110,7 +115,7 @@ export class AggregateCallers {
   }
 
   async #fetch(token: string, remoteAddress: string): Promise<Kept> {
-    const fetching = this.#fetchCurrent(token, remoteAddress)
+    const fetching = answeredSoon(this.#timers, this.#fetchCurrent(token, remoteAddress))
     this.#pending.set(token, fetching)
     try {
       const kept = await fetching

@@ -3,7 +3,8 @@ import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { createFeed, type FakeFeed } from '../../../test/fakes/feed.ts'
-import { askHttp } from '../../../test/fakes/raw-http.ts'
+import { askHttp, openHttp } from '../../../test/fakes/raw-http.ts'
+import { eventually } from '../../../test/wait.ts'
 import type { ApiClient } from '../../client/call.ts'
 import { AppError } from '../../lib/errors.ts'
 import { createIds } from '../../lib/ids.ts'
@@ -45,7 +46,9 @@ beforeEach(async () => {
     key: new Uint8Array(32),
     log: silentLogger,
   })
-  server = createServer((request, response) => void aggregate.serve(request, response, findAggregate(request.url ?? '')?.set))
+  server = createServer(
+    (request, response) => void aggregate.serve(request, response, findAggregate(request.url?.split('?')[0] ?? '')?.set),
+  )
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
 })
@@ -71,9 +74,9 @@ const ask = (path: string, { token = 'spt_ana', body = '{}', type = 'application
 test.each([
   ['no token', '', 'a bearer token is required'],
   ['a token that is not valid', 'spt_other', 'the API token is not valid'],
-  ['an assertion for one server', 'a.b.c', 'this URL takes API tokens: with a certificate use tsh mcp connect NAME'],
+  ['an assertion for one server', 'a.b.c', 'this URL takes API tokens: "tsh api-tokens add NAME" makes one'],
 ])('%s is refused as unauthenticated, whether the set exists or not', async (_, token, why) => {
-  for (const path of ['/mcp', '/mcp/sets/none']) {
+  for (const path of ['/mcp', '/mcp/sse', '/mcp/sets/none']) {
     const { status, headers, text } = await ask(path, { token })
     expect([status, headers['www-authenticate']]).toEqual([401, expect.stringMatching(/^Bearer /)])
     expect(JSON.parse(text)).toMatchObject({ jsonrpc: '2.0', id: null, error: { message: expect.stringContaining(why) } })
@@ -109,9 +112,61 @@ test('an agent is told who calls by an assertion for its server, and one that is
   expect([...new Set(reached)].toSorted()).toEqual(['db a.db.c', 'git a.git.c'])
 })
 
+/** The stream of a client of 2024-11-05, and where it is to post. */
+const openStream = async (path: string) => {
+  // A listening TCP server has an address with a port.
+  const { port } = server.address() as AddressInfo
+  const headers = { accept: 'text/event-stream', authorization: 'Bearer spt_ana' }
+  const stream = await openHttp(new URL(`http://127.0.0.1:${port}${path}`), { method: 'GET', headers })
+  const endpoint = await eventually('the endpoint', async () => /data: (\S+)\n/.exec(stream.text())?.[1])
+  return { ...stream, endpoint }
+}
+const INITIALIZE =
+  '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2024-11-05","capabilities":{},"clientInfo":{"name":"old","version":"1"}}}'
+
+test.each(['/mcp', '/mcp/sse', '/mcp/sets/dev', '/mcp/sets/dev/sse'])('HTTP+SSE at %s: nobody else gets in', async (path) => {
+  feed.put('mcp_set', { version: 'v1', metadata: { name: 'dev' }, spec: { servers: { names: ['db'] } } })
+  auth.callers.set('spt_bob', { user: 'bob', tokenId: 'T2', servers: ['db'] })
+  auth.callers.set('spt_ana2', { user: 'ana', tokenId: 'T3', servers: ['db'] })
+  const stream = await openStream(path)
+  expect(stream.endpoint).toMatch(new RegExp(`^${path}\\?sessionId=.{20,}$`))
+  for (const [token, status] of Object.entries({ '': 401, spt_bob: 404, spt_ana2: 404 })) {
+    expect([token, (await ask(stream.endpoint, { token, body: INITIALIZE })).status]).toEqual([token, status])
+  }
+  const other = path.startsWith('/mcp/sets') ? '/mcp' : '/mcp/sets/dev'
+  expect((await ask(stream.endpoint.replace(path, other), { body: INITIALIZE })).status).toBe(404)
+  expect((await ask(stream.endpoint, { body: INITIALIZE })).status).toBe(202)
+  await eventually('the answer', async () => (stream.text().includes('"protocolVersion":"2024-11-05"') ? true : undefined))
+  stream.leave()
+})
+
+test('HTTP+SSE: whose token is revoked loses the stream', async () => {
+  const stream = await openStream('/mcp/sse')
+  await ask(stream.endpoint, { body: INITIALIZE })
+  await eventually('the answer', async () => (stream.text().includes('"serverInfo"') ? true : undefined))
+  auth.callers.delete('spt_ana')
+  feed.revoke('T1')
+  expect(await stream.ended).toContain(': the API token is not valid')
+  expect((await ask(stream.endpoint)).status).toBe(401)
+})
+
+test('HTTP+SSE: a set that goes takes its streams along', async () => {
+  feed.put('mcp_set', { version: 'v1', metadata: { name: 'dev' }, spec: { servers: { names: ['db'] } } })
+  const stream = await openStream('/mcp/sets/dev/sse')
+  await ask(stream.endpoint, { body: INITIALIZE })
+  await eventually('the answer', async () => (stream.text().includes('"serverInfo"') ? true : undefined))
+  feed.remove('mcp_set', 'dev')
+  expect(await stream.ended).toContain(': MCP set "dev" no longer exists')
+})
+
 test.each([
   ['/mcp', { set: undefined }],
   ['/mcp/', { set: undefined }],
+  ['/mcp/sse', { set: undefined }],
+  ['/mcp/sse/', { set: undefined }],
+  ['/mcp/sets/dev/sse', { set: 'dev' }],
+  ['/mcp/sets/sse', { set: 'sse' }],
+  ['/mcp/sse/dev', undefined],
   ['/mcp/sets/dev', { set: 'dev' }],
   ['/mcp/sets/d%C3%A9v/', { set: 'dév' }],
   ['/mcp/sets/', undefined],

@@ -5,16 +5,21 @@ import type { HttpExchange } from '../../lib/http-exchange.ts'
 import type { Ids } from '../../lib/ids.ts'
 import type { Logger } from '../../lib/log.ts'
 import { AggregateEndpoint } from '../../mcp/aggregate/endpoint.ts'
+import type { HealthRecord } from '../../mcp/aggregate/health.ts'
+import { realTimers, type Timers } from '../../mcp/aggregate/timers.ts'
+import type { View } from '../../mcp/aggregate/view.ts'
 import { findRequestId } from '../../mcp/message.ts'
 import { Outlet } from '../../mcp/outlet.ts'
+import { SseDoor } from '../../mcp/sse-door.ts'
 import { nameSchema } from '../../resources/envelope.ts'
 import type { ResourceFeed } from '../../resources/feed.ts'
 import type { McpSet } from '../../resources/mcp-set.ts'
 import type { ExchangeTarget } from '../../tunnel/exchange.ts'
-import { AggregateCallers } from './aggregate-callers.ts'
-import { createView } from './aggregate-view.ts'
+import { type AggregateCaller, AggregateCallers } from './aggregate-callers.ts'
+import { createView, ownerAt } from './aggregate-view.ts'
 import { AggregateWatch } from './aggregate-watch.ts'
 import type { Assertions } from './assertions.ts'
+import { answeredSoon } from './deadline.ts'
 import { ExposedNames } from './exposed-names.ts'
 import { bearerOf, decode, isAssertion, refuse } from './mcp-route.ts'
 import { readExchange } from './node-exchange.ts'
@@ -31,14 +36,18 @@ export interface AggregateOptions {
   /** Of this program. */
   version: string
   now: () => number
+  timers?: Timers
   ids: Ids
   /** 32 bytes that seal cursors. */
   key: Uint8Array
   log: Logger
 }
 
-const PATH = /^\/mcp(?:\/sets\/([^/?#]+))?\/?$/
+/** `/sse` is where clients of the transport of 2024-11-05 expect it; it is the same endpoint. */
+const PATH = /^\/mcp(?:\/sets\/([^/?#]+))?(?:\/sse)?\/?$/
 const SWEEP_MS = 1000
+const ASSERTION_HINT =
+  'this URL takes API tokens: "tsh api-tokens add NAME" makes one. What you sent is for one server: use its URL, or "tsh mcp connect NAME"'
 
 /** What a path names: all servers, or the set of that name; undefined when it is neither. */
 export function findAggregate(path: string): { set: string | undefined } | undefined {
@@ -50,6 +59,15 @@ export function findAggregate(path: string): { set: string | undefined } | undef
   return nameSchema.safeParse(set).success ? { set } : undefined
 }
 
+/** Somebody with a credential, at one URL. */
+interface Visitor {
+  caller: AggregateCaller
+  token: string
+  remoteAddress: string
+  /** That the URL names. */
+  set: string | undefined
+}
+
 /**
  * All MCP servers a caller may use as one, at `/mcp` and `/mcp/sets/NAME`. It decides nothing about access: every message goes to the
  * agent in front of its server, with the caller's route assertion for that server alone.
@@ -59,15 +77,17 @@ export class Aggregate {
   readonly #callers: AggregateCallers
   readonly #names: ExposedNames
   readonly #endpoint: AggregateEndpoint
+  readonly #door: SseDoor<Visitor>
   readonly #watch: AggregateWatch
   readonly #sweeping: NodeJS.Timeout
 
   constructor(options: AggregateOptions) {
-    const { version, now, ids, key, log, feed } = options
+    const { version, now, timers = realTimers, ids, key, log, feed } = options
     this.#options = options
     this.#callers = new AggregateCallers(options)
-    this.#names = new ExposedNames(options.api)
-    this.#endpoint = new AggregateEndpoint({ name: 'sallyport', version, now, ids, key, log })
+    this.#names = new ExposedNames(options.api, timers)
+    this.#endpoint = new AggregateEndpoint({ name: 'sallyport', version, now, timers, ids, key, log })
+    this.#door = this.#createDoor()
     this.#watch = new AggregateWatch({ endpoint: this.#endpoint, callers: this.#callers, feed, log })
     this.#sweeping = setInterval(() => this.#endpoint.sweep(), SWEEP_MS).unref()
   }
@@ -76,37 +96,77 @@ export class Aggregate {
   async serve(request: IncomingMessage, response: ServerResponse, set: string | undefined): Promise<void> {
     try {
       const token = bearerOf(request)
-      if (isAssertion(token))
-        throw new AppError('unauthenticated', 'this URL takes API tokens: with a certificate use tsh mcp connect NAME, a server at a time')
+      if (isAssertion(token)) throw new AppError('unauthenticated', ASSERTION_HINT)
       const remoteAddress = request.socket.remoteAddress ?? ''
-      const current = () => this.#callers.get(token, remoteAddress)
-      const caller = await current()
-      const view = createView({
-        caller,
-        current,
-        refusal: () => this.#callers.refusalOf(caller.owner),
-        set: set === undefined ? undefined : this.#getSet(set),
-        serve: (server) => (exchange) => void this.#forward(exchange, token, server),
-        names: this.#names,
-      })
+      const visitor = { caller: await this.#callers.get(token, remoteAddress), token, remoteAddress, set }
+      if (set !== undefined) this.#getSet(set) // refused before anything is read
       const { promise, resolve, reject } = Promise.withResolvers<HttpExchange>()
       readExchange(request, response, this.#options.maxRequestBytes, { onExchange: resolve, onFault: reject })
-      await this.#endpoint.serve(await promise, view)
+      await this.#door.serve(await promise, visitor)
     } catch (thrown) {
       refuse(response, toAppError(thrown), this.#options.log)
     }
   }
 
+  /** What is wrong with servers, for gauges. */
+  quarantine(): readonly HealthRecord[] {
+    return this.#endpoint.quarantine()
+  }
+
+  #createDoor(): SseDoor<Visitor> {
+    const { now, ids, log } = this.#options
+    return new SseDoor({
+      serve: (exchange, visitor) => this.#serve(exchange, visitor),
+      ownerOf: ({ caller, set }) => ownerAt(caller.owner, set),
+      admits: (visitor) => this.#reasonToLeave(visitor) === undefined,
+      reasonToLeave: (visitor) => this.#reasonToLeave(visitor),
+      token: () => ids.token(24),
+      now,
+      log,
+    })
+  }
+
+  /** A set may have changed or gone since the client's last message. */
+  async #serve(exchange: HttpExchange, visitor: Visitor): Promise<void> {
+    try {
+      await this.#endpoint.serve(exchange, this.#viewOf(visitor))
+    } catch (thrown) {
+      await this.#fail(exchange, thrown)
+    }
+  }
+
+  #reasonToLeave({ caller, set }: Visitor): string | undefined {
+    const isGone = set !== undefined && !this.#options.feed.find('mcp_set', set)
+    return this.#callers.refusalOf(caller.owner) ?? (isGone ? `MCP set "${set}" no longer exists` : undefined)
+  }
+
+  /** @throws AppError not_found for a set that does not exist. */
+  #viewOf({ caller, token, remoteAddress, set }: Visitor): View {
+    return createView({
+      caller,
+      current: () => this.#callers.get(token, remoteAddress),
+      refusal: () => this.#callers.refusalOf(caller.owner),
+      set: set === undefined ? undefined : this.#getSet(set),
+      serve: (server) => (exchange) => void this.#forward(exchange, token, server),
+      names: this.#names,
+    })
+  }
+
   /** Says who calls to the agent in front of one server, and nothing to any other. */
   async #forward(exchange: HttpExchange, token: string, server: string): Promise<void> {
-    const { assertions, target, log } = this.#options
+    const { assertions, target, timers = realTimers } = this.#options
     try {
-      target({ ...exchange, server, assertion: await assertions.get(token, server, exchange.remoteAddress) })
+      const assertion = await answeredSoon(timers, assertions.get(token, server, exchange.remoteAddress))
+      target({ ...exchange, server, assertion })
     } catch (thrown) {
-      const error = toAppError(thrown)
-      if (error.code === 'internal') log.error('MCP request failed', { error, server, ...error.details })
-      await new Outlet(exchange, {}).fail(error, findRequestId(exchange.body))
+      await this.#fail(exchange, thrown, server)
     }
+  }
+
+  async #fail(exchange: HttpExchange, thrown: unknown, server?: string): Promise<void> {
+    const error = toAppError(thrown)
+    if (error.code === 'internal') this.#options.log.error('MCP request failed', { error, server, ...error.details })
+    await new Outlet(exchange, {}).fail(error, findRequestId(exchange.body))
   }
 
   #getSet(name: string): McpSet {
@@ -115,11 +175,12 @@ export class Aggregate {
     return set
   }
 
-  /** Ends every session and stream. */
+  /** Ends every session and stream: the sessions first, since they know why. */
   async close(): Promise<void> {
     clearInterval(this.#sweeping)
     this.#watch.close()
     await this.#endpoint.close()
+    await this.#door.close('the gateway is going down')
     this.#callers.close()
   }
 }

@@ -44,7 +44,7 @@ export function createView({ caller, current, refusal, set, serve, names }: View
 }
 
 /** Who, at which URL: neither name has white space. */
-function ownerAt(owner: string, set: string | undefined): string {
+export function ownerAt(owner: string, set: string | undefined): string {
   return set === undefined ? owner : `${owner} ${set}`
 }
 

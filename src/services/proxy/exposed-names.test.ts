@@ -1,4 +1,5 @@
 import { beforeEach, expect, test } from 'vitest'
+import { fakeTimers } from '../../mcp/aggregate/aggregate.fixture.ts'
 import { createFakeNames } from './aggregate-fixture.ts'
 import { ExposedNames } from './exposed-names.ts'
 
@@ -30,6 +31,23 @@ test('what could not be asked is asked again', async () => {
   await expect(names.namesFor('s', 'tool', ['log'])).rejects.toThrow('down')
   auth.gate = Promise.resolve()
   expect(await names.namesFor('s', 'tool', ['log'])).toEqual(['s_log'])
+})
+
+test('an Auth Service that is silent for five seconds is unavailable; who left by then is not asked for any more', async () => {
+  const timers = fakeTimers({ now: 0 })
+  names = new ExposedNames(auth.api, timers)
+  auth.gate = new Promise(() => undefined)
+  const late = { code: 'unavailable', message: 'the Auth Service did not answer within 5 s: try again' }
+  const waiting = [
+    expect(names.namesFor('s', 'tool', ['a'])).rejects.toMatchObject(late),
+    expect(names.namesFor('s', 'tool', ['b'])).rejects.toMatchObject(late),
+    expect(names.findName('tool', 's_c')).rejects.toMatchObject(late),
+  ]
+  await timers.advance(5000)
+  await Promise.all(waiting)
+  auth.gate = Promise.resolve()
+  expect(await names.namesFor('s', 'tool', ['d'])).toEqual(['s_d'])
+  expect(auth.calls.toSorted()).toEqual(['assign s a', 'assign s d', 'find s_c'])
 })
 
 test('each name is asked for once, whoever lists at the same time', async () => {
