@@ -36,8 +36,10 @@ export function capabilitiesOf(revision: string): Fields {
   }
 }
 
-/** What the person and the model behind the client say. */
-function answerAsked(method: string, params: Fields): Fields {
+/** What the person and the model behind the client say, as far as the client has declared that it can be asked. */
+function answerAsked(method: string, params: Fields, capabilities: Fields): Fields {
+  if (method === 'elicitation/create' && capabilities['elicitation'] === undefined)
+    throw new RpcError(-32601, `Method not found: ${method}`)
   if (method === 'sampling/createMessage') return { role: 'assistant', content: { type: 'text', text: 'forty-two' }, model: 'm' }
   if (method === 'elicitation/create')
     return params['mode'] === 'url' ? { action: 'accept' } : { action: 'accept', content: { name: 'Ada' } }
@@ -133,7 +135,10 @@ class ModernClient implements DatedClient {
       if (result['resultType'] !== 'input_required') return result
       const asked = Object.entries(fieldsOf(result['inputRequests']) ?? {})
       const inputResponses = Object.fromEntries(
-        asked.map(([key, value]) => [key, answerAsked(String(fieldsOf(value)?.['method']), fieldsOf(fieldsOf(value)?.['params']) ?? {})]),
+        asked.map(([key, value]) => [
+          key,
+          answerAsked(String(fieldsOf(value)?.['method']), fieldsOf(fieldsOf(value)?.['params']) ?? {}, this.capabilities),
+        ]),
       )
       const { requestState } = result
       inputs = { inputResponses, ...(requestState !== undefined && { requestState }) }
@@ -271,7 +276,7 @@ abstract class LegacyClient implements DatedClient {
 
   #answer(method: string, params: Fields): Fields {
     try {
-      return { result: answerAsked(method, params) }
+      return { result: answerAsked(method, params, this.capabilities) }
     } catch (thrown) {
       const { code, message } = RpcError.of(thrown)
       return { error: { code, message } }
