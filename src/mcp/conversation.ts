@@ -1,4 +1,5 @@
 import { AppError } from '../lib/errors.ts'
+import { type Listed, Roster } from '../lib/roster.ts'
 import type { Identity } from '../resources/identity.ts'
 import type { Mirrors } from './eras/mirrors.ts'
 import type { ClientMessage, Fields } from './message.ts'
@@ -18,8 +19,10 @@ export interface ConversationParts {
 }
 
 /** A request on its way, as its conversation knows it. */
-export interface RunningRequest {
+export interface RunningRequest extends Listed {
   readonly message: ClientMessage
+  /** Its id as `keyOfRaw` gives it. */
+  readonly key: string
   /** Between sending and the end of the stream that answers it. */
   readonly isUnderWay: boolean
   /** The response, ready for the client and its end recorded; throws when it cannot be judged. It may leave once `written` has settled. */
@@ -49,12 +52,10 @@ export class Conversation {
   readonly mirrors: Mirrors = new Map()
   /** Fires at the end. Requests listen to signals of their own: thousands of them would pile up on this one. */
   readonly #ending = new AbortController()
-  readonly #running = new Set<RunningRequest>()
-  /** Legacy requests without an answer, by id: an answer on any stream of the session is judged as theirs. */
-  readonly #waiting = new Map<string, RunningRequest>()
+  readonly #running = new Roster<RunningRequest>()
   /** Requests of the server that the client has not answered. */
   readonly #asked = new Set<string>()
-  readonly #outlets = new Set<Outlet>()
+  readonly #outlets = new Roster<Outlet>()
   #revision: string | undefined
   #listening: AbortController | undefined
   #usedAt: number
@@ -90,25 +91,27 @@ export class Conversation {
   assertRoomFor(id: string | undefined): void {
     if (this.#running.size >= MAX_OPEN)
       throw new AppError('resource_exhausted', `${MAX_OPEN} requests of this MCP session have no answer yet: wait, or cancel some`)
-    if (this.era === 'legacy' && this.#waiting.has(keyOfRaw(id))) {
+    if (this.era === 'legacy' && this.#findByKey(keyOfRaw(id))) {
       throw new AppError('invalid_argument', 'the request id is in use in this MCP session: use another', { details: { rpc: -32600 } })
     }
   }
 
   begin(request: RunningRequest): void {
     this.#running.add(request)
-    if (this.era === 'legacy') this.#waiting.set(keyOfRaw(request.message.id), request)
   }
 
   finish(request: RunningRequest): void {
     this.#running.delete(request)
-    const key = keyOfRaw(request.message.id)
-    if (this.#waiting.get(key) === request) this.#waiting.delete(key)
   }
 
   /** The request that a response on a stream of this conversation answers, by its parsed id. */
   findWaiting(id: unknown): RunningRequest | undefined {
-    return this.#waiting.get(idKey(id))
+    return this.era === 'legacy' ? this.#findByKey(idKey(id)) : undefined
+  }
+
+  /** Few run at a time: looking through them is quicker than keeping them by id. */
+  #findByKey(key: string): RunningRequest | undefined {
+    return this.#running.find((request) => request.key === key)
   }
 
   /** The server asked the client something: the client may answer it once. */
@@ -145,7 +148,7 @@ export class Conversation {
   }
 
   keepAlive(): void {
-    for (const outlet of this.#outlets) outlet.keepAlive()
+    for (const outlet of this.#outlets.list()) outlet.keepAlive()
   }
 
   /** A new listener takes over from the one before; it ends with the conversation. */
@@ -182,8 +185,8 @@ export class Conversation {
     this.touch(now)
     this.#ending.abort()
     this.#listening?.abort()
-    for (const outlet of this.#outlets) outlet.release()
-    const records = [...this.#running].map((request) => {
+    for (const outlet of this.#outlets.list()) outlet.release()
+    const records = this.#running.list().map((request) => {
       const recorded = request.interrupt(why?.message ?? 'the MCP session ended')
       request.abort()
       return recorded

@@ -1,5 +1,6 @@
 import type { AppError } from '../lib/errors.ts'
 import type { HttpExchange } from '../lib/http-exchange.ts'
+import type { Listed } from '../lib/roster.ts'
 import { frameSse } from '../lib/sse.ts'
 import { renderFailure, rpcOf } from './failure.ts'
 import { renderRpcError } from './message.ts'
@@ -14,7 +15,8 @@ const COMMENT = Buffer.from(': keep-alive\n\n')
  * Where the messages for one POST or GET go: a single JSON answer, or a stream of events once there is more to say.
  * After `end` nothing is written any more.
  */
-export class Outlet {
+export class Outlet implements Listed {
+  place = -1
   readonly #exchange: HttpExchange
   readonly #headers: Headers
   #state: 'empty' | 'streaming' | 'ended' = 'empty'

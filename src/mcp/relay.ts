@@ -20,6 +20,8 @@ const READ_LIMIT = 64 * 1024
 /** One request from its record to its answer. */
 export class Relayed implements RunningRequest {
   readonly message: ClientMessage
+  readonly key: string
+  place = -1
   readonly #conversation: Conversation
   readonly #caller: Caller
   readonly #begun: Begun | undefined
@@ -40,6 +42,7 @@ export class Relayed implements RunningRequest {
     onAnswer?: (response: Fields) => Promise<void> | undefined,
   ) {
     this.message = message
+    this.key = keyOfRaw(message.id)
     this.#conversation = conversation
     this.#caller = caller
     this.#onAnswer = onAnswer
@@ -91,7 +94,7 @@ export class Relayed implements RunningRequest {
   /** A server that could not read a request answers it without an id (JSON-RPC 2.0, section 5). */
   #isAnsweredBy(response: Fields): boolean {
     const { id } = response
-    return idKey(id) === keyOfRaw(this.message.id) || (response['error'] !== undefined && (id === undefined || id === null))
+    return idKey(id) === this.key || (response['error'] !== undefined && (id === undefined || id === null))
   }
 
   count(bytes: number): void {
@@ -259,7 +262,7 @@ export async function judgeEvent(
 /** Modern requests of one credential share a conversation and may share ids: a stream answers its own request only. */
 function findAnswered(id: unknown, relayed: Relayed | undefined, conversation: Conversation): RunningRequest | undefined {
   if (conversation.era === 'legacy') return conversation.findWaiting(id)
-  return relayed && idKey(id) === keyOfRaw(relayed.message.id) ? relayed : undefined
+  return relayed && idKey(id) === relayed.key ? relayed : undefined
 }
 
 /** A response that cannot be judged is an error for its request alone: the stream may carry more. */

@@ -2,12 +2,15 @@ import { toAppError } from '../../lib/errors.ts'
 import type { AppError } from '../../lib/errors.ts'
 import type { Exchange, Receiver } from '../../lib/http-wire/exchange.ts'
 import type { HeaderFields } from '../../lib/http-wire/response-head.ts'
+import type { Listed } from '../../lib/roster.ts'
 import { toFault } from './http-fault.ts'
 import { chooseSink } from './http-sink.ts'
 import type { Link, Sink } from './http-sink.ts'
 import type { Reply } from './upstream.ts'
 
 export interface AnswerOptions {
+  /** The session it belongs to. */
+  owner: object
   server: string
   /** `response` may be any answer to a request; `nothing` answers a notification; `events` is what GET asks for. */
   expect: Link['expect']
@@ -19,7 +22,9 @@ export interface AnswerOptions {
 }
 
 /** What an HTTP server answers, as it comes. What goes wrong in here ends the answer and is not seen by the HTTP client. */
-export class Answer implements Receiver, Link {
+export class Answer implements Receiver, Link, Listed {
+  place = -1
+  readonly owner: object
   readonly reply: Promise<Reply>
   readonly server: string
   readonly expect: Link['expect']
@@ -40,6 +45,7 @@ export class Answer implements Receiver, Link {
     this.resolve = resolve
     this.#reject = reject
     this.#options = options
+    this.owner = options.owner
     this.server = options.server
     this.expect = options.expect
     this.whole = options.whole

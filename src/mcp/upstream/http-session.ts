@@ -3,6 +3,7 @@ import type { Pool } from '../../lib/http-wire/pool.ts'
 import { countOf, fieldOf } from '../../lib/http-wire/response-head.ts'
 import type { HeaderFields } from '../../lib/http-wire/response-head.ts'
 import type { Logger } from '../../lib/log.ts'
+import type { Roster } from '../../lib/roster.ts'
 import { Answer } from './http-answer.ts'
 import type { AnswerOptions } from './http-answer.ts'
 import { notProtocol, tooMany } from './http-fault.ts'
@@ -15,7 +16,7 @@ export interface HttpSessionOptions {
   pool: Pool
   url: URL
   /** All answers under way at this server, over its sessions. */
-  answers: Set<Answer>
+  answers: Roster<Answer>
   limits: HttpLimits
   options: OpenOptions
   now: () => number
@@ -30,7 +31,6 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
   const { pathname, search, host } = session.url
   const heads = createHeads({ path: pathname + search, host, fixed: lowerCase(options.headers) })
   const ended = Promise.withResolvers<string>()
-  const own = new Set<Answer>()
   let sessionId: string | undefined
   let protocolVersion: string | undefined
   let closing: Promise<void> | undefined
@@ -46,7 +46,7 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     const cancel = isLegacy && message.kind === 'request' && message.method !== 'initialize' ? () => notes.cancel(message) : undefined
     const expect = message.kind === 'request' ? 'response' : 'nothing'
     const head = (): string => heads.post(message.headers, sentId)
-    const reply = run(session, own, { method: 'POST', head, body: message.bytes, expect, whole: message.whole, onHead }, signal, cancel)
+    const reply = run(session, { method: 'POST', head, body: message.bytes, expect, whole: message.whole, onHead }, signal, cancel)
     return reply
   }
   const notes = createNotes(session, post)
@@ -55,7 +55,7 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     const id = sessionId
     if (id === undefined) return
     const head = (): string => heads.delete(protocolVersion, id)
-    await withDeadline(run(session, own, { method: 'DELETE', head, expect: 'nothing' }), session)
+    await withDeadline(run(session, { method: 'DELETE', head, expect: 'nothing' }), session)
   }
 
   return {
@@ -71,14 +71,14 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     async listen(clientHeaders, signal) {
       if (closing) throw closedSession(server)
       const head = (): string => heads.get(clientHeaders, sessionId)
-      const reply = await run(session, own, { method: 'GET', head, expect: 'events' }, signal)
+      const reply = await run(session, { method: 'GET', head, expect: 'events' }, signal)
       return reply.kind === 'events' || reply.kind === 'refused' ? reply : NO_STREAM
     },
     close: () =>
       (closing ??= end()
         .catch((error: unknown) => session.log.debug('the session of an MCP server could not be ended', { server, error }))
         .finally(() => {
-          for (const answer of own) answer.abort(closedSession(server))
+          for (const answer of session.answers.list()) if (answer.owner === session) answer.abort(closedSession(server))
           session.onClose()
         })),
   }
@@ -118,7 +118,7 @@ interface Ask {
 const NO_STREAM: Extract<Reply, { kind: 'refused' }> = { kind: 'refused', status: 405, bytes: Buffer.alloc(0), contentType: '' }
 
 /** Sends one HTTP request and follows it until its body ended. */
-function run(session: HttpSessionOptions, own: Set<Answer>, ask: Ask, signal?: AbortSignal, onAborted?: () => void): Promise<Reply> {
+function run(session: HttpSessionOptions, ask: Ask, signal?: AbortSignal, onAborted?: () => void): Promise<Reply> {
   const { server, answers, limits, pool } = session
   if (signal?.aborted) return Promise.reject(new AppError('cancelled', 'the request was cancelled before it was sent'))
   if (answers.size >= limits.maxConnections) return Promise.reject(tooMany(server))
@@ -127,6 +127,7 @@ function run(session: HttpSessionOptions, own: Set<Answer>, ask: Ask, signal?: A
     onAborted?.()
   }
   const answer = new Answer({
+    owner: session,
     server,
     expect: ask.expect,
     whole: ask.whole ?? false,
@@ -134,12 +135,10 @@ function run(session: HttpSessionOptions, own: Set<Answer>, ask: Ask, signal?: A
     onHead: ask.onHead,
     onOver() {
       answers.delete(answer)
-      own.delete(answer)
       signal?.removeEventListener('abort', onAbort)
     },
   })
   answers.add(answer)
-  own.add(answer)
   signal?.addEventListener('abort', onAbort, { once: true })
   answer.start((receiver) => pool.send({ method: ask.method, head: ask.head(), body: ask.body }, receiver))
   return answer.reply

@@ -1,6 +1,7 @@
 import { AppError } from '../../lib/errors.ts'
 import { createPool } from '../../lib/http-wire/pool.ts'
 import type { Logger } from '../../lib/log.ts'
+import { Roster } from '../../lib/roster.ts'
 import { upstreamUrl } from '../../resources/app.ts'
 import type { App } from '../../resources/app.ts'
 import { checkFraming } from './framing-headers.ts'
@@ -29,14 +30,14 @@ export function createHttpUpstream(app: App, deps: HttpDeps): Upstream {
     rejectUnauthorized: app.spec.insecure_skip_verify !== true,
     now: deps.now,
   })
-  const answers = new Set<Answer>()
+  const answers = new Roster<Answer>()
   const sessions = new Set<UpstreamSession>()
   let isClosed = false
   // One clock for all connections and bodies: a timer for each would cost more than the request.
   const sweep = setInterval(
     () => {
       pool.sweep()
-      for (const answer of answers) {
+      for (const answer of answers.list()) {
         if (answer.quietSince !== undefined && deps.now() - answer.quietSince > limits.bodyTimeoutMs) answer.abort(stalled(server))
       }
     },

@@ -1,6 +1,7 @@
 import { AppError } from '../../lib/errors.ts'
 import { createPool } from '../../lib/http-wire/pool.ts'
 import { beginHead } from '../../lib/http-wire/request-head.ts'
+import { Roster } from '../../lib/roster.ts'
 import { Answer } from './http-answer.ts'
 import type { AnswerOptions } from './http-answer.ts'
 import { tooMany } from './http-fault.ts'
@@ -37,11 +38,11 @@ export function createSseRequests({ server, origin, verify, limits, now }: SseRe
     rejectUnauthorized: verify,
     now,
   })
-  const answers = new Set<Answer>()
+  const answers = new Roster<Answer>()
   const sweep = setInterval(
     () => {
       pool.sweep()
-      for (const answer of answers) {
+      for (const answer of answers.list()) {
         if (answer.quietSince !== undefined && now() - answer.quietSince > limits.bodyTimeoutMs) answer.abort(stalled(server))
       }
     },
@@ -57,6 +58,7 @@ export function createSseRequests({ server, origin, verify, limits, now }: SseRe
     if (answers.size >= limits.maxConnections) return Promise.reject(tooMany(server))
     const onAbort = (): void => answer.abort(closed())
     const answer = new Answer({
+      owner: answers,
       server,
       expect,
       whole: false,
