@@ -2,13 +2,18 @@ import type { HttpExchange } from '../lib/http-exchange.ts'
 import { frameSse } from '../lib/sse.ts'
 import type { Outlet } from './outlet.ts'
 
+/** Part of an exchange: its events are on a stream that is not its own. */
+export interface ElementExchange extends HttpExchange {
+  readonly isElement: true
+}
+
 const MAX_ELEMENT_BYTES = 16 * 1024 * 1024
 
 /**
  * The exchange of one element of a batch (2025-03-26): whatever answers it becomes events on the one stream that answers the
  * batch, which that revision allows in place of an array, so that requests of the server can reach the client meanwhile.
  */
-export function elementExchange(exchange: HttpExchange, stream: Outlet, onDone: () => void): HttpExchange {
+export function elementExchange(exchange: HttpExchange, stream: Outlet, onDone: () => void): ElementExchange {
   let isEvents = false
   let collected: Uint8Array[] = []
   let size = 0
@@ -35,5 +40,5 @@ export function elementExchange(exchange: HttpExchange, stream: Outlet, onDone: 
       onDone()
     },
   }
-  return { ...exchange, answer }
+  return { ...exchange, answer, isElement: true }
 }

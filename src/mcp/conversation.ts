@@ -1,10 +1,13 @@
-import { AppError } from '../lib/errors.ts'
+import { AppError, type Origin } from '../lib/errors.ts'
 import { type Listed, Roster } from '../lib/roster.ts'
 import type { Identity } from '../resources/identity.ts'
 import type { Mirrors } from './eras/mirrors.ts'
+import { REVISIONS } from './eras/revisions.ts'
 import type { ClientMessage, Fields } from './message.ts'
 import type { Outlet } from './outlet.ts'
 import type { Recorder } from './recorder.ts'
+import type { Replays, SessionReplay } from './replay.ts'
+import type { ReplayStream } from './replay-stream.ts'
 import type { UpstreamSession } from './upstream/upstream.ts'
 
 export interface ConversationParts {
@@ -15,6 +18,7 @@ export interface ConversationParts {
   owner: string
   upstream: UpstreamSession
   recorder: Recorder
+  replays: Replays
   openedAt: number
 }
 
@@ -27,8 +31,8 @@ export interface RunningRequest extends Listed {
   readonly isUnderWay: boolean
   /** The response, ready for the client and its end recorded; throws when it cannot be judged. It may leave once `written` has settled. */
   judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined; written: Promise<unknown> }
-  /** Records that it failed; at once, and resolves when that is written. */
-  interrupt(error: string): Promise<void>
+  /** Records that it failed, and whose failure it was; at once, and resolves when that is written. */
+  interrupt(error: string, origin?: Origin): Promise<void>
   /** Breaks it off. */
   abort(): void
 }
@@ -50,6 +54,9 @@ export class Conversation {
   readonly recorder: Recorder
   /** From the lists of tools this client was given. */
   readonly mirrors: Mirrors = new Map()
+  readonly #replays: Replays
+  /** Made for the first stream of events. */
+  #replay: SessionReplay | undefined
   /** Fires at the end. Requests listen to signals of their own: thousands of them would pile up on this one. */
   readonly #ending = new AbortController()
   readonly #running = new Roster<RunningRequest>()
@@ -68,6 +75,7 @@ export class Conversation {
     this.owner = parts.owner
     this.upstream = parts.upstream
     this.recorder = parts.recorder
+    this.#replays = parts.replays
     this.#usedAt = parts.openedAt
   }
 
@@ -133,9 +141,9 @@ export class Conversation {
     this.#usedAt = now
   }
 
-  /** Milliseconds without any use; 0 while a stream is open or a request under way. */
+  /** Milliseconds without any use; 0 while a stream is open, a request under way or something waits for the client. */
   idleMs(now: number): number {
-    return this.#outlets.size > 0 ? 0 : now - this.#usedAt
+    return this.#outlets.size > 0 || this.upstream.isWaiting === true ? 0 : now - this.#usedAt
   }
 
   attach(outlet: Outlet): void {
@@ -145,6 +153,41 @@ export class Conversation {
   detach(outlet: Outlet, now: number): void {
     this.#outlets.delete(outlet)
     this.#usedAt = now
+  }
+
+  /** What is kept for a client that comes back; undefined where its revision has no such thing. */
+  get replay(): SessionReplay | undefined {
+    if (REVISIONS[this.#revision ?? '']?.resumes && !this.#ending.signal.aborted) this.#replay ??= this.#replays.open()
+    return this.#replay
+  }
+
+  /** Begins to keep the stream of events that an outlet has become, where a client may come back for it. */
+  keepStream(outlet: Outlet): ReplayStream | undefined {
+    if (outlet.kept) return outlet.kept
+    const stream = outlet.isWhole ? this.replay?.stream(outlet, this.primes) : undefined
+    if (stream) outlet.keepIn(stream)
+    return stream
+  }
+
+  /** Whether the client understands events without data. */
+  get primes(): boolean {
+    return REVISIONS[this.#revision ?? '']?.primes === true
+  }
+
+  /** Whether an event id is of this gateway, be it of another session: it is not for the MCP server. */
+  isOurEvent(id: string): boolean {
+    return this.#replays.isOurs(id)
+  }
+
+  /** Forgets what is too old to come back for, and gives clients that wait in silence something to come back with. */
+  sweep(): void {
+    this.#replay?.sweep()
+    if (!this.primes) return
+    for (const outlet of this.#outlets.list()) {
+      if (!outlet.sweep()) continue
+      outlet.open('events')
+      void this.keepStream(outlet)?.prime()
+    }
   }
 
   keepAlive(): void {
@@ -187,10 +230,11 @@ export class Conversation {
     this.#listening?.abort()
     for (const outlet of this.#outlets.list()) outlet.release()
     const records = this.#running.list().map((request) => {
-      const recorded = request.interrupt(why?.message ?? 'the MCP session ended')
+      const recorded = request.interrupt(why?.message ?? 'the MCP session ended', why?.origin)
       request.abort()
       return recorded
     })
+    this.#replay?.close()
     records.push(this.recorder.sessionEnd(why?.message))
     await Promise.all(records)
   }

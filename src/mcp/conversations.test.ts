@@ -89,7 +89,7 @@ test('a session ends with the credential that opened it, and when nobody used it
 
 test('streams are kept alive, and keep their session', async () => {
   const f = createFixture({}, { idleMs: 60_000, keepAliveMs: 15_000 })
-  const session = await f.open()
+  const session = await f.open(undefined, '2025-06-18')
   const stream = f.send({ method: 'GET', headers: { 'mcp-session-id': session, accept: 'text/event-stream' } })
   await stream.begun
   f.clock.now += 15_000
@@ -176,4 +176,16 @@ test('a client that reads nothing does not hold up the end', async () => {
   await slow.served
   expect(written.at(-2)).toContain('"id":1,"error":{"code":-32603,"message":"locked"}')
   expect(written.at(-1)).toBe('end')
+})
+
+test('a conversation in which something waits for its client is not idle, and is once nothing waits', async () => {
+  const f = createFixture({}, { idleMs: 60_000 })
+  const session = await f.open()
+  f.upstream.isWaiting = true
+  f.clock.now += 600_000
+  f.endpoint.sweep()
+  expect(f.upstream.closed).toBe(0)
+  f.upstream.isWaiting = false
+  f.endpoint.sweep()
+  expect((await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"ping"}')).status).toBe(404)
 })

@@ -5,6 +5,7 @@ import type { Identity } from '../resources/identity.ts'
 import { type Caller, ownerOf } from './caller.ts'
 import { Conversation } from './conversation.ts'
 import { type AuditOptions, Recorder } from './recorder.ts'
+import { Replays } from './replay.ts'
 import type { Upstream } from './upstream/upstream.ts'
 
 export interface ConversationLimits {
@@ -38,6 +39,7 @@ export class Conversations {
   readonly #opening = new Map<string, Promise<Conversation>>()
   /** Conversations being opened, by owner: they count as much as open ones. */
   readonly #reserved = new Map<string, number>()
+  readonly #replays: Replays
   readonly #timer: NodeJS.Timeout
   #closed: AppError | undefined
   #keptAliveAt: number
@@ -46,6 +48,7 @@ export class Conversations {
     this.#options = options
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits }
     this.#keptAliveAt = options.audit.now()
+    this.#replays = new Replays({ now: options.audit.now, token: options.audit.ids.token })
     this.#timer = setInterval(() => this.sweep(), SWEEP_MS).unref()
   }
 
@@ -135,6 +138,7 @@ export class Conversations {
       owner: ownerOf(identity),
       upstream: session,
       recorder,
+      replays: this.#replays,
       openedAt: audit.now(),
     })
     this.#open.set(id, conversation)
@@ -177,7 +181,7 @@ export class Conversations {
     }
   }
 
-  /** Ends what has been idle too long or whose credential has expired, and keeps streams alive; runs every second. */
+  /** Ends what has been idle too long or whose credential has expired, and keeps streams alive and replayable; runs every second. */
   sweep(): void {
     const now = this.#options.audit.now()
     const isDue = now - this.#keptAliveAt >= this.#limits.keepAliveMs
@@ -185,7 +189,10 @@ export class Conversations {
     for (const conversation of this.#open.values()) {
       if (conversation.identity.expiresAt <= now) this.#endLogged(conversation, expired())
       else if (conversation.idleMs(now) > this.#limits.idleMs) this.#endLogged(conversation, undefined)
-      else if (isDue) conversation.keepAlive()
+      else {
+        conversation.sweep()
+        if (isDue) conversation.keepAlive()
+      }
     }
   }
 

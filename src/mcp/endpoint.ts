@@ -14,6 +14,7 @@ import { protocolHeaders, servePost, SESSION_HEADER } from './posting.ts'
 import type { AuditOptions } from './recorder.ts'
 import { recordRefusal } from './refusal.ts'
 import { judgeEvent } from './relay.ts'
+import { findListening, resumeStream, withoutOurs } from './resumption.ts'
 import type { Upstream } from './upstream/upstream.ts'
 
 export interface EndpointOptions {
@@ -102,6 +103,7 @@ export class McpEndpoint {
     if (!/\btext\/event-stream\b|\*\/\*/.test(exchange.headers['accept'] ?? '')) {
       throw new AppError('invalid_argument', 'a GET must accept text/event-stream', { details: { http: 406, rpc: -32600 } })
     }
+    if (await resumeStream(exchange, conversation, this.#options.audit.now)) return
     const listening = conversation.takeListening()
     const onGone = (): void => listening.abort()
     if (exchange.signal.aborted) onGone()
@@ -121,7 +123,8 @@ export class McpEndpoint {
   }
 
   async #pump(exchange: HttpExchange, conversation: Conversation, outlet: Outlet, signal: AbortSignal): Promise<void> {
-    const reply = await conversation.upstream.listen(protocolHeaders(exchange, undefined), signal).catch(async (thrown: unknown) => {
+    const headers = withoutOurs(protocolHeaders(exchange, undefined), conversation)
+    const reply = await conversation.upstream.listen(headers, signal).catch(async (thrown: unknown) => {
       await conversation.recorder.listen(toAppError(thrown).message)
       throw thrown
     })
@@ -133,9 +136,15 @@ export class McpEndpoint {
     await conversation.recorder.listen()
     outlet.open('events')
     outlet.keepAlive() // sends the head at once: clients wait for it
-    for await (const event of reply.events) {
-      const { bytes } = await judgeEvent(event, undefined, conversation)
-      if (bytes) await outlet.write(bytes)
+    const kept = conversation.replay?.listening(conversation.primes)
+    await kept?.attach(outlet, findListening(exchange, conversation), headers['last-event-id'] !== undefined)
+    try {
+      for await (const event of reply.events) {
+        const { bytes } = await judgeEvent(event, undefined, conversation)
+        if (bytes) await (kept ? kept.take(event, bytes) : outlet.write(bytes))
+      }
+    } finally {
+      kept?.detach(outlet)
     }
   }
 

@@ -1,14 +1,19 @@
-import type { AppError } from '../lib/errors.ts'
+import { AppError } from '../lib/errors.ts'
 import type { HttpExchange } from '../lib/http-exchange.ts'
 import type { Listed } from '../lib/roster.ts'
 import { frameSse } from '../lib/sse.ts'
 import { renderFailure, rpcOf } from './failure.ts'
 import { renderRpcError } from './message.ts'
+import type { ReplayStream } from './replay-stream.ts'
 
 type Headers = Readonly<Record<string, string>>
 
 const JSON_HEADERS = { 'content-type': 'application/json', 'cache-control': 'no-store' }
 const SSE_HEADERS = { 'content-type': 'text/event-stream', 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' }
+/** Sweeps, one a second, without a word on an answer: long enough that few answers come after it, far shorter than proxies have patience. */
+const SILENT_SWEEPS = 5
+/** Of an answer that comes in pieces and has to become one event. */
+const MAX_COLLECTED = 16 * 1024 * 1024
 const COMMENT = Buffer.from(': keep-alive\n\n')
 
 /**
@@ -24,6 +29,12 @@ export class Outlet implements Listed {
   /** Present while a write waits for a slow client. */
   #waiting: PromiseWithResolvers<void> | undefined
   #isReleased = false
+  /** Knows where the events go, and keeps them for a client that loses this connection. */
+  #kept: ReplayStream | undefined
+  /** Negative while nothing says that an answer will come. */
+  #silentSweeps = -1
+  /** Of a JSON answer on an event stream. */
+  #collected: { chunks: Uint8Array[]; bytes: number } | undefined
 
   constructor(exchange: HttpExchange, headers: Headers) {
     this.#exchange = exchange
@@ -34,8 +45,19 @@ export class Outlet implements Listed {
     return this.#state
   }
 
+  /** Whether the client went away. */
+  get isGone(): boolean {
+    return this.#exchange.signal.aborted
+  }
+
+  /** Whether its events are a stream of their own, not part of the answer to a batch. */
+  get isWhole(): boolean {
+    return !('isElement' in this.#exchange)
+  }
+
   /** The whole answer at once. */
   json(status: number, bytes: Uint8Array, headers: Headers = {}): void {
+    if (this.#kept) return this.#sayLast(bytes)
     if (this.#state !== 'empty') return
     this.#state = 'ended'
     const length = { 'content-length': String(bytes.byteLength) }
@@ -58,20 +80,40 @@ export class Outlet implements Listed {
       return this.json(status, bytes, status === 405 ? { ...headers, allow: 'GET, POST, DELETE' } : headers)
     }
     if (!this.#isEvents) return this.abort(error.message)
-    await this.write(frameSse({ data: renderRpcError(id, rpcOf(error), error.message, error.details?.['data']).toString('utf8') }))
+    this.#collected = undefined
+    const data = renderRpcError(id, rpcOf(error), error.message, error.details?.['data']).toString('utf8')
+    await (this.#kept ? this.#kept.say(data) : this.write(frameSse({ data })))
     this.end()
   }
 
   /** Begins a stream of events, or of one large JSON message. */
   open(kind: 'events' | 'json'): void {
+    if (kind === 'json' && this.#kept) this.#collected ??= { chunks: [], bytes: 0 }
     if (this.#state !== 'empty') return
     this.#state = 'streaming'
     this.#isEvents = kind === 'events'
     this.#exchange.answer.head(200, { ...(kind === 'events' ? SSE_HEADERS : JSON_HEADERS), ...this.#headers })
   }
 
+  /** Where the events go, when they are kept. */
+  get kept(): ReplayStream | undefined {
+    return this.#kept
+  }
+
+  /** The events of this stream go through another, which outlives the connection and ends with `end`. */
+  keepIn(stream: ReplayStream): void {
+    this.#kept = stream
+  }
+
+  /** Ends the connection alone: its client has come back on another, to which the rest of the stream goes. */
+  handOver(): void {
+    this.release()
+    this.#finish()
+  }
+
   /** Waits while the client is slower than the server, so that nothing piles up here. */
   async write(chunk: Uint8Array): Promise<void> {
+    if (this.#collected) return this.#collect(this.#collected, chunk)
     if (this.#state !== 'streaming') return
     if (this.#exchange.answer.write(chunk) || this.#isReleased) return
     this.#waiting ??= Promise.withResolvers()
@@ -86,6 +128,40 @@ export class Outlet implements Listed {
   }
 
   end(): void {
+    const collected = this.#collected
+    this.#collected = undefined
+    if (collected) return this.#sayLast(Buffer.concat(collected.chunks))
+    this.#kept?.end()
+    this.#finish()
+  }
+
+  /** From now on everything that is sent to the client comes through here, an answer at the end. */
+  expectAnswer(): void {
+    this.#silentSweeps = 0
+  }
+
+  /** Once a second: whether a client that takes events has been waiting for so long that it should get something to come back with. */
+  sweep(): boolean {
+    if (this.#silentSweeps < 0 || this.#state !== 'empty' || !this.isWhole) return false
+    this.#silentSweeps += 1
+    return this.#silentSweeps > SILENT_SWEEPS && /\btext\/event-stream\b|\*\/\*/.test(this.#exchange.headers['accept'] ?? '')
+  }
+
+  #sayLast(bytes: Uint8Array): void {
+    void this.#kept?.say(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8'))
+    this.end()
+  }
+
+  #collect(collected: { chunks: Uint8Array[]; bytes: number }, chunk: Uint8Array): void {
+    collected.bytes += chunk.byteLength
+    if (collected.bytes > MAX_COLLECTED) {
+      this.#collected = undefined
+      throw new AppError('resource_exhausted', `an answer on an event stream may have ${MAX_COLLECTED} bytes`)
+    }
+    collected.chunks.push(chunk)
+  }
+
+  #finish(): void {
     if (this.#state !== 'streaming') return
     this.#state = 'ended'
     this.#exchange.answer.end()

@@ -11,7 +11,8 @@ import { ORIGIN_HEADER } from './failure.ts'
 import { checkMessage } from './guard.ts'
 import { type ClientMessage, type Fields, fieldsOf, readClientMessages, renderRpcError } from './message.ts'
 import { Outlet } from './outlet.ts'
-import { Relayed, relayRequest } from './relay.ts'
+import { relayRequest } from './relay.ts'
+import { Relayed } from './relayed.ts'
 
 export interface Posting {
   exchange: HttpExchange

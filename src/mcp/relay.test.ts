@@ -109,7 +109,8 @@ test('a list on the GET stream is judged as the answer it is; a response nobody 
   f.upstream.emit(`{"jsonrpc":"2.0","id":99,"result":${TOOLS}}`)
   f.upstream.emit(`{"jsonrpc":"2.0","id":5,"result":${TOOLS}}`)
   f.upstream.emit(`{"jsonrpc":"2.0","id":5,"result":${TOOLS}}`)
-  await expect.poll(() => stream.text).toBe(`: keep-alive\n\ndata: {"jsonrpc":"2.0","id":5,"result":${FILTERED}}\n\n`)
+  const withoutIds = () => stream.text.replaceAll(/^id: .*\n(data: \n\n)?/gm, '')
+  await expect.poll(withoutIds).toBe(`: keep-alive\n\ndata: {"jsonrpc":"2.0","id":5,"result":${FILTERED}}\n\n`)
   f.endpoint.cut(() => 'locked: lunch')
   await stream.ended
   expect(stream.text).toMatch(/\n\n: locked: lunch\n\n$/)
@@ -267,4 +268,26 @@ test('a modern client that posts a cancellation cancels nothing: others may use 
   expect((await f.ask({ text, headers: { 'mcp-protocol-version': VERSION } })).status).toBe(202)
   expect(f.upstream.sent).toHaveLength(1)
   expect(pending.status).toBe(0)
+})
+
+test.each(['upstream', 'upstream_unreachable', 'gateway'] as const)('a failure of %s is counted as such', async (origin) => {
+  const f = createFixture()
+  const session = await f.open()
+  f.upstream.script = () => Promise.reject(new AppError('unavailable', 'no', { origin }))
+  await f.call(session, '{"jsonrpc":"2.0","id":5,"method":"tools/list"}')
+  expect(f.counted).toEqual([
+    ['success', undefined],
+    ['unanswered', origin],
+  ])
+})
+
+test('what a lock ends is the gateway’s doing', async () => {
+  const f = createFixture()
+  const session = await f.open()
+  f.upstream.script = (_, signal) => never(signal)
+  const listed = f.send({ text: '{"jsonrpc":"2.0","id":5,"method":"tools/list"}', headers: { 'mcp-session-id': session } })
+  await new Promise((resolve) => setImmediate(resolve))
+  f.endpoint.cut(() => 'locked')
+  await listed.ended
+  expect(f.counted.at(-1)).toEqual(['unanswered', 'gateway'])
 })

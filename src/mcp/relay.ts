@@ -1,125 +1,14 @@
-import type { Allowed } from '../access/decision.ts'
 import { AppError, toAppError } from '../lib/errors.ts'
 import type { HttpExchange } from '../lib/http-exchange.ts'
 import { frameSse, type SseEvent } from '../lib/sse.ts'
-import type { Caller } from './caller.ts'
-import { type Conversation, idKey, keyOfRaw, type RunningRequest } from './conversation.ts'
-import { learnMirrors } from './eras/mirrors.ts'
+import { type Conversation, idKey, type RunningRequest } from './conversation.ts'
 import { modernStatus, rpcOf } from './failure.ts'
-import { filterList } from './guard.ts'
-import { type ClientMessage, type Fields, fieldsOf, renderRpcError } from './message.ts'
+import { fieldsOf, renderRpcError } from './message.ts'
 import { findMethod } from './methods.ts'
 import type { Outlet } from './outlet.ts'
-import { type Begun, readEnding } from './recorder.ts'
-import { parseJson, readResponse } from './response.ts'
+import type { Relayed } from './relayed.ts'
+import { parseJson } from './response.ts'
 import type { Reply } from './upstream/upstream.ts'
-
-/** Answers above this size are passed on unread: their content is not summarised in the audit log. */
-const READ_LIMIT = 64 * 1024
-
-/** One request from its record to its answer. */
-export class Relayed implements RunningRequest {
-  readonly message: ClientMessage
-  readonly key: string
-  place = -1
-  readonly #conversation: Conversation
-  readonly #caller: Caller
-  readonly #begun: Begun | undefined
-  readonly #onAnswer: ((response: Fields) => Promise<void> | undefined) | undefined
-  readonly #stopping = new AbortController()
-  #bytes = 0
-  /** Settles when the end is written. */
-  #finished: Promise<void> | undefined
-  /** Between the decision to send it and the end of the stream that answers it. */
-  isUnderWay = true
-
-  /** Makes the start record and waits for nothing: see `recorded`. Throws when the journal has no room, and then nothing may be sent. */
-  constructor(
-    conversation: Conversation,
-    caller: Caller,
-    message: ClientMessage,
-    decision: Allowed,
-    onAnswer?: (response: Fields) => Promise<void> | undefined,
-  ) {
-    this.message = message
-    this.key = keyOfRaw(message.id)
-    this.#conversation = conversation
-    this.#caller = caller
-    this.#onAnswer = onAnswer
-    this.#begun = conversation.recorder.begin(message, decision)
-    conversation.begin(this)
-  }
-
-  /** Settles when the start record is written; undefined when there is none. Until then nothing may be sent; if it rejects, see `unsent`. */
-  get written(): Promise<void> | undefined {
-    return this.#begun?.written
-  }
-
-  /** The start record cannot be written: it was not sent, and this is over. */
-  unsent(): void {
-    this.isUnderWay = false
-    this.#conversation.finish(this)
-    this.#conversation.recorder.unsent(this.#begun)
-  }
-
-  /** Fires when nobody wants the answer any more. */
-  get signal(): AbortSignal {
-    return this.#stopping.signal
-  }
-
-  abort(): void {
-    this.#stopping.abort()
-  }
-
-  /**
-   * The response, ready for the client: lists filtered, the end recorded. It may leave once `written` has settled.
-   * @throws AppError unavailable (origin upstream) when it cannot be judged or answers something else.
-   */
-  judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined; written: Promise<unknown> } {
-    const lists = findMethod(this.message.method)?.lists
-    const judged = lists
-      ? filterList(bytes, lists, this.#caller.access())
-      : { bytes, response: bytes.byteLength <= READ_LIMIT ? readResponse(bytes) : undefined }
-    const { response } = judged
-    if (response && !this.#isAnsweredBy(response))
-      throw new AppError('unavailable', 'the MCP server answered another request', { origin: 'upstream' })
-    this.#bytes += judged.bytes.byteLength
-    const noticed = response && this.#onAnswer?.(response)
-    if (lists?.what === 'tool' && this.#conversation.era === 'modern')
-      learnMirrors(this.#conversation.mirrors, fieldsOf(response?.['result'])?.[lists.in])
-    const finished = this.#finish(readEnding(response, this.#bytes))
-    return { bytes: judged.bytes, response, written: noticed ? Promise.all([noticed, finished]) : finished }
-  }
-
-  /** A server that could not read a request answers it without an id (JSON-RPC 2.0, section 5). */
-  #isAnsweredBy(response: Fields): boolean {
-    const { id } = response
-    return idKey(id) === this.key || (response['error'] !== undefined && (id === undefined || id === null))
-  }
-
-  count(bytes: number): void {
-    this.#bytes += bytes
-  }
-
-  /** The end of an answer that was passed on unread. */
-  passed(): Promise<void> {
-    return this.#finish({ bytes: this.#bytes })
-  }
-
-  async interrupt(error: string): Promise<void> {
-    // When something else ended it, whoever did that is told of a record that could not be written.
-    if (this.#finished) await this.#finished.catch(() => undefined)
-    else await this.#finish({ bytes: this.#bytes, error })
-  }
-
-  #finish(ending: Parameters<Conversation['recorder']['finish']>[2]): Promise<void> {
-    if (!this.#finished) {
-      this.#conversation.finish(this)
-      this.#finished = this.#conversation.recorder.finish(this.message, this.#begun, ending)
-    }
-    return this.#finished
-  }
-}
 
 /** Sends a judged request and brings everything that belongs to it to the outlet. A failure becomes the answer. */
 export async function relayRequest(
@@ -136,6 +25,7 @@ export async function relayRequest(
     // Its session may have ended, or somebody cancelled it, while its record was being written.
     conversation.assertOpen()
     if (relayed.signal.aborted) throw new AppError('cancelled', 'the request was cancelled')
+    if (conversation.era === 'legacy') outlet.expectAnswer()
     const row = findMethod(message.method)
     const reply = await conversation.upstream.send(
       { ...message, headers, whole: row?.lists !== undefined || message.method === 'initialize' },
@@ -164,7 +54,7 @@ function asAnswer(thrown: unknown): AppError {
 /** Records the failure; when even that fails, the client is told of that instead. */
 async function interrupted(relayed: RunningRequest, error: AppError): Promise<AppError> {
   try {
-    await relayed.interrupt(error.message)
+    await relayed.interrupt(error.message, error.origin)
     return error
   } catch (thrown) {
     return toAppError(thrown)
@@ -205,8 +95,7 @@ async function deliverStream(chunks: AsyncIterable<Uint8Array>, relayed: Relayed
     outlet.end()
   } catch (thrown) {
     if (outlet.state === 'empty') throw thrown
-    const { message } = await interrupted(relayed, toAppError(thrown))
-    outlet.abort(message)
+    await outlet.fail(await interrupted(relayed, toAppError(thrown)), relayed.message.id)
   }
 }
 
@@ -214,11 +103,12 @@ async function deliverEvents(events: AsyncIterable<SseEvent>, relayed: Relayed, 
   let canResume = false
   let isAnswered = false
   outlet.open('events')
+  const kept = conversation.keepStream(outlet)
   for await (const event of events) {
     canResume ||= event.id !== undefined
     const { bytes, answered } = await judgeEvent(event, relayed, conversation)
-    if (bytes) await outlet.write(bytes)
     isAnswered ||= answered === relayed
+    if (bytes) await (kept ? kept.take(event, bytes, answered === relayed) : outlet.write(bytes))
   }
   // Early end of a stream with event ids: the client comes back by GET, where the answer is still judged as this request's.
   if (!isAnswered && !(canResume && conversation.era === 'legacy')) {

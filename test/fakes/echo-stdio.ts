@@ -45,6 +45,11 @@ const TOOLS: Record<string, (call: Call) => void> = {
     for (const progress of [1, 2]) notify('notifications/progress', { progressToken: call.progressToken, progress })
     answer(call, 'done')
   },
+  /** Sends progress 1, then does as `ask`. */
+  work(call) {
+    notify('notifications/progress', { progressToken: call.progressToken, progress: 1 })
+    TOOLS['ask']?.(call)
+  },
   /** Asks the client with `sampling/createMessage` and answers with what it said. */
   ask(call) {
     asked.set('ask-1', (said) => answer(call, said))

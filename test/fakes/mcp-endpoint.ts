@@ -3,12 +3,13 @@ import { compileRoles } from '../../src/access/role-set.ts'
 import { settleEvent } from '../../src/audit/build-event.ts'
 import type { AuditEvent } from '../../src/audit/event.ts'
 import type { Recording } from '../../src/audit/spool.ts'
-import { AppError } from '../../src/lib/errors.ts'
+import { AppError, type Origin } from '../../src/lib/errors.ts'
 import type { HttpExchange } from '../../src/lib/http-exchange.ts'
 import { silentLogger } from '../../src/lib/log.ts'
 import type { Caller } from '../../src/mcp/caller.ts'
 import type { ConversationLimits } from '../../src/mcp/conversations.ts'
 import { McpEndpoint } from '../../src/mcp/endpoint.ts'
+import type { CallOutcome, ServerMetrics } from '../../src/mcp/metrics.ts'
 import { appSchema } from '../../src/resources/app.ts'
 import type { Identity } from '../../src/resources/identity.ts'
 import { roleSchema } from '../../src/resources/role.ts'
@@ -44,6 +45,8 @@ export interface Fixture {
   clock: { now: number; monotonic: number }
   /** Point events, and the ends of calls merged with their starts. */
   events: AuditEvent[]
+  /** How requests ended, as the metrics are told: outcome and whose failure it was, oldest first. */
+  counted: [CallOutcome, Origin | undefined][]
   /** While `isFull` the journal takes nothing; every write waits for `gate`. */
   journal: MemoryJournal
   caller(name?: string, more?: Partial<Identity>): Caller
@@ -66,6 +69,13 @@ export function createFixture(rules: Rules = { allow: { tools: ['get_*', 'echo']
   const standing: Fixture['standing'] = { reason: undefined }
   const upstream = createMemoryUpstream()
   const { spool, events, journal } = createMemorySpool()
+  const counted: Fixture['counted'] = []
+  const metrics: ServerMetrics = {
+    opened: () => undefined,
+    closed: () => undefined,
+    ended: (_method, outcome, _bytes, _seconds, origin) => void counted.push([outcome, origin]),
+    denied: () => undefined,
+  }
   let tokens = 0
   const app = appSchema.parse({
     kind: 'app',
@@ -82,6 +92,7 @@ export function createFixture(rules: Rules = { allow: { tools: ['get_*', 'echo']
     upstreamHeaders: async () => ({}),
     audit: {
       spool,
+      metrics: { of: () => metrics },
       cluster: 'test',
       now: () => clock.now,
       monotonic: () => clock.monotonic,
@@ -94,6 +105,7 @@ export function createFixture(rules: Rules = { allow: { tools: ['get_*', 'echo']
     upstream,
     clock,
     events,
+    counted,
     journal,
     standing,
     rule: (changed) => (role = roleOf(changed)),

@@ -9,8 +9,12 @@ export interface MemoryUpstream extends Upstream {
   /** The bytes of everything that was sent, oldest first. */
   sent: string[]
   opened: OpenOptions[]
+  /** The headers of everybody who listened, oldest first. */
+  listened: Readonly<Record<string, string>>[]
   /** Conversations that were closed. */
   closed: number
+  /** What all conversations say of themselves. */
+  isWaiting: boolean
   /** Replaced by a test. */
   script: Script
   /** Awaited before a conversation is open. */
@@ -30,7 +34,9 @@ export function createMemoryUpstream(script: Script = (message) => result(messag
   const upstream: MemoryUpstream = {
     sent: [],
     opened: [],
+    listened: [],
     closed: 0,
+    isWaiting: false,
     script,
     gate: Promise.resolve(),
     exit: (reason) => exit(reason),
@@ -43,13 +49,17 @@ export function createMemoryUpstream(script: Script = (message) => result(messag
       const session: UpstreamSession = {
         ended: ended.promise,
         externalId: undefined,
+        get isWaiting() {
+          return upstream.isWaiting
+        },
         async send(message, signal) {
           upstream.sent.push(message.bytes.toString('utf8'))
           if (message.kind !== 'request') return { kind: 'accepted' }
-          if (message.method === 'initialize') return result(message, INITIALIZED)
+          if (message.method === 'initialize') return result(message, INITIALIZED.replace('2025-11-25', askedRevision(message)))
           return untilAborted(Promise.resolve(upstream.script(message, signal)), signal)
         },
-        async listen(_, signal) {
+        async listen(headers, signal) {
+          upstream.listened.push(headers)
           const own = (listener = openStream())
           signal.addEventListener('abort', own.end, { once: true })
           return { kind: 'events', events: own.events }
@@ -64,6 +74,11 @@ export function createMemoryUpstream(script: Script = (message) => result(messag
     close: () => Promise.resolve(),
   }
   return upstream
+}
+
+/** A legacy server agrees to any legacy revision. */
+function askedRevision({ bytes }: Outgoing): string {
+  return /"protocolVersion":"(202[45]-[-0-9]+)"/.exec(bytes.toString('utf8'))?.[1] ?? '2025-11-25'
 }
 
 /** A response with this JSON text as its result. */

@@ -87,6 +87,8 @@ async function deliverEvents(reply: MemberReply, delivery: Delivery, outlet: Out
   try {
     for await (const event of readEvents(reply)) {
       delivery.onProgress()
+      // The member keeps what its client has not read, and gives it when our client comes back.
+      if (canResume && delivery.era === 'legacy' && outlet.isGone) break
       canResume ||= event.id !== undefined
       const { bytes, isResponse } = passed(event, delivery)
       isAnswered ||= isResponse

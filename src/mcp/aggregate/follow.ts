@@ -36,6 +36,8 @@ export async function follow(followed: Followed): Promise<void> {
     try {
       const reply = await within(timers, followed.openMs, signal, () => followed.open(lastEventId, attempt.signal))
       if (FINAL.has(reply.status) || (reply.status === 200 && !reply.isEvents)) return reply.discard()
+      // The stream that was to be resumed is over, and all of it was read.
+      if (reply.status === 204) lastEventId = undefined
       if (reply.status !== 200) reply.discard()
       else {
         for await (const event of readEvents(reply)) {

@@ -37,6 +37,9 @@ function watched(session: UpstreamSession, eras: Eras): UpstreamSession {
     get externalId() {
       return session.externalId
     },
+    get isWaiting() {
+      return session.isWaiting === true
+    },
     async send(message, signal) {
       const reply = await session.send(message, signal)
       if (message.method !== 'server/discover' || (reply.kind !== 'message' && reply.kind !== 'refused')) return reply

@@ -4,14 +4,18 @@ interface RevisionRow {
   era: 'legacy' | 'modern'
   /** Whether a POST may carry an array of messages (2025-03-26, Base Protocol, Batching). */
   batches: boolean
+  /** Whether a client may come back by GET for the rest of a stream (2025-03-26, Streamable HTTP, Resumability and Redelivery). */
+  resumes: boolean
+  /** Whether clients understand an event with an id and no data, which lets them come back for all that follows (2025-11-25, Streamable HTTP). */
+  primes: boolean
 }
 
 export const REVISIONS: Readonly<Record<string, RevisionRow>> = {
-  '2024-11-05': { era: 'legacy', batches: false },
-  '2025-03-26': { era: 'legacy', batches: true },
-  '2025-06-18': { era: 'legacy', batches: false },
-  '2025-11-25': { era: 'legacy', batches: false },
-  '2026-07-28': { era: 'modern', batches: false },
+  '2024-11-05': { era: 'legacy', batches: false, resumes: false, primes: false },
+  '2025-03-26': { era: 'legacy', batches: true, resumes: true, primes: false },
+  '2025-06-18': { era: 'legacy', batches: false, resumes: true, primes: false },
+  '2025-11-25': { era: 'legacy', batches: false, resumes: true, primes: true },
+  '2026-07-28': { era: 'modern', batches: false, resumes: false, primes: false },
 }
 
 export const MODERN_REVISIONS: readonly string[] = Object.keys(REVISIONS).filter((revision) => REVISIONS[revision]?.era === 'modern')

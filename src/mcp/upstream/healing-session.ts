@@ -69,6 +69,10 @@ class HealingSession implements UpstreamSession {
     return this.#life.session.externalId
   }
 
+  get isWaiting(): boolean {
+    return this.#life.session.isWaiting === true
+  }
+
   async send(message: Outgoing, signal: AbortSignal): Promise<Reply> {
     const life = this.#healing || this.#life.isLost ? await this.#heal() : this.#life
     const outcome = await this.#attempt(life, message, signal)

@@ -43,6 +43,8 @@ export interface UpstreamSession {
   readonly ended: Promise<string>
   /** The upstream's own session id, for the audit log. */
   readonly externalId: string | undefined
+  /** Whether something here waits for the client to come back, so that it must not end for want of use. Absent: nothing ever does. */
+  readonly isWaiting?: boolean
   /** Ends it for good, process tree and all; safe to call twice. Resolves when nothing is left. */
   close(): Promise<void>
 }

@@ -56,6 +56,15 @@ describe('a state', () => {
     expect(server.sessions.length).toBe(1)
   })
 
+  it('keeps the conversation in use until it has come back', async () => {
+    const client = await connectModern(createLegacyServer(greet))
+    expect(client.session.isWaiting).toBe(false)
+    const { key, requestState } = await asked(client)
+    expect(client.session.isWaiting).toBe(true)
+    await client.answerTo('2', 'tools/call', { ...GREET, requestState, inputResponses: { [key]: ACCEPTED } }, { can: CAN })
+    expect(client.session.isWaiting).toBe(false)
+  })
+
   it('serves once', async () => {
     const server = createLegacyServer(greet)
     const client = await connectModern(server)

@@ -38,6 +38,9 @@ export async function openForModernClient(inner: Upstream, options: OpenOptions,
     // Legacy sessions come and go; this one ends when it is closed.
     ended: new Promise(() => undefined),
     externalId: undefined,
+    get isWaiting() {
+      return parked.isWaiting
+    },
     async send(message, signal) {
       if (closing.signal.aborted) throw new AppError('cancelled', `the session with MCP server "${server}" was closed`)
       if (message.kind === 'response')

@@ -16,6 +16,8 @@ export interface Parked {
   askFor: CallKeeper['askFor']
   /** @throws AppError invalid_argument (-32602) for a state that is not of this owner, server and request, was used, or is too old. */
   take(state: unknown, digest: string): Returned
+  /** Whether any call waits. */
+  readonly isWaiting: boolean
   /** Ends what has waited for too long. */
   sweep(): void
   close(): void
@@ -56,6 +58,9 @@ export function createParked({ sealer, owner, now, random }: ParkedOptions): Par
       if (typeof ticket !== 'string' || !kept || kept.expiresAt <= now()) throw notValid()
       calls.delete(ticket)
       return { call: kept.call }
+    },
+    get isWaiting() {
+      return calls.size > 0
     },
     sweep() {
       for (const [ticket, { call, expiresAt }] of calls) {

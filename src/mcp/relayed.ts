@@ -1,0 +1,117 @@
+import type { Allowed } from '../access/decision.ts'
+import { AppError, type Origin } from '../lib/errors.ts'
+import type { Caller } from './caller.ts'
+import { type Conversation, idKey, keyOfRaw, type RunningRequest } from './conversation.ts'
+import { learnMirrors } from './eras/mirrors.ts'
+import { filterList } from './guard.ts'
+import { type ClientMessage, type Fields, fieldsOf } from './message.ts'
+import { findMethod } from './methods.ts'
+import { type Begun, readEnding } from './recorder.ts'
+import { readResponse } from './response.ts'
+
+/** Answers above this size are passed on unread: their content is not summarised in the audit log. */
+const READ_LIMIT = 64 * 1024
+
+/** One request from its record to its answer. */
+export class Relayed implements RunningRequest {
+  readonly message: ClientMessage
+  readonly key: string
+  place = -1
+  readonly #conversation: Conversation
+  readonly #caller: Caller
+  readonly #begun: Begun | undefined
+  readonly #onAnswer: ((response: Fields) => Promise<void> | undefined) | undefined
+  readonly #stopping = new AbortController()
+  #bytes = 0
+  /** Settles when the end is written. */
+  #finished: Promise<void> | undefined
+  /** Between the decision to send it and the end of the stream that answers it. */
+  isUnderWay = true
+
+  /** Makes the start record and waits for nothing: see `recorded`. Throws when the journal has no room, and then nothing may be sent. */
+  constructor(
+    conversation: Conversation,
+    caller: Caller,
+    message: ClientMessage,
+    decision: Allowed,
+    onAnswer?: (response: Fields) => Promise<void> | undefined,
+  ) {
+    this.message = message
+    this.key = keyOfRaw(message.id)
+    this.#conversation = conversation
+    this.#caller = caller
+    this.#onAnswer = onAnswer
+    this.#begun = conversation.recorder.begin(message, decision)
+    conversation.begin(this)
+  }
+
+  /** Settles when the start record is written; undefined when there is none. Until then nothing may be sent; if it rejects, see `unsent`. */
+  get written(): Promise<void> | undefined {
+    return this.#begun?.written
+  }
+
+  /** The start record cannot be written: it was not sent, and this is over. */
+  unsent(): void {
+    this.isUnderWay = false
+    this.#conversation.finish(this)
+    this.#conversation.recorder.unsent(this.#begun)
+  }
+
+  /** Fires when nobody wants the answer any more. */
+  get signal(): AbortSignal {
+    return this.#stopping.signal
+  }
+
+  abort(): void {
+    this.#stopping.abort()
+  }
+
+  /**
+   * The response, ready for the client: lists filtered, the end recorded. It may leave once `written` has settled.
+   * @throws AppError unavailable (origin upstream) when it cannot be judged or answers something else.
+   */
+  judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined; written: Promise<unknown> } {
+    const lists = findMethod(this.message.method)?.lists
+    const judged = lists
+      ? filterList(bytes, lists, this.#caller.access())
+      : { bytes, response: bytes.byteLength <= READ_LIMIT ? readResponse(bytes) : undefined }
+    const { response } = judged
+    if (response && !this.#isAnsweredBy(response))
+      throw new AppError('unavailable', 'the MCP server answered another request', { origin: 'upstream' })
+    this.#bytes += judged.bytes.byteLength
+    const noticed = response && this.#onAnswer?.(response)
+    if (lists?.what === 'tool' && this.#conversation.era === 'modern')
+      learnMirrors(this.#conversation.mirrors, fieldsOf(response?.['result'])?.[lists.in])
+    const finished = this.#finish(readEnding(response, this.#bytes))
+    return { bytes: judged.bytes, response, written: noticed ? Promise.all([noticed, finished]) : finished }
+  }
+
+  /** A server that could not read a request answers it without an id (JSON-RPC 2.0, section 5). */
+  #isAnsweredBy(response: Fields): boolean {
+    const { id } = response
+    return idKey(id) === this.key || (response['error'] !== undefined && (id === undefined || id === null))
+  }
+
+  count(bytes: number): void {
+    this.#bytes += bytes
+  }
+
+  /** The end of an answer that was passed on unread. */
+  passed(): Promise<void> {
+    return this.#finish({ bytes: this.#bytes })
+  }
+
+  async interrupt(error: string, origin?: Origin): Promise<void> {
+    // When something else ended it, whoever did that is told of a record that could not be written.
+    if (this.#finished) await this.#finished.catch(() => undefined)
+    else await this.#finish({ bytes: this.#bytes, error, origin })
+  }
+
+  #finish(ending: Parameters<Conversation['recorder']['finish']>[2]): Promise<void> {
+    if (!this.#finished) {
+      this.#conversation.finish(this)
+      this.#finished = this.#conversation.recorder.finish(this.message, this.#begun, ending)
+    }
+    return this.#finished
+  }
+}
