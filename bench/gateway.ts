@@ -2,8 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { createApiToken } from '../src/api/api-tokens.ts'
-import { listVisibleServers } from '../src/api/servers.ts'
-import { upsertResource } from '../src/api/resources.ts'
+import { listResources, upsertResource } from '../src/api/resources.ts'
 import { acceptInvite, inviteUser } from '../src/api/users.ts'
 import { type ApiClient, createApiClient } from '../src/client/call.ts'
 import { createLocalCarrier } from '../src/client/local-carrier.ts'
@@ -32,6 +31,8 @@ export interface GatewayOptions {
 
 /** A type, not an interface: only that is also a record of any keys. */
 type Registered = { kind: string; version: string; metadata: { name: string; labels?: Record<string, string> }; spec: object }
+
+const REGISTRATION_MS = 60_000
 
 /** `sallyport start` as anybody runs it, audit and roles on, with one HTTP and one stdio server behind it. */
 export async function startGateway(
@@ -75,10 +76,13 @@ export async function startGateway(
 
 /** Until the agent has told the Auth Service what it serves. */
 async function waitForServers(api: ApiClient, count: number): Promise<void> {
-  for (let tries = 0; tries < 500; tries++) {
-    const { items } = await api(listVisibleServers, {}).catch(() => ({ items: [] }))
+  const until = performance.now() + REGISTRATION_MS
+  for (;;) {
+    // Not the servers the administrator may use, who has no role: what the agents say they offer.
+    const { items } = await api(listResources, { kind: 'app_server' })
     if (items.length >= count) return
-    await new Promise((resolve) => setTimeout(resolve, 20))
+    if (performance.now() > until) throw new Error(`${items.length} of ${count} servers were registered after ${REGISTRATION_MS / 1000} s`)
+    await new Promise((resolve) => setTimeout(resolve, 50))
   }
 }
 

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { type Children, nextMessage, within } from './children.ts'
-import { startGateway } from './gateway.ts'
+import { type Gateway, startGateway } from './gateway.ts'
 import { type Goal, renderGoals } from './goals.ts'
 import { residentMegabytes } from './process-usage.ts'
 import { median } from './report.ts'
@@ -48,12 +48,12 @@ async function measureIdle(children: Children, directory: string, streams: numbe
   const tokens = await gateway.addUsers(Math.ceil(streams / PER_USER))
   await sleep(2000)
   const before = residentMegabytes(gateway.pid)
-  const quiet = await probe(children, gateway.port, 5000)
+  const quiet = await probe(children, gateway, 5000)
   const clients = children.fork('idle.ts')
   clients.send({ port: gateway.port, path: '/mcp', tokens, perToken: PER_USER })
   const { opened } = z.object({ opened: z.number() }).parse(await within(OPEN_MS, 'opening the streams', nextMessage(clients)))
   await sleep(5000)
-  const seen = await probe(children, gateway.port, PROBE_MS)
+  const seen = await probe(children, gateway, PROBE_MS)
   const after = residentMegabytes(gateway.pid)
   await children.end(clients)
   return {
@@ -62,16 +62,21 @@ async function measureIdle(children: Children, directory: string, streams: numbe
     kbEach: ((after - before) * 1024) / opened,
     quiet,
     probe: seen,
-    stillMs: seen.longestMs - seen.medianMs,
+    stillMs: seen.ownMs.longest - seen.ownMs.median,
   }
 }
 
-async function probe(children: Children, port: number, ms: number): Promise<{ longestMs: number; medianMs: number; asked: number }> {
+const seenSchema = z.object({
+  longestMs: z.number(),
+  medianMs: z.number(),
+  ownMs: z.object({ longest: z.number(), p999: z.number(), median: z.number() }),
+  asked: z.number(),
+})
+
+async function probe(children: Children, { port, pid }: Gateway, ms: number): Promise<z.output<typeof seenSchema>> {
   const child = children.fork('probe.ts')
-  child.send({ port, ms })
-  return z
-    .object({ longestMs: z.number(), medianMs: z.number(), asked: z.number() })
-    .parse(await within(ms + 30_000, 'the probe', nextMessage(child)))
+  child.send({ port, pid, ms })
+  return seenSchema.parse(await within(ms + 30_000, 'the probe', nextMessage(child)))
 }
 
 /** The same call with few and with many things registered, in turns. */

@@ -4,7 +4,7 @@ import { getJwks, getStatus, ping } from './cluster.ts'
 import { finishBrowserLogin, issueRouteAssertion, loginLocal, signCertificate, startBrowserLogin, whoami } from './identity.ts'
 import { assignMcpNames, findMcpName } from './mcp-names.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './resources.ts'
-import { explainAccess, listVisibleServers } from './servers.ts'
+import { announceServers, explainAccess, listVisibleServers } from './servers.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './users.ts'
 
 /** The whole contract, in the order a reader wants it. */
@@ -31,6 +31,7 @@ export const ROUTES = {
   upsertResource,
   deleteResource,
   listVisibleServers,
+  announceServers,
   explainAccess,
   assignMcpNames,
   findMcpName,

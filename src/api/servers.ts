@@ -20,6 +20,16 @@ export const listVisibleServers = route({
   output: z.object({ items: z.array(visibleServer) }),
 })
 
+export const announceServers = route({
+  name: 'announceServers',
+  method: 'POST',
+  path: '/v1/mcp/servers',
+  access: { kind: 'app_server', verb: 'update' },
+  summary: 'An agent says that it offers these MCP servers until they expire: creates or replaces its app_server resources, all or none.',
+  input: z.strictObject({ items: z.array(wireResource).min(1).max(100) }),
+  output: z.object({}),
+})
+
 const step = z.object({
   subject: z.string(),
   name: z.string(),

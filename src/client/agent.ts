@@ -1,4 +1,5 @@
-import { deleteResource, upsertResource } from '../api/resources.ts'
+import { deleteResource } from '../api/resources.ts'
+import { announceServers } from '../api/servers.ts'
 import { AppError } from '../lib/errors.ts'
 import type { App } from '../resources/app.ts'
 import type { ApiClient } from './call.ts'
@@ -7,17 +8,18 @@ export interface AppServerFacts {
   hostId: string
   hostname: string
   version: string
-  app: App
+  apps: readonly App[]
   /** RFC 3339. */
   expires: string
 }
 
-/** Tells the Auth Service that this agent offers an MCP server until `expires`. */
-export async function saveAppServer(api: ApiClient, { hostId, hostname, version, app, expires }: AppServerFacts): Promise<void> {
-  const name = appServerName(hostId, app.metadata.name)
-  const metadata = { name, labels: app.metadata.labels, expires }
-  const resource = { kind: 'app_server', version: 'v3', metadata, spec: { version, hostname, host_id: hostId, app } }
-  await api(upsertResource, { kind: 'app_server', name, resource })
+/** Tells the Auth Service that this agent offers these MCP servers until `expires`, of all or of none; 100 at most. */
+export async function saveAppServers(api: ApiClient, { hostId, hostname, version, apps, expires }: AppServerFacts): Promise<void> {
+  const items = apps.map((app) => {
+    const metadata = { name: appServerName(hostId, app.metadata.name), labels: app.metadata.labels, expires }
+    return { kind: 'app_server', version: 'v3', metadata, spec: { version, hostname, host_id: hostId, app } }
+  })
+  await api(announceServers, { items })
 }
 
 export async function removeAppServer(api: ApiClient, hostId: string, app: string): Promise<void> {

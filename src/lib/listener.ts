@@ -92,9 +92,12 @@ function accept(socket: Socket, options: ListenerOptions, tlsServer: TlsServer |
   track(socket, sockets, (error) => options.onFault?.(error, remote))
   sockets.silent.add(socket)
   const deadline = setTimeout(() => socket.destroy(), options.firstByteMs ?? FIRST_BYTE_MS)
-  socket.once('close', () => clearTimeout(deadline))
+  const onClose = (): void => clearTimeout(deadline)
+  socket.once('close', onClose)
   socket.once('readable', () => {
     clearTimeout(deadline)
+    // The socket would keep the timer for as long as it is open.
+    socket.off('close', onClose)
     sockets.silent.delete(socket)
     const chunk: unknown = socket.read()
     if (!(chunk instanceof Buffer) || remote === undefined) return void socket.destroy()

@@ -102,6 +102,26 @@ test('streams are kept alive, and keep their session', async () => {
   await next.begun
 })
 
+test('streams are kept alive a few at a time', async () => {
+  const f = createFixture({}, { perCaller: 10, keepAliveMs: 1000 })
+  const streams: ReturnType<typeof f.send>[] = []
+  for (let n = 0; n < 10; n++) {
+    const stream = f.send({ method: 'GET', headers: { 'mcp-session-id': await f.open(), accept: 'text/event-stream' } })
+    await stream.begun
+    streams.push(stream)
+  }
+  const alive = (): number => streams.map(({ text }) => text.split(': keep-alive\n\n').length - 1).reduce((sum, count) => sum + count)
+  const steps: number[] = []
+  for (let step = 0; step < 10; step++) {
+    const so = alive()
+    f.clock.now += 100
+    f.endpoint.sweep()
+    steps.push(alive() - so)
+  }
+  expect(steps).toEqual([1, 1, 1, 1, 1, 1, 1, 1, 1, 1])
+  expect(new Set(streams.map(({ text }) => text.split(': keep-alive\n\n').length - 1))).toEqual(new Set([2]))
+})
+
 test('a caller has only so many sessions, those being opened included; the idlest makes room', async () => {
   const f = createFixture({}, { perCaller: 2 })
   const first = await f.open()
@@ -186,6 +206,7 @@ test('a conversation in which something waits for its client is not idle, and is
   f.endpoint.sweep()
   expect(f.upstream.closed).toBe(0)
   f.upstream.isWaiting = false
+  f.clock.now += 1000
   f.endpoint.sweep()
   expect((await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"ping"}')).status).toBe(404)
 })

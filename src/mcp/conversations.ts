@@ -2,10 +2,12 @@ import { AppError } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import type { App } from '../resources/app.ts'
 import type { Identity } from '../resources/identity.ts'
+import { ByOwner } from './by-owner.ts'
 import { type Caller, ownerOf } from './caller.ts'
 import { Conversation } from './conversation.ts'
 import { type AuditOptions, Recorder } from './recorder.ts'
 import { Replays } from './replay.ts'
+import { Rounds } from './rounds.ts'
 import type { Upstream } from './upstream/upstream.ts'
 
 export interface ConversationLimits {
@@ -15,11 +17,14 @@ export interface ConversationLimits {
   total: number
   /** Unused for that long, a conversation ends. */
   idleMs: number
+  /** Within so long every open stream is written to once. */
   keepAliveMs: number
 }
 
-const DEFAULT_LIMITS: ConversationLimits = { perCaller: 64, total: 2000, idleMs: 5 * 60_000, keepAliveMs: 15_000 }
-const SWEEP_MS = 1000
+const DEFAULT_LIMITS: ConversationLimits = { perCaller: 64, total: 20_000, idleMs: 5 * 60_000, keepAliveMs: 15_000 }
+const STEP_MS = 100
+/** How late the end of a credential may be noticed. */
+const CHECK_MS = 1000
 
 interface Options {
   app: App
@@ -35,25 +40,31 @@ export class Conversations {
   readonly #options: Options
   readonly #limits: ConversationLimits
   readonly #open = new Map<string, Conversation>()
+  readonly #byOwner = new ByOwner<Conversation>()
   /** Being opened: several modern requests of one caller that come at once share one. */
   readonly #opening = new Map<string, Promise<Conversation>>()
   /** Conversations being opened, by owner: they count as much as open ones. */
   readonly #reserved = new Map<string, number>()
   readonly #replays: Replays
-  readonly #timer: NodeJS.Timeout
+  /** The sum of these. */
+  #reservedTotal = 0
+  readonly #checks: Rounds<Conversation>
+  readonly #keepAlives: Rounds<Conversation>
+  /** Runs while there is a conversation: there may be a thousand servers that nobody uses. */
+  #timer: NodeJS.Timeout | undefined
   #closed: AppError | undefined
-  #keptAliveAt: number
 
   constructor(options: Options) {
     this.#options = options
     this.#limits = { ...DEFAULT_LIMITS, ...options.limits }
-    this.#keptAliveAt = options.audit.now()
     this.#replays = new Replays({ now: options.audit.now, token: options.audit.ids.token })
-    this.#timer = setInterval(() => this.sweep(), SWEEP_MS).unref()
+    const now = options.audit.now()
+    this.#checks = new Rounds(this.#open, CHECK_MS, now)
+    this.#keepAlives = new Rounds(this.#open, this.#limits.keepAliveMs, now)
   }
 
   get isBusy(): boolean {
-    return this.#opening.size > 0 || [...this.#open.values()].some((conversation) => conversation.isBusy)
+    return this.#opening.size > 0 || this.#open.values().some((conversation) => conversation.isBusy)
   }
 
   /** The session of this id, if it is the caller's: another's is as unknown as one that never was (404, Streamable HTTP). */
@@ -142,6 +153,8 @@ export class Conversations {
       openedAt: audit.now(),
     })
     this.#open.set(id, conversation)
+    this.#byOwner.add(conversation)
+    this.#timer ??= setInterval(() => this.sweep(), STEP_MS).unref()
     void session.ended.then((reason) => this.#endLogged(conversation, new AppError('unavailable', reason, { origin: 'upstream' })))
     return conversation
   }
@@ -150,6 +163,7 @@ export class Conversations {
     if (this.#closed) throw this.#closed
     const count = (step: number): void => {
       const left = (this.#reserved.get(owner) ?? 0) + step
+      this.#reservedTotal += step
       if (left > 0) this.#reserved.set(owner, left)
       else this.#reserved.delete(owner)
     }
@@ -159,18 +173,20 @@ export class Conversations {
 
   /** The reservation of the one who asks is counted already. */
   async #makeRoom(owner: string): Promise<void> {
-    const mine = [...this.#open.values()].filter((conversation) => conversation.owner === owner)
-    const reserved = this.#reserved.values().reduce((sum, count) => sum + count, 0)
-    const isFull = this.#open.size + reserved > this.#limits.total
-    if (mine.length + (this.#reserved.get(owner) ?? 0) <= this.#limits.perCaller && !isFull) return
+    const isFull = this.#open.size + this.#reservedTotal > this.#limits.total
+    const mine = this.#byOwner.countOf(owner) + (this.#reserved.get(owner) ?? 0)
+    if (mine <= this.#limits.perCaller && !isFull) return
     const now = this.#options.audit.now()
-    const [idlest] = mine.filter((one) => one.idleMs(now) > 0).toSorted((a, b) => b.idleMs(now) - a.idleMs(now))
+    const [idlest] = this.#byOwner
+      .of(owner)
+      .filter((one) => one.idleMs(now) > 0)
+      .toSorted((a, b) => b.idleMs(now) - a.idleMs(now))
     if (!idlest) throw new AppError('resource_exhausted', `too many MCP sessions with "${this.#options.app.metadata.name}": end one first`)
     await this.end(idlest, new AppError('resource_exhausted', 'the MCP session ended to make room for a newer one'))
   }
 
   async end(conversation: Conversation, why?: AppError): Promise<void> {
-    this.#open.delete(conversation.id)
+    this.#forget(conversation)
     await conversation.end(this.#options.audit.now(), why)
   }
 
@@ -181,19 +197,24 @@ export class Conversations {
     }
   }
 
-  /** Ends what has been idle too long or whose credential has expired, and keeps streams alive and replayable; runs every second. */
+  /** Ends what has been idle too long or whose credential has expired, and keeps streams alive and replayable: a few at a time, ten times a second. */
   sweep(): void {
     const now = this.#options.audit.now()
-    const isDue = now - this.#keptAliveAt >= this.#limits.keepAliveMs
-    if (isDue) this.#keptAliveAt = now
-    for (const conversation of this.#open.values()) {
+    this.#checks.step(now, (conversation) => {
       if (conversation.identity.expiresAt <= now) this.#endLogged(conversation, expired())
       else if (conversation.idleMs(now) > this.#limits.idleMs) this.#endLogged(conversation, undefined)
-      else {
-        conversation.sweep()
-        if (isDue) conversation.keepAlive()
-      }
-    }
+      else conversation.sweep()
+    })
+    this.#keepAlives.step(now, (conversation) => conversation.keepAlive())
+  }
+
+  /** A modern one may have a successor under its id already. */
+  #forget(conversation: Conversation): void {
+    if (this.#open.get(conversation.id) === conversation) this.#open.delete(conversation.id)
+    this.#byOwner.delete(conversation)
+    if (this.#open.size > 0) return
+    clearInterval(this.#timer)
+    this.#timer = undefined
   }
 
   /** Ends one whose opening failed. */
@@ -208,7 +229,6 @@ export class Conversations {
   }
 
   async close(why?: AppError): Promise<void> {
-    clearInterval(this.#timer)
     this.#closed = why ?? new AppError('unavailable', `MCP server "${this.#options.app.metadata.name}" is no longer served here`)
     await Promise.allSettled(this.#opening.values())
     await Promise.all([...this.#open.values()].map((conversation) => this.end(conversation, why)))

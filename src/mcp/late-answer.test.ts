@@ -1,7 +1,7 @@
 import { expect, test } from 'vitest'
 import { eventsOf } from '../../test/fakes/memory-upstream.ts'
 import { AppError } from '../lib/errors.ts'
-import { ANSWER, CALL, dataOf, idsOf, requests, start, turn } from './replay.fixture.ts'
+import { ANSWER, CALL, dataOf, idsOf, requests, start, sweepASecond, turn } from './replay.fixture.ts'
 import type { Reply } from './upstream/upstream.ts'
 
 /** A call whose server says nothing for a while; `answer` ends that. */
@@ -11,7 +11,7 @@ async function silent(accept = 'application/json, text/event-stream') {
   s.f.upstream.script = () => replied.promise
   const called = s.f.send({ text: CALL, headers: { 'mcp-session-id': s.session, accept } })
   await turn()
-  for (let second = 0; second < 6; second++) s.f.endpoint.sweep()
+  for (let second = 0; second < 6; second++) sweepASecond(s.f)
   return { ...s, called, answer: replied.resolve, fail: replied.reject }
 }
 
@@ -68,7 +68,7 @@ test('nothing is begun before the record of the call is written', async () => {
   s.f.journal.gate = gate.promise
   const called = s.f.send({ text: CALL, headers: { 'mcp-session-id': s.session, accept: '*/*' } })
   await turn()
-  for (let second = 0; second < 6; second++) s.f.endpoint.sweep()
+  for (let second = 0; second < 6; second++) sweepASecond(s.f)
   expect(called.status).toBe(0)
   s.f.journal.isFull = true
   gate.resolve()

@@ -22,7 +22,9 @@ const COMMENT = Buffer.from(': keep-alive\n\n')
  */
 export class Outlet implements Listed {
   place = -1
-  readonly #exchange: HttpExchange
+  /** Of the exchange only what answers it, once it is a stream: its headers and body would be kept for as long as that is open. */
+  #exchange: Pick<HttpExchange, 'answer' | 'signal'> & Partial<HttpExchange>
+  readonly #isElement: boolean
   readonly #headers: Headers
   #state: 'empty' | 'streaming' | 'ended' = 'empty'
   #isEvents = false
@@ -38,6 +40,7 @@ export class Outlet implements Listed {
 
   constructor(exchange: HttpExchange, headers: Headers) {
     this.#exchange = exchange
+    this.#isElement = 'isElement' in exchange
     this.#headers = headers
   }
 
@@ -52,7 +55,7 @@ export class Outlet implements Listed {
 
   /** Whether its events are a stream of their own, not part of the answer to a batch. */
   get isWhole(): boolean {
-    return !('isElement' in this.#exchange)
+    return !this.#isElement
   }
 
   /** The whole answer at once. */
@@ -93,6 +96,7 @@ export class Outlet implements Listed {
     this.#state = 'streaming'
     this.#isEvents = kind === 'events'
     this.#exchange.answer.head(200, { ...(kind === 'events' ? SSE_HEADERS : JSON_HEADERS), ...this.#headers })
+    this.#exchange = { answer: this.#exchange.answer, signal: this.#exchange.signal }
   }
 
   /** Where the events go, when they are kept. */
@@ -144,7 +148,7 @@ export class Outlet implements Listed {
   sweep(): boolean {
     if (this.#silentSweeps < 0 || this.#state !== 'empty' || !this.isWhole) return false
     this.#silentSweeps += 1
-    return this.#silentSweeps > SILENT_SWEEPS && /\btext\/event-stream\b|\*\/\*/.test(this.#exchange.headers['accept'] ?? '')
+    return this.#silentSweeps > SILENT_SWEEPS && /\btext\/event-stream\b|\*\/\*/.test(this.#exchange.headers?.['accept'] ?? '')
   }
 
   #sayLast(bytes: Uint8Array): void {

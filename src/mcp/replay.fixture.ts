@@ -5,6 +5,12 @@ import { createSseParser, frameSse, type SseEvent } from '../lib/sse.ts'
 import type { Caller } from './caller.ts'
 import { createQueue, type Queue } from './upstream/queue.ts'
 
+/** A second goes by, and with it a whole round of the sweep. */
+export function sweepASecond(f: Fixture): void {
+  f.clock.now += 1000
+  f.endpoint.sweep()
+}
+
 export const CALL = '{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"name":"echo"}}'
 export const ANSWER = '{"jsonrpc":"2.0","id":7,"result":{"content":[]}}'
 export const note = (n: number | string) => `{"jsonrpc":"2.0","method":"notifications/message","params":{"data":"${n}"}}`

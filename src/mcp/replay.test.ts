@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { ANSWER, breakOff, dataOf, idsOf, note, requests, start, turn } from './replay.fixture.ts'
+import { ANSWER, breakOff, dataOf, idsOf, note, requests, start, sweepASecond, turn } from './replay.fixture.ts'
 
 test('nobody else gets the events of a stream, whatever id is named', async () => {
   const s = await start()
@@ -39,7 +39,7 @@ test('a client that goes on after an event of the MCP server keeps the id of tha
   const s = await start()
   const stream = s.get('their-own')
   await stream.begun
-  s.f.endpoint.sweep()
+  sweepASecond(s.f)
   s.f.upstream.emit(note(1))
   await expect.poll(() => dataOf(stream.text)).toEqual([note(1)])
   expect(idsOf(stream.text)).toEqual([])
@@ -128,7 +128,7 @@ test('revisions before 2025-11-25 get no event without data, 2024-11-05 no ids',
   ] as const) {
     const called = s.call()
     await turn()
-    s.f.endpoint.sweep()
+    sweepASecond(s.f)
     s.say(note(1))
     s.say(ANSWER)
     s.end()
@@ -153,7 +153,7 @@ test('the client of a silent stream gets an id to come back with', async () => {
   const s = await start()
   const called = s.call()
   await turn()
-  s.f.endpoint.sweep()
+  sweepASecond(s.f)
   await called.begun
   called.leave()
   expect(called.text).toMatch(/^id: .*\ndata: \n\n$/)
@@ -232,13 +232,12 @@ test('five minutes after its end a stream is forgotten', async () => {
   s.say(ANSWER)
   s.end()
   await expect.poll(() => requests(s.f).length).toBe(1)
-  s.f.clock.now += 299_999
-  s.f.endpoint.sweep()
+  s.f.clock.now += 298_000
+  sweepASecond(s.f)
   const back = s.get(id)
   await back.ended
   expect(dataOf(back.text)).toEqual([ANSWER])
-  s.f.clock.now += 1
-  s.f.endpoint.sweep()
+  sweepASecond(s.f)
   const late = s.get(id)
   await late.begun
   await turn()
@@ -249,7 +248,7 @@ test('the stream of messages outside requests goes on where it broke off', async
   const s = await start()
   const first = s.get()
   await first.begun
-  s.f.endpoint.sweep()
+  sweepASecond(s.f)
   expect(first.text).toMatch(/^: keep-alive\n\n(: keep-alive\n\n)?id: .*\ndata: \n\n/)
   const [prime] = idsOf(first.text)
   s.f.upstream.emit(note(1))

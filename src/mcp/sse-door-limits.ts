@@ -1,4 +1,4 @@
-/** What the clients of the transport of 2024-11-05 may take at one door. */
+/** What the clients of the transport of 2024-11-05 may take at one door. Times in milliseconds. */
 export interface SseDoorLimits {
   /** Streams of one caller. */
   perOwner: number
@@ -18,7 +18,7 @@ export interface SseDoorLimits {
 
 export const SSE_DOOR_LIMITS: SseDoorLimits = {
   perOwner: 64,
-  total: 2000,
+  total: 20_000,
   silentMs: 60_000,
   keepAliveMs: 15_000,
   maxUnderWay: 1000,

@@ -90,15 +90,24 @@ export class SseDoorStream<C> {
     this.#track(this.#serve(exchange, caller).finally(() => (this.#bytesUnderWay -= bytes)))
   }
 
-  sweep(now: number, isKeepAliveDue: boolean): void {
+  /** Unless the caller may not stay. */
+  keepAlive(): void {
+    if (!this.#ending.signal.aborted && this.#mayStay()) this.#writer.write(COMMENT)
+  }
+
+  sweep(now: number): void {
     if (this.#ending.signal.aborted) return
     const mustListen = this.#session !== undefined && this.#listening === 'no' && now >= this.#listenAt
-    const reason = isKeepAliveDue || mustListen ? this.#options.reasonToLeave(this.#options.caller) : undefined
-    if (reason !== undefined) return void this.end(reason)
-    if (isKeepAliveDue) this.#writer.write(COMMENT)
+    if (mustListen && !this.#mayStay()) return
     if (this.#session === undefined && this.#serving.size === 0 && now - this.#openedAt >= this.#options.limits.silentMs)
       return void this.end('nothing was initialized')
     if (mustListen && this.#session !== undefined) this.#track(this.#listen(this.#session))
+  }
+
+  #mayStay(): boolean {
+    const reason = this.#options.reasonToLeave(this.#options.caller)
+    if (reason !== undefined) void this.end(reason)
+    return reason === undefined
   }
 
   /** Ends the stream, whose session is over already or about to be; the client finds the reason in it. */

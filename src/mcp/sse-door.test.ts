@@ -262,10 +262,11 @@ test('a second initialize replaces the session', async () => {
 })
 
 test('the end of the session ends the stream', async () => {
-  const { stream, upstream, door } = await initialized()
+  const { stream, upstream, clock, door } = await initialized()
   upstream.exit('gone')
   await expect
     .poll(() => {
+      clock.now += 1000
       door.sweep()
       return stream.end
     })

@@ -1,9 +1,13 @@
 import { AppError } from '../lib/errors.ts'
 import type { HttpExchange } from '../lib/http-exchange.ts'
+import { ByOwner } from './by-owner.ts'
+import { Rounds } from './rounds.ts'
 import { SSE_DOOR_LIMITS, type SseDoorLimits } from './sse-door-limits.ts'
 import { type SseDoorOptions, SseDoorStream } from './sse-door-stream.ts'
 
-const SWEEP_MS = 1000
+const STEP_MS = 100
+/** How often a stream is looked at. */
+const CHECK_MS = 1000
 
 /**
  * The HTTP+SSE transport of 2024-11-05 in front of an endpoint of streamable HTTP: a client that asks for an event stream without
@@ -14,15 +18,19 @@ export class SseDoor<C> {
   readonly #options: SseDoorOptions<C>
   readonly #limits: SseDoorLimits
   readonly #streams = new Map<string, SseDoorStream<C>>()
-  readonly #timer: NodeJS.Timeout
-  #keptAliveAt: number
+  readonly #byOwner = new ByOwner<SseDoorStream<C>>()
+  readonly #checks: Rounds<SseDoorStream<C>>
+  readonly #keepAlives: Rounds<SseDoorStream<C>>
+  /** Runs while there is a stream. */
+  #timer: NodeJS.Timeout | undefined
   #closed: string | undefined
 
   constructor(options: SseDoorOptions<C>) {
     this.#options = options
     this.#limits = { ...SSE_DOOR_LIMITS, ...options.limits }
-    this.#keptAliveAt = options.now()
-    this.#timer = setInterval(() => this.sweep(), SWEEP_MS).unref()
+    const now = options.now()
+    this.#checks = new Rounds(this.#streams, CHECK_MS, now)
+    this.#keepAlives = new Rounds(this.#streams, this.#limits.keepAliveMs, now)
   }
 
   /**
@@ -43,17 +51,15 @@ export class SseDoor<C> {
     exchange.answer.end()
   }
 
-  /** What has to be done from time to time; done every second. */
+  /** What has to be done from time to time, for a few streams at a time; done ten times a second. */
   sweep(): void {
     const now = this.#options.now()
-    const isDue = now - this.#keptAliveAt >= this.#limits.keepAliveMs
-    if (isDue) this.#keptAliveAt = now
-    for (const stream of this.#streams.values()) stream.sweep(now, isDue)
+    this.#checks.step(now, (stream) => stream.sweep(now))
+    this.#keepAlives.step(now, (stream) => stream.keepAlive())
   }
 
   /** Ends all streams; their sessions are the endpoint's to end, before. */
   async close(reason: string): Promise<void> {
-    clearInterval(this.#timer)
     this.#closed = reason
     await Promise.all(this.#streams.values().map((stream) => stream.end(reason)))
   }
@@ -62,16 +68,22 @@ export class SseDoor<C> {
     if (this.#closed !== undefined) throw new AppError('unavailable', this.#closed)
     if (exchange.signal.aborted) return
     const owner = this.#options.ownerOf(caller)
-    const own = this.#streams.values().filter((stream) => stream.owner === owner)
-    if (this.#streams.size >= this.#limits.total || own.toArray().length >= this.#limits.perOwner)
+    if (this.#streams.size >= this.#limits.total || this.#byOwner.countOf(owner) >= this.#limits.perOwner)
       throw new AppError('resource_exhausted', 'too many event streams are open here: close one first')
     const id = this.#options.token()
     const stream = new SseDoorStream({ ...this.#options, limits: this.#limits, exchange, caller, owner })
     this.#streams.set(id, stream)
+    this.#byOwner.add(stream)
+    this.#timer ??= setInterval(() => this.sweep(), STEP_MS).unref()
     try {
       await stream.run(`${pathOf(exchange.path)}?sessionId=${id}`)
     } finally {
       this.#streams.delete(id)
+      this.#byOwner.delete(stream)
+      if (this.#streams.size === 0) {
+        clearInterval(this.#timer)
+        this.#timer = undefined
+      }
     }
   }
 }

@@ -34,6 +34,8 @@ import { addJournalMetrics, addQuarantineMetrics, type Diagnostics, startDiagnos
 const DRAIN_MS = 5000
 const RENEWAL_CHECK_MS = 3_600_000
 const RENEWAL_MARGIN_MS = 7 * 86_400_000
+/** Connections beside those of the event streams that MCP sessions may have. */
+const OTHER_CONNECTIONS = 10_000
 
 export interface RunningOptions {
   config: Config
@@ -88,7 +90,7 @@ export async function startRunning({ config, env, log, now, version }: RunningOp
     if (agent) closers.push(() => agent.close({ drainMs: 0 }))
     const { proxyServer, aggregate } = createProxy({ config, env, log, now, version }, auth, agent, hostId, closers)
     if (diagnostics) addQuarantineMetrics(diagnostics.metrics, () => aggregate.quarantine())
-    const listener = await listen(config.proxy, auth, proxyServer, { log, now }, closers)
+    const listener = await listen(config, auth, proxyServer, { log, now }, closers)
     // Calls under way may end, while nothing new is accepted; only then the event streams, which never end, are cut.
     closers.push(async () => {
       const closing = listener.close({ graceMs: DRAIN_MS })
@@ -134,6 +136,7 @@ function createProxy(
   const api = createApiClient(auth.carrier(hostIdentity(hostId, 'Proxy')))
   const aggregate = new Aggregate({
     ...toServers,
+    limits: config.proxy.mcp_limits,
     clientFor,
     api,
     feed: auth.feed,
@@ -222,7 +225,7 @@ async function loadHostId(dataDirectory: string): Promise<string> {
 }
 
 async function listen(
-  config: ProxyConfig,
+  { proxy: config, agent }: Config,
   auth: AuthService,
   proxyServer: Server,
   { log, now }: { log: Logger; now: () => number },
@@ -237,6 +240,7 @@ async function listen(
     tls: credentials,
     defaultServer: proxyServer,
     allowPlain: isLoopbackAddress,
+    maxConnections: config.mcp_limits.sessions + agent.mcp_limits.sessions + OTHER_CONNECTIONS,
     servers: { 'http/1.1': proxyServer, 'sallyport-auth': authServer },
     onFault: (error, remoteAddress) => log.debug('connection fault', { error: error.message, remoteAddress }),
   })

@@ -6,7 +6,7 @@ export class Debounce {
   readonly #timers: Timers
   readonly #ms: number
   readonly #tell: (kind: ListKind) => void
-  readonly #waiting = new Map<ListKind, () => void>()
+  #waiting: Map<ListKind, () => void> | undefined
 
   constructor(timers: Timers, ms: number, tell: (kind: ListKind) => void) {
     this.#timers = timers
@@ -15,18 +15,19 @@ export class Debounce {
   }
 
   changed(kind: ListKind): void {
-    if (this.#waiting.has(kind)) return
-    this.#waiting.set(
+    const waiting = (this.#waiting ??= new Map<ListKind, () => void>())
+    if (waiting.has(kind)) return
+    waiting.set(
       kind,
       this.#timers.after(this.#ms, () => {
-        this.#waiting.delete(kind)
+        waiting.delete(kind)
         this.#tell(kind)
       }),
     )
   }
 
   close(): void {
-    for (const cancel of this.#waiting.values()) cancel()
-    this.#waiting.clear()
+    for (const cancel of this.#waiting?.values() ?? []) cancel()
+    this.#waiting?.clear()
   }
 }

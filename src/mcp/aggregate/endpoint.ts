@@ -11,12 +11,13 @@ import { Catalogue } from './catalogue.ts'
 import type { Engine } from './engine.ts'
 import { Health, type HealthRecord } from './health.ts'
 import { Introductions } from './introductions.ts'
-import { deleteSession, openSession, serveSession, serveStream } from './legacy.ts'
+import { deleteSession, openSession, openStream, serveSession } from './legacy.ts'
 import { AGGREGATE_LIMITS, type AggregateLimits } from './limits.ts'
 import { Listens } from './listens.ts'
 import { LIST_KINDS, type ListKind } from './lists.ts'
 import { Load } from './load.ts'
 import { serveModern } from './modern.ts'
+import { Openings } from './openings.ts'
 import type { Peer } from './peer.ts'
 import { Sessions } from './sessions.ts'
 import { realTimers, type Timers } from './timers.ts'
@@ -37,13 +38,16 @@ export interface AggregateOptions {
   limits?: Partial<AggregateLimits>
 }
 
+/** How often lists that are kept are looked through. */
+const LISTS_MS = 1000
+
 /**
  * One MCP endpoint that shows all servers of a view as one: Streamable HTTP of every revision. To the members it is a client in the era of
  * its own client, so it can do nothing that the endpoints of the single servers would not do for this caller.
  */
 export class AggregateEndpoint {
   readonly #engine: Engine
-  #keptAliveAt: number
+  #sweptListsAt: number
   #closed: AppError | undefined
 
   constructor({ name, version, now, timers = realTimers, ids, key, random = randomBytes, log, limits: changed }: AggregateOptions) {
@@ -64,10 +68,11 @@ export class AggregateEndpoint {
       load: new Load(limits),
       introductions,
       catalogue,
+      openings: new Openings(),
       sessions: new Sessions({ ids, now, timers, log, limits, health, onOpened }),
       listens: new Listens({ timers, limits, now, log, catalogue }),
     }
-    this.#keptAliveAt = now()
+    this.#sweptListsAt = now()
   }
 
   /** Answers an exchange; never throws: what goes wrong becomes the answer. */
@@ -75,7 +80,7 @@ export class AggregateEndpoint {
     try {
       this.#assertWelcome(view)
       if (exchange.method === 'POST') await this.#post(exchange, view)
-      else if (exchange.method === 'GET') await serveStream(this.#engine, exchange, view)
+      else if (exchange.method === 'GET') openStream(this.#engine, exchange, view)
       else if (exchange.method === 'DELETE') deleteSession(this.#engine, exchange, view)
       else throw new AppError('invalid_argument', `method ${exchange.method} is not allowed`, { details: { http: 405, rpc: -32600 } })
     } catch (thrown) {
@@ -109,13 +114,13 @@ export class AggregateEndpoint {
     this.#engine.listens.cut(reasonFor)
   }
 
-  /** What has to be done from time to time; to be called every second. */
+  /** What has to be done from time to time, a part of it; to be called ten times a second. */
   sweep(): void {
-    const { now, limits, sessions, listens, catalogue, health } = this.#engine
-    const isDue = now() - this.#keptAliveAt >= limits.keepAliveMs
-    if (isDue) this.#keptAliveAt = now()
-    sessions.sweep(isDue)
-    listens.sweep(isDue)
+    const { now, sessions, listens, catalogue, health } = this.#engine
+    sessions.sweep()
+    listens.sweep()
+    if (now() - this.#sweptListsAt < LISTS_MS) return
+    this.#sweptListsAt = now()
     catalogue.sweep()
     health.sweep()
   }

@@ -8,6 +8,7 @@ import type { Introductions } from './introductions.ts'
 import type { AggregateLimits } from './limits.ts'
 import type { Listens } from './listens.ts'
 import type { Load } from './load.ts'
+import type { Openings } from './openings.ts'
 import type { Sessions } from './sessions.ts'
 import type { Timers } from './timers.ts'
 
@@ -25,6 +26,7 @@ export interface Engine {
   load: Load
   catalogue: Catalogue
   introductions: Introductions
+  openings: Openings
   sessions: Sessions
   listens: Listens
 }

@@ -35,7 +35,7 @@ export async function openSession(engine: Engine, exchange: HttpExchange, view: 
   const instructions = await engine.introductions.render(view, clientName)
   const session = engine.sessions.open(
     view,
-    { params, headers: neutralHeaders(exchange.headers), remoteAddress: exchange.remoteAddress },
+    engine.openings.shared({ params, headers: neutralHeaders(exchange.headers), remoteAddress: exchange.remoteAddress }),
     { revision, clientName },
   )
   const outlet = new Outlet(exchange, { [SESSION_HEADER]: session.id })
@@ -58,8 +58,11 @@ export async function serveSession(
   return serveBatch(engine, session, messages, exchange)
 }
 
-/** The stream of messages that belong to no request; a new one takes over. */
-export async function serveStream(engine: Engine, exchange: HttpExchange, view: View): Promise<void> {
+/**
+ * Opens the stream of messages that belong to no request; a new one takes over. It is not waited for: of ten thousand idle streams
+ * nothing should be kept that they do not need.
+ */
+export function openStream(engine: Engine, exchange: HttpExchange, view: View): void {
   assertLegacy(exchange)
   const session = engine.sessions.get(exchange.headers[SESSION_HEADER], view)
   if (!/\btext\/event-stream\b|\*\/\*/.test(exchange.headers['accept'] ?? ''))
@@ -77,6 +80,10 @@ export async function serveStream(engine: Engine, exchange: HttpExchange, view: 
     debounceMs: engine.limits.debounceMs,
     openMs: engine.limits.openMs,
     log: engine.log,
+    onEnd: () => {
+      if (session.stream === stream) session.stream = undefined
+      session.detach(outlet)
+    },
   })
   session.stream = stream
   session.attach(outlet)
@@ -86,9 +93,6 @@ export async function serveStream(engine: Engine, exchange: HttpExchange, view: 
   if (exchange.signal.aborted) onGone()
   else exchange.signal.addEventListener('abort', onGone, { once: true })
   for (const peer of session.peers()) stream.attach(peer)
-  await stream.ended
-  if (session.stream === stream) session.stream = undefined
-  session.detach(outlet)
 }
 
 /** Ends a session. */

@@ -42,7 +42,7 @@ export interface AggregateLimits {
 
 export const AGGREGATE_LIMITS: AggregateLimits = {
   sessionsPerOwner: 64,
-  sessions: 2000,
+  sessions: 20_000,
   idleMs: 5 * 60_000,
   keepAliveMs: 15_000,
   requestsPerOwner: 1000,

@@ -19,7 +19,8 @@ const SERVER_KEY = 'sallyport.dev/server'
 
 /** Requests of the members to one client. Two members may use the same id or token, so the client sees ids of ours. */
 export class Questions {
-  readonly #open = new Map<string, Question>()
+  /** Made for the first: most sessions have none. */
+  #open: Map<string, Question> | undefined
   #last = 0
 
   /**
@@ -28,7 +29,8 @@ export class Questions {
    */
   ask(server: string, text: string): string | undefined {
     const message = readRequest(text)
-    if (!message || this.#open.size >= MAX_OPEN) return undefined
+    const open = (this.#open ??= new Map<string, Question>())
+    if (!message || open.size >= MAX_OPEN) return undefined
     const name = `s-${++this.#last}`
     const params = fieldsOf(message['params'])
     const meta = fieldsOf(params?.['_meta'])
@@ -37,7 +39,7 @@ export class Questions {
     if (id === undefined || (token !== undefined && textOf(token) === undefined)) return undefined
     const named = { ...params, _meta: { ...meta, ...(token !== undefined && { progressToken: name }), [SERVER_KEY]: server } }
     const rendered = renderSafely({ ...message, id: name, params: named })
-    if (rendered !== undefined) this.#open.set(name, { server, id, token })
+    if (rendered !== undefined) open.set(name, { server, id, token })
     return rendered
   }
 
@@ -45,21 +47,21 @@ export class Questions {
   take(id: string | undefined): Question | undefined {
     const name: unknown = id === undefined ? undefined : JSON.parse(id)
     if (typeof name !== 'string') return undefined
-    const question = this.#open.get(name)
-    this.#open.delete(name)
+    const question = this.#open?.get(name)
+    this.#open?.delete(name)
     return question
   }
 
   /** Whose progress a notification of the client's with this token tells. */
   findByToken(token: unknown): Question | undefined {
-    return typeof token === 'string' ? this.#open.get(token) : undefined
+    return typeof token === 'string' ? this.#open?.get(token) : undefined
   }
 
   /** The member wants no answer any more: the id, as JSON text, by which the client knows the request. */
   withdraw(server: string, id: unknown): string | undefined {
-    for (const [name, question] of this.#open) {
+    for (const [name, question] of this.#open ?? []) {
       if (question.server !== server || keyOfRaw(question.id) !== JSON.stringify(id)) continue
-      this.#open.delete(name)
+      this.#open?.delete(name)
       return JSON.stringify(name)
     }
     return undefined
@@ -67,7 +69,7 @@ export class Questions {
 
   /** The member's session has ended. */
   forget(server: string): void {
-    for (const [name, question] of this.#open) if (question.server === server) this.#open.delete(name)
+    for (const [name, question] of this.#open ?? []) if (question.server === server) this.#open?.delete(name)
   }
 }
 

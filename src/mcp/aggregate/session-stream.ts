@@ -25,14 +25,16 @@ export interface StreamOptions {
   /** How long a member may take to open its stream. */
   openMs: number
   log: Logger
+  /** Told once it is closed. */
+  onEnd: () => void
 }
 
 /** The GET stream of a session: what all its members say of themselves, and what we say, as one. */
 export class SessionStream {
   readonly #options: StreamOptions
   readonly #debounce: Debounce
-  readonly #members = new Map<string, AbortController>()
-  readonly #ended = Promise.withResolvers<void>()
+  /** Made for the first: most streams are idle from beginning to end. */
+  #members: Map<string, AbortController> | undefined
   #resumeAfter: Placed | undefined
   #isClosed = false
 
@@ -45,17 +47,13 @@ export class SessionStream {
     })
   }
 
-  /** Settles when it is closed. */
-  get ended(): Promise<void> {
-    return this.#ended.promise
-  }
-
   /** Another member has a session now. */
   attach(peer: Peer): void {
     if (this.#isClosed) return
     const server = peer.member.name
     this.detach(server)
     const stopping = new AbortController()
+    this.#members ??= new Map()
     this.#members.set(server, stopping)
     const { timers, log, openMs } = this.#options
     const lastEventId = this.#resumeAfter?.server === server ? this.#resumeAfter.original : undefined
@@ -72,8 +70,8 @@ export class SessionStream {
   }
 
   detach(server: string): void {
-    this.#members.get(server)?.abort()
-    this.#members.delete(server)
+    this.#members?.get(server)?.abort()
+    this.#members?.delete(server)
   }
 
   /** The client should read this list again. */
@@ -84,11 +82,11 @@ export class SessionStream {
   close(reason?: string): void {
     if (this.#isClosed) return
     this.#isClosed = true
-    for (const stopping of this.#members.values()) stopping.abort()
+    for (const stopping of this.#members?.values() ?? []) stopping.abort()
     this.#debounce.close()
     if (reason !== undefined) this.#options.outlet.explain(reason)
     this.#options.outlet.end()
-    this.#ended.resolve()
+    this.#options.onEnd()
   }
 
   async #pass(event: SseEvent, server: string): Promise<void> {

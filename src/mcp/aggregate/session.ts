@@ -48,12 +48,12 @@ export class Session implements Channel {
   level: string | undefined
   readonly #options: SessionOptions
   readonly #opening: Opening
-  /** Opened, or being opened. */
-  readonly #peers = new Map<string, Promise<Peer>>()
-  readonly #opened = new Map<string, Peer>()
-  readonly #running = new Map<string, Running>()
+  /** Opened, or being opened. As those below it is made for the first: an idle session has none. */
+  #peers: Map<string, Promise<Peer>> | undefined
+  #opened: Map<string, Peer> | undefined
+  #running: Map<string, Running> | undefined
   /** Tasks that the client runs for members, by the client's own ids. */
-  readonly #clientTasks = new Map<string, string>()
+  #clientTasks: Map<string, string> | undefined
   readonly #outlets = new Set<Outlet>()
   readonly #ending = new AbortController()
   readonly #prefix: string
@@ -127,12 +127,12 @@ export class Session implements Channel {
 
   /** Whether the member has a session now. */
   has(server: string): boolean {
-    return this.#opened.has(server)
+    return this.#opened?.has(server) ?? false
   }
 
   /** Members with a session now. */
   peers(): Peer[] {
-    return [...this.#opened.values()]
+    return [...(this.#opened?.values() ?? [])]
   }
 
   async #tellOne(peer: Peer, bytes: Buffer, ms: number): Promise<void> {
@@ -145,12 +145,13 @@ export class Session implements Channel {
 
   #peerOf(member: Member): Promise<Peer> {
     if (this.signal.aborted) return Promise.reject(this.why)
-    const known = this.#peers.get(member.name)
+    const peers = (this.#peers ??= new Map<string, Promise<Peer>>())
+    const known = peers.get(member.name)
     if (known) return known
     const opening = this.#open(member)
-    this.#peers.set(member.name, opening)
+    peers.set(member.name, opening)
     opening.catch(() => {
-      if (this.#peers.get(member.name) === opening) this.#peers.delete(member.name)
+      if (peers.get(member.name) === opening) peers.delete(member.name)
     })
     return opening
   }
@@ -161,6 +162,7 @@ export class Session implements Channel {
       const peer = await within(timers, limits.openMs, this.signal, (signal) => openPeer(member, this.#opening, this.nextId(), signal))
       health.note(member.name, 'initialize', undefined)
       onOpened(this.owner, peer)
+      this.#opened ??= new Map()
       this.#opened.set(member.name, peer)
       await this.#restore(peer)
       this.stream?.attach(peer)
@@ -193,9 +195,9 @@ export class Session implements Channel {
   #drop(peer: Peer): void {
     const { name } = peer.member
     // Several requests may find out at the same time.
-    if (this.#opened.get(name) !== peer) return
+    if (this.#opened?.get(name) !== peer) return
     this.#opened.delete(name)
-    this.#peers.delete(name)
+    this.#peers?.delete(name)
     this.questions.forget(name)
     this.stream?.detach(name)
     void this.#endPeer(Promise.resolve(peer))
@@ -213,42 +215,44 @@ export class Session implements Channel {
 
   /** @throws AppError resource_exhausted for too many requests at a time, invalid_argument for an id that another request of the session has. */
   begin(id: string | undefined, running: Running): void {
-    if (this.#running.size >= MAX_RUNNING)
+    const all = (this.#running ??= new Map<string, Running>())
+    if (all.size >= MAX_RUNNING)
       throw new AppError('resource_exhausted', `${MAX_RUNNING} requests of this MCP session have no answer yet: wait, or cancel some`)
     if (id !== undefined && id.length > MAX_ID)
       throw new AppError('invalid_argument', `a request id may have ${MAX_ID} characters`, { details: { rpc: -32600 } })
     const key = keyOfRaw(id)
-    if (this.#running.has(key))
+    if (all.has(key))
       throw new AppError('invalid_argument', 'the request id is in use in this MCP session: use another', { details: { rpc: -32600 } })
-    this.#running.set(key, running)
+    all.set(key, running)
   }
 
   finish(id: string | undefined): void {
-    this.#running.delete(keyOfRaw(id))
+    this.#running?.delete(keyOfRaw(id))
   }
 
   findRunning(id: unknown): Running | undefined {
-    return this.#running.get(idKey(id))
+    return this.#running?.get(idKey(id))
   }
 
   /** The method of the request that a response of this member answers, which is then over. */
   answered(server: string, id: unknown): string | undefined {
     const running = this.findRunning(id)
     if (running?.server !== server) return undefined
-    this.#running.delete(idKey(id))
+    this.#running?.delete(idKey(id))
     return running.method
   }
 
   /** The client began a task for a member. */
   clientTask(id: string, server: string): void {
     if (id.length > MAX_ID) return
-    this.#clientTasks.set(id, server)
-    const [oldest] = this.#clientTasks.keys()
-    if (this.#clientTasks.size > MAX_TASKS && oldest !== undefined) this.#clientTasks.delete(oldest)
+    const tasks = (this.#clientTasks ??= new Map<string, string>())
+    tasks.set(id, server)
+    const [oldest] = tasks.keys()
+    if (tasks.size > MAX_TASKS && oldest !== undefined) tasks.delete(oldest)
   }
 
   findClientTask(id: unknown): string | undefined {
-    return typeof id === 'string' ? this.#clientTasks.get(id) : undefined
+    return typeof id === 'string' ? this.#clientTasks?.get(id) : undefined
   }
 
   attach(outlet: Outlet): void {
@@ -282,7 +286,7 @@ export class Session implements Channel {
     this.#ending.abort()
     for (const outlet of this.#outlets) outlet.release()
     this.stream?.close(this.why.message)
-    for (const running of this.#running.values()) running.abort(this.why)
-    await Promise.all([...this.#peers.values()].map((opening) => this.#endPeer(opening)))
+    for (const running of this.#running?.values() ?? []) running.abort(this.why)
+    await Promise.all([...(this.#peers?.values() ?? [])].map((opening) => this.#endPeer(opening)))
   }
 }

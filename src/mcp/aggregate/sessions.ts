@@ -1,16 +1,26 @@
 import { AppError } from '../../lib/errors.ts'
+import { ByOwner } from '../by-owner.ts'
+import { Rounds } from '../rounds.ts'
 import type { Opening } from './peer.ts'
 import { Session } from './session.ts'
 import type { SessionOptions } from './session-options.ts'
 import type { View } from './view.ts'
 
+/** How late the end of a credential may be noticed. */
+const CHECK_MS = 1000
+
 /** All sessions of legacy clients: who may use which, how many there are, and when they end. */
 export class Sessions {
   readonly #options: SessionOptions
   readonly #open = new Map<string, Session>()
+  readonly #byOwner = new ByOwner<Session>()
+  readonly #checks: Rounds<Session>
+  readonly #keepAlives: Rounds<Session>
 
   constructor(options: SessionOptions) {
     this.#options = options
+    this.#checks = new Rounds(this.#open, CHECK_MS, options.now())
+    this.#keepAlives = new Rounds(this.#open, options.limits.keepAliveMs, options.now())
   }
 
   /** The session of this id, if it is the caller's: another's is as unknown as one that never was (404, Streamable HTTP). */
@@ -29,34 +39,37 @@ export class Sessions {
     this.#makeRoom(view.owner)
     const session = new Session(this.#options, view, opening, facts)
     this.#open.set(session.id, session)
+    this.#byOwner.add(session)
     return session
   }
 
   of(owner: string | undefined): Session[] {
-    return [...this.#open.values()].filter((session) => owner === undefined || session.owner === owner)
+    return owner === undefined ? [...this.#open.values()] : this.#byOwner.of(owner)
   }
 
   async end(session: Session, why?: AppError): Promise<void> {
     this.#open.delete(session.id)
+    this.#byOwner.delete(session)
     await session.end(why)
   }
 
   cut(reasonFor: (owner: string) => string | undefined): void {
     for (const session of this.#open.values()) {
       const reason = reasonFor(session.owner) ?? session.view.reasonToLeave()
-      if (reason !== undefined) void this.end(session, new AppError('permission_denied', reason, { details: { rpc: -32603 } }))
+      if (reason !== undefined) void this.end(session, cutOff(reason))
     }
   }
 
-  /** Ends what has been idle too long or whose credential has expired. */
-  sweep(isKeepAliveDue: boolean): void {
+  /** Ends what may not stay or has been idle too long, and keeps streams alive: a few at a time. */
+  sweep(): void {
     const now = this.#options.now()
-    this.cut(() => undefined)
-    for (const session of this.#open.values()) {
-      if (session.expiresAt <= now) void this.end(session, expired())
+    this.#checks.step(now, (session) => {
+      const reason = session.view.reasonToLeave()
+      if (reason !== undefined) void this.end(session, cutOff(reason))
+      else if (session.expiresAt <= now) void this.end(session, expired())
       else if (session.idleMs(now) > this.#options.limits.idleMs) void this.end(session)
-      else if (isKeepAliveDue) session.keepAlive()
-    }
+    })
+    this.#keepAlives.step(now, (session) => session.keepAlive())
   }
 
   async close(why: AppError): Promise<void> {
@@ -65,12 +78,18 @@ export class Sessions {
 
   #makeRoom(owner: string): void {
     const { limits, now } = this.#options
-    const mine = this.of(owner)
-    if (mine.length < limits.sessionsPerOwner && this.#open.size < limits.sessions) return
-    const idlest = mine.filter((one) => one.idleMs(now()) > 0).toSorted((a, b) => b.idleMs(now()) - a.idleMs(now()))[0]
+    if (this.#byOwner.countOf(owner) < limits.sessionsPerOwner && this.#open.size < limits.sessions) return
+    const idlest = this.#byOwner
+      .of(owner)
+      .filter((one) => one.idleMs(now()) > 0)
+      .toSorted((a, b) => b.idleMs(now()) - a.idleMs(now()))[0]
     if (!idlest) throw new AppError('resource_exhausted', 'too many MCP sessions: end one first')
     void this.end(idlest, new AppError('resource_exhausted', 'the MCP session ended to make room for a newer one'))
   }
+}
+
+function cutOff(reason: string): AppError {
+  return new AppError('permission_denied', reason, { details: { rpc: -32603 } })
 }
 
 function expired(): AppError {

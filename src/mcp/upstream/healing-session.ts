@@ -2,6 +2,7 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { AppError, toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { SseEvent } from '../../lib/sse.ts'
+import { lostAgain, notRepeated } from './healing-faults.ts'
 import { createMemory, isRepeatable, readHandshake } from './healing-memory.ts'
 import { toEvent } from './in-flight.ts'
 import type { Outgoing, Reply, UpstreamSession } from './upstream.ts'
@@ -286,16 +287,4 @@ async function exhaust(events: AsyncIterable<SseEvent>): Promise<void> {
 /** An event id of the lost session means nothing in the new one. */
 function fresh({ 'last-event-id': _, ...headers }: Readonly<Record<string, string>>): Record<string, string> {
   return headers
-}
-
-function notRepeated(error: AppError, { method = 'the message' }: Outgoing): AppError {
-  const why = error.code === 'cancelled' ? 'the MCP server lost the session' : error.message
-  return new AppError('unavailable', `${why}; ${method} may have taken effect and was not repeated, the session goes on`, {
-    origin: 'upstream',
-    cause: error,
-  })
-}
-
-function lostAgain(server: string): AppError {
-  return new AppError('unavailable', `MCP server "${server}" lost the session again: initialize again`, { origin: 'upstream' })
 }

@@ -18,7 +18,13 @@ test.each([
 })
 
 test('without a word every app resource is served, and nothing else', () => {
-  expect(agentConfigSchema.parse({})).toEqual({ enabled: true, mcp_demo_server: false, resources: [{ labels: { '*': '*' } }], apps: [] })
+  expect(agentConfigSchema.parse({})).toEqual({
+    enabled: true,
+    mcp_demo_server: false,
+    resources: [{ labels: { '*': '*' } }],
+    apps: [],
+    mcp_limits: { sessions: 20_000, sessions_per_user: 64, idle_timeout: '5m' },
+  })
 })
 
 test('an app of the file becomes an app resource that says where it comes from', () => {

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { yesNoSchema } from '../../lib/yes-no.ts'
+import { mcpLimitsSchema } from '../../mcp/limits-schema.ts'
 import { type App, appSchema } from '../../resources/app.ts'
 import { selectorSchema } from '../../resources/role.ts'
 
@@ -41,6 +42,7 @@ export const agentConfigSchema = z
       .array(staticAppSchema)
       .default([])
       .describe('MCP servers of this agent alone, in the form of an app spec with name, description and labels beside it.'),
+    mcp_limits: mcpLimitsSchema('with one MCP server'),
   })
   .describe('The agent: which MCP servers it serves.')
 

@@ -106,6 +106,57 @@ test('the first of two static apps of one name stands', () => {
   expect(made.upstreams).toHaveLength(1)
 })
 
+test('no more sessions than the configuration says, and no more streams', async () => {
+  const made = create({ limits: { sessions: 1, sessions_per_user: 1, idle_timeout: '10s' } })
+  made.servers.reconcile('a', appOf('a'))
+  const statuses: number[] = []
+  const visit = (method: string, body: string, name: string): Promise<void> => {
+    const identity: Identity = {
+      kind: 'user',
+      name,
+      roles: ['r'],
+      traits: {},
+      credential: 'api_token',
+      credentialId: name,
+      expiresAt: NOW + 1000,
+      mfaVerified: false,
+    }
+    const role = roleSchema.parse({
+      kind: 'role',
+      version: 'v8',
+      metadata: { name: 'r' },
+      spec: { allow: { app_labels: { '*': '*' }, mcp: { tools: ['*'] } } },
+    })
+    const access = serverAccess(compileRoles([role], identity), { name: 'a', labels: {} }, { mfaVerified: false, requireMfa: false })
+    const answer = {
+      head: (status: number) => void statuses.push(status),
+      write: () => true,
+      drained: async () => {},
+      end: () => {},
+      abort: () => {},
+    }
+    const exchange = {
+      method,
+      path: '/mcp/apps/a',
+      headers: { accept: 'text/event-stream' },
+      body: Buffer.from(body),
+      remoteAddress: '',
+      signal: new AbortController().signal,
+      answer,
+    }
+    const caller = { identity, access: () => access, reasonToLeave: () => undefined }
+    return made.servers.find('a')?.door.serve(exchange, caller) ?? Promise.reject(new Error('not served'))
+  }
+  const opening = '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}'
+  await visit('POST', opening, 'ana')
+  await visit('POST', opening, 'bob')
+  expect(statuses).toEqual([200, 429])
+  const stream = visit('GET', '', 'ana')
+  await expect(visit('GET', '', 'bob')).rejects.toMatchObject({ code: 'resource_exhausted' })
+  await made.servers.close(new AppError('unavailable', 'over'))
+  await stream
+})
+
 test('sessions of a server that is no longer served end with the reason', async () => {
   const made = create()
   made.servers.reconcile('a', appOf('a'))

@@ -3,6 +3,7 @@ import { AppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { type Caller, ownerOf } from '../../mcp/caller.ts'
 import { McpEndpoint } from '../../mcp/endpoint.ts'
+import { idleMsOf, type McpLimits } from '../../mcp/limits-schema.ts'
 import type { AuditOptions } from '../../mcp/recorder.ts'
 import { SseDoor } from '../../mcp/sse-door.ts'
 import type { Upstream } from '../../mcp/upstream/upstream.ts'
@@ -23,6 +24,8 @@ export interface ServersOptions {
   fixed: readonly App[]
   createUpstream(app: App): Upstream
   audit: AuditOptions
+  /** Of the sessions with one server; the usual ones unless told. */
+  limits?: McpLimits | undefined
   log: Logger
   /** Told after a server came, changed or went (`undefined`). */
   onChange(name: string, served: Served | undefined): void
@@ -67,7 +70,7 @@ export class Servers {
   }
 
   #register(app: App): void {
-    const { createUpstream, audit, log, onChange } = this.#options
+    const { createUpstream, audit, limits, log, onChange } = this.#options
     const { name } = app.metadata
     try {
       const endpoint = new McpEndpoint({
@@ -76,6 +79,7 @@ export class Servers {
         audit,
         log,
         upstreamHeaders: async (identity) => rewrittenHeaders(app, identity),
+        ...(limits && { limits: { perCaller: limits.sessions_per_user, total: limits.sessions, idleMs: idleMsOf(limits) } }),
       })
       const served = { app, endpoint, door: this.#doorOf(endpoint) }
       this.#served.set(name, served)
@@ -87,7 +91,7 @@ export class Servers {
   }
 
   #doorOf(endpoint: McpEndpoint): SseDoor<Caller> {
-    const { audit, log } = this.#options
+    const { audit, limits, log } = this.#options
     return new SseDoor({
       serve: (exchange, caller) => endpoint.serve(exchange, caller),
       ownerOf: ({ identity }) => ownerOf(identity),
@@ -97,6 +101,7 @@ export class Servers {
       token: () => audit.ids.token(24),
       now: audit.now,
       log,
+      ...(limits && { limits: { perOwner: limits.sessions_per_user, total: limits.sessions } }),
     })
   }
 

@@ -68,13 +68,13 @@ export function startAgent(options: AgentOptions): Agent {
     redactor: options.redactor,
     metrics: options.metrics,
   }
-  const served = (): App[] => servers.list().map(({ app }) => app)
-  const heartbeat = new Heartbeat({ ...options, served })
+  const heartbeat = new Heartbeat(options)
   const servers = new Servers({
     selectors: config.resources.map(({ labels }) => labels),
     fixed: config.mcp_demo_server ? [demoApp(), ...config.apps] : config.apps,
     createUpstream: options.createUpstream,
     audit,
+    limits: config.mcp_limits,
     log,
     onChange: (name, entry) => (entry ? heartbeat.announce(entry.app) : heartbeat.withdraw(name)),
   })

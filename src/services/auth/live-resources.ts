@@ -13,8 +13,14 @@ export interface LiveResources extends ResourceFeed {
   expire(now: number): void
 }
 
+interface Shelf<R> {
+  all: Map<string, R>
+  /** By name, until something changes: locks are asked for with every call. */
+  sorted: readonly R[] | undefined
+}
+
 export function createLiveResources(log: Logger): LiveResources {
-  const shelves = new Map<string, Map<string, Resource>>(Object.keys(KINDS).map((kind) => [kind, new Map()]))
+  const shelves = new Map<string, Shelf<Resource>>(Object.keys(KINDS).map((kind) => [kind, { all: new Map(), sorted: undefined }]))
   const listeners = new Set<(change: Change) => void>()
   const publish = (change: Change): void => {
     for (const listener of listeners) {
@@ -26,19 +32,26 @@ export function createLiveResources(log: Logger): LiveResources {
     }
   }
   // A kind's shelf has that kind only: `put` is the one way in, and it says so.
-  const shelf = <K extends Kind>(kind: K) => (shelves.get(kind) ?? new Map()) as Map<string, ResourceOf<K>>
+  const shelf = <K extends Kind>(kind: K) => (shelves.get(kind) ?? { all: new Map(), sorted: undefined }) as Shelf<ResourceOf<K>>
   const remove = (kind: Kind, name: string): void => {
-    if (shelf(kind).delete(name)) publish({ type: 'delete', kind, name })
+    if (!shelf(kind).all.delete(name)) return
+    shelf(kind).sorted = undefined
+    publish({ type: 'delete', kind, name })
   }
   return {
-    list: (kind) => [...shelf(kind).values()].sort(byName),
-    find: (kind, name) => shelf(kind).get(name),
+    list(kind) {
+      const found = shelf(kind)
+      found.sorted ??= [...found.all.values()].sort(byName)
+      return [...found.sorted]
+    },
+    find: (kind, name) => shelf(kind).all.get(name),
     subscribe(listener) {
       listeners.add(listener)
       return () => void listeners.delete(listener)
     },
     put(kind, resource) {
-      shelf(kind).set(resource.metadata.name, resource)
+      shelf(kind).all.set(resource.metadata.name, resource)
+      shelf(kind).sorted = undefined
       publish({ type: 'put', kind, name: resource.metadata.name })
     },
     remove,
@@ -46,7 +59,7 @@ export function createLiveResources(log: Logger): LiveResources {
     expire(now) {
       for (const kind of Object.keys(KINDS)) {
         if (!isKind(kind)) continue
-        for (const [name, resource] of shelf(kind)) if (hasExpired(resource, now)) remove(kind, name)
+        for (const [name, resource] of shelf(kind).all) if (hasExpired(resource, now)) remove(kind, name)
       }
     },
   }

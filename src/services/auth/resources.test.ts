@@ -83,6 +83,23 @@ test('an agent cannot put itself in the place of another', async () => {
   expect(await f.call('DELETE', '/v1/resources/app_server/agent-1-shared', undefined, other)).toMatchObject({ status: 403 })
 })
 
+test('an agent tells of many servers at once: all of its own, or none', async () => {
+  const other = { ...AGENT, name: 'agent-2' }
+  const announce = (items: object[], who = AGENT) => f.call('POST', '/v1/mcp/servers', { items }, who)
+  const stolen = appServer('batch-1')
+  expect(await announce([stolen], other)).toMatchObject({ status: 403 })
+  expect(await announce([stolen], userIdentity('ana', ['editor']))).toMatchObject({ status: 403 })
+  expect(await announce([])).toMatchObject({ status: 400 })
+  expect(await announce(Array.from({ length: 101 }, (_, index) => appServer(`many-${index}`)))).toMatchObject({ status: 400 })
+  const foreign = { ...appServer('batch-2'), spec: { ...appServer('batch-2').spec, host_id: 'agent-2' } }
+  expect(await announce([appServer('batch-1'), foreign])).toMatchObject({ status: 403 })
+  expect(f.auth.feed.find('app_server', 'agent-1-batch-1')).toBeUndefined()
+  expect(await announce([appServer('batch-1'), appServer('batch-2')])).toMatchObject({ status: 200, body: {} })
+  expect(f.auth.feed.find('app_server', 'agent-1-batch-1')).toMatchObject({ spec: { host_id: 'agent-1' } })
+  expect(f.auth.feed.find('app_server', 'agent-1-batch-2')).toBeDefined()
+  expect(await announce([foreign], other)).toMatchObject({ status: 403 })
+})
+
 test('who made a lock, and when, is not for the caller to say', async () => {
   const forged = { created_by: 'somebody-else', created_at: '2020-01-01T00:00:00Z' }
   const put = (more: object) => {

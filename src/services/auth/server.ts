@@ -12,6 +12,7 @@ import type { AppEnv } from './authenticate.ts'
 import { authorize, recordRefusal, refuseLocked } from './authorize.ts'
 import type { AuthContext, Caller, KnownCaller } from './context.ts'
 import { addPages } from './pages/routes.ts'
+import { announceServers } from './routes/app-servers.ts'
 import { createApiToken, deleteApiToken, listApiTokens } from './routes/api-tokens.ts'
 import { issueRouteAssertion } from './routes/assertions.ts'
 import { emitEvents, searchEvents } from './routes/audit.ts'
@@ -59,6 +60,7 @@ const TABLE: readonly Served[] = [
   known(ROUTES.upsertResource, upsertResource),
   known(ROUTES.deleteResource, deleteResource),
   known(ROUTES.listVisibleServers, listVisibleServers),
+  known(ROUTES.announceServers, announceServers),
   known(ROUTES.explainAccess, explainAccess),
   known(ROUTES.assignMcpNames, assignMcpNames),
   known(ROUTES.findMcpName, findMcpName),

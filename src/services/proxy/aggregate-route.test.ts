@@ -20,7 +20,11 @@ let server: Server
 /** Exchanges that reached an agent, as `server assertion`. */
 let reached: string[]
 
+/** What is done from time to time is done a little at each moment of this clock. */
+let clock: () => number
+
 beforeEach(async () => {
+  clock = () => NOW
   feed = createFeed()
   auth = createFakeAuth()
   reached = []
@@ -40,8 +44,9 @@ beforeEach(async () => {
       answer.end(Buffer.from('{}'))
     },
     maxRequestBytes: 1000,
+    limits: { sessions: 100, sessions_per_user: 10, idle_timeout: '5m' },
     version: '1.2.3',
-    now: () => NOW,
+    now: () => clock(),
     ids: createIds(),
     key: new Uint8Array(32),
     log: silentLogger,
@@ -141,6 +146,7 @@ test.each(['/mcp', '/mcp/sse', '/mcp/sets/dev', '/mcp/sets/dev/sse'])('HTTP+SSE 
 })
 
 test('HTTP+SSE: whose token is revoked loses the stream', async () => {
+  clock = () => NOW + performance.now()
   const stream = await openStream('/mcp/sse')
   await ask(stream.endpoint, { body: INITIALIZE })
   await eventually('the answer', async () => (stream.text().includes('"serverInfo"') ? true : undefined))
@@ -151,12 +157,20 @@ test('HTTP+SSE: whose token is revoked loses the stream', async () => {
 })
 
 test('HTTP+SSE: a set that goes takes its streams along', async () => {
+  clock = () => NOW + performance.now()
   feed.put('mcp_set', { version: 'v1', metadata: { name: 'dev' }, spec: { servers: { names: ['db'] } } })
   const stream = await openStream('/mcp/sets/dev/sse')
   await ask(stream.endpoint, { body: INITIALIZE })
   await eventually('the answer', async () => (stream.text().includes('"serverInfo"') ? true : undefined))
   feed.remove('mcp_set', 'dev')
   expect(await stream.ended).toContain(': MCP set "dev" no longer exists')
+})
+
+test('a caller has as many sessions as the configuration says', async () => {
+  const body = '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{"protocolVersion":"2025-11-25"}}'
+  const statuses: number[] = []
+  for (let n = 0; n < 11; n++) statuses.push((await ask('/mcp', { body })).status)
+  expect(statuses).toEqual([...Array.from({ length: 10 }, () => 200), 429])
 })
 
 test.each([

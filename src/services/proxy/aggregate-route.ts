@@ -8,6 +8,7 @@ import { AggregateEndpoint } from '../../mcp/aggregate/endpoint.ts'
 import type { HealthRecord } from '../../mcp/aggregate/health.ts'
 import { realTimers, type Timers } from '../../mcp/aggregate/timers.ts'
 import type { View } from '../../mcp/aggregate/view.ts'
+import { idleMsOf, type McpLimits } from '../../mcp/limits-schema.ts'
 import { findRequestId } from '../../mcp/message.ts'
 import { Outlet } from '../../mcp/outlet.ts'
 import { SseDoor } from '../../mcp/sse-door.ts'
@@ -33,6 +34,8 @@ export interface AggregateOptions {
   feed: ResourceFeed
   target: ExchangeTarget
   maxRequestBytes: number
+  /** Of all sessions here. */
+  limits: McpLimits
   /** Of this program. */
   version: string
   now: () => number
@@ -45,7 +48,9 @@ export interface AggregateOptions {
 
 /** `/sse` is where clients of the transport of 2024-11-05 expect it; it is the same endpoint. */
 const PATH = /^\/mcp(?:\/sets\/([^/?#]+))?(?:\/sse)?\/?$/
-const SWEEP_MS = 1000
+const SWEEP_MS = 100
+/** Views that are kept of one caller. */
+const MAX_VIEWS = 64
 const ASSERTION_HINT =
   'this URL takes API tokens: "tsh api-tokens add NAME" makes one. What you sent is for one server: use its URL, or "tsh mcp connect NAME"'
 
@@ -80,13 +85,24 @@ export class Aggregate {
   readonly #door: SseDoor<Visitor>
   readonly #watch: AggregateWatch
   readonly #sweeping: NodeJS.Timeout
+  /** A session keeps its view: one for all sessions of a caller, by what it rests on. */
+  readonly #views = new WeakMap<AggregateCaller, Map<string, { set: McpSet | undefined; view: View }>>()
 
   constructor(options: AggregateOptions) {
-    const { version, now, timers = realTimers, ids, key, log, feed } = options
+    const { version, now, timers = realTimers, ids, key, log, feed, limits } = options
     this.#options = options
     this.#callers = new AggregateCallers(options)
     this.#names = new ExposedNames(options.api, timers)
-    this.#endpoint = new AggregateEndpoint({ name: 'sallyport', version, now, timers, ids, key, log })
+    this.#endpoint = new AggregateEndpoint({
+      name: 'sallyport',
+      version,
+      now,
+      timers,
+      ids,
+      key,
+      log,
+      limits: { sessions: limits.sessions, sessionsPerOwner: limits.sessions_per_user, idleMs: idleMsOf(limits) },
+    })
     this.#door = this.#createDoor()
     this.#watch = new AggregateWatch({ endpoint: this.#endpoint, callers: this.#callers, feed, log })
     this.#sweeping = setInterval(() => this.#endpoint.sweep(), SWEEP_MS).unref()
@@ -103,6 +119,8 @@ export class Aggregate {
       const { promise, resolve, reject } = Promise.withResolvers<HttpExchange>()
       readExchange(request, response, this.#options.maxRequestBytes, { onExchange: resolve, onFault: reject })
       await this.#door.serve(await promise, visitor)
+      // An event stream goes on for hours, and nobody reads the head of its request again.
+      if (!response.writableEnded) forgetHead(request)
     } catch (thrown) {
       refuse(response, toAppError(thrown), this.#options.log)
     }
@@ -140,16 +158,28 @@ export class Aggregate {
     return this.#callers.refusalOf(caller.owner) ?? (isGone ? `MCP set "${set}" no longer exists` : undefined)
   }
 
-  /** @throws AppError not_found for a set that does not exist. */
-  #viewOf({ caller, token, remoteAddress, set }: Visitor): View {
-    return createView({
+  /**
+   * The same for all requests with the same token from the same address, until the caller or the set is another.
+   * @throws AppError not_found for a set that does not exist.
+   */
+  #viewOf({ caller, token, remoteAddress, set: name }: Visitor): View {
+    const set = name === undefined ? undefined : this.#getSet(name)
+    const views = this.#views.get(caller) ?? new Map<string, { set: McpSet | undefined; view: View }>()
+    this.#views.set(caller, views)
+    const key = `${remoteAddress} ${set?.metadata.name ?? ''}`
+    const known = views.get(key)
+    if (known && known.set === set) return known.view
+    const view = createView({
       caller,
       current: () => this.#callers.get(token, remoteAddress),
       refusal: () => this.#callers.refusalOf(caller.owner),
-      set: set === undefined ? undefined : this.#getSet(set),
+      set,
       serve: (server) => (exchange) => void this.#forward(exchange, token, server),
       names: this.#names,
     })
+    if (views.size >= MAX_VIEWS) views.clear()
+    views.set(key, { set, view })
+    return view
   }
 
   /** Says who calls to the agent in front of one server, and nothing to any other. */
@@ -183,4 +213,10 @@ export class Aggregate {
     await this.#door.close('the gateway is going down')
     this.#callers.close()
   }
+}
+
+/** Names, values and the arrays of them are about 2 KB. */
+function forgetHead(request: IncomingMessage): void {
+  request.headers = {}
+  request.rawHeaders = []
 }

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { yesNoSchema } from '../../lib/yes-no.ts'
+import { mcpLimitsSchema } from '../../mcp/limits-schema.ts'
 
 const address = z.string().regex(/^(\[[0-9a-fA-F:]+\]|[^:\s[\]]+):\d{1,5}$/, 'must be HOST:PORT, such as 127.0.0.1:3080')
 
@@ -23,6 +24,7 @@ export const proxyConfigSchema = z
       .max(64 * 1024 * 1024)
       .default(10 * 1024 * 1024)
       .describe('The largest body of an MCP request, in bytes.'),
+    mcp_limits: mcpLimitsSchema('at the URLs that show several servers as one'),
   })
   .describe('The Proxy Service: authenticates and routes.')
 

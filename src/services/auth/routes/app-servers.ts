@@ -1,0 +1,35 @@
+import type { OutputOf, ParsedInputOf } from '../../../api/route.ts'
+import type { ROUTES } from '../../../api/routes.ts'
+import { parseResource } from '../../../resources/registry.ts'
+import type { Kind } from '../../../resources/registry.ts'
+import { upsertResource } from '../../../storage/resources.ts'
+import { authorize } from '../authorize.ts'
+import type { AuthContext, KnownCaller } from '../context.ts'
+import { type AnyResource, prepareResource, resourceEvent } from '../resource-rules.ts'
+
+/** Heartbeats of many servers in one transaction: each would be a wait for the disk of its own. */
+export async function announceServers(
+  context: AuthContext,
+  { items }: ParsedInputOf<typeof ROUTES.announceServers>,
+  caller: KnownCaller,
+): Promise<OutputOf<typeof ROUTES.announceServers>> {
+  const resources = items.map((item) => parseResource('app_server', item))
+  for (const resource of resources) {
+    const existing = context.live.find('app_server', resource.metadata.name)
+    await authorize(context, caller, 'app_server', 'update', existing ?? resource)
+    await authorize(context, caller, 'app_server', existing ? 'update' : 'create', resource)
+  }
+  return await context.journal.commit(async (tx) => {
+    const saved: AnyResource[] = []
+    const events = []
+    for (const resource of resources) {
+      const existing = context.live.find('app_server', resource.metadata.name)
+      const prepared = prepareResource(context, caller, resource, existing)
+      const one = await upsertResource<Kind>(tx, 'app_server', prepared, context.now())
+      saved.push(one)
+      const event = resourceEvent(context, caller, existing ? 'update' : 'create', one)
+      if (event) events.push(event)
+    }
+    return { output: {}, events, publish: () => saved.forEach((one) => context.live.put<Kind>('app_server', one)) }
+  })
+}
