@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { isAccepted, scanOne } from './json-scan.fixture.ts'
 import { stringAt, textAt } from './json-scan.ts'
+import { hasUnreliableKey } from './message-names.ts'
 
 describe('the scan agrees with JSON.parse', () => {
   const key = fc.oneof(fc.string(), fc.string({ unit: 'binary' }), fc.constantFrom('id', 'method', 'name', '__proto__', 'params'))
@@ -14,7 +15,7 @@ describe('the scan agrees with JSON.parse', () => {
     fc.assert(
       fc.property(message, spaces, (object, space) => {
         const text = JSON.stringify(object, null, space)
-        fc.pre(!hasVariant(object))
+        fc.pre(!hasVariant(object) && !hasUnreliableKey(text))
         const bytes = Buffer.from(text)
         const scanned = scanOne(text)
         const parsed: Record<string, unknown> = JSON.parse(text)
@@ -37,9 +38,10 @@ describe('the scan agrees with JSON.parse', () => {
     const characters = fc.constantFrom(...'{}[]",:\\ue+-.019tfn \n\tA'.split(''))
     const mutation = fc.tuple(fc.nat(), characters, fc.constantFrom('put', 'replace', 'drop', 'double'))
     fc.assert(
-      fc.property(message, fc.array(mutation, { maxLength: 2 }), fc.option(fc.nat(255), { freq: 1 }), (object, mutations, byte) => {
+      fc.property(message, fc.array(mutation, { maxLength: 2 }), fc.option(fc.nat(255), { freq: 2 }), (object, mutations, byte) => {
         let text = JSON.stringify(object)
         for (const [place, char, kind] of mutations) text = mutate(text, place % (text.length + 1), char, kind)
+        fc.pre(!hasUnreliableKey(text))
         const bytes = Buffer.from(text)
         if (byte !== null) bytes[byte % bytes.length] = byte
         const expected = isUtf8(bytes) && isUnambiguous(bytes.toString())

@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import { AppError } from './errors.ts'
+import { markInexact, restoreInexact } from './exact-numbers.ts'
 import {
   OPEN_BRACE,
   OPEN_BRACKET,
@@ -14,6 +15,7 @@ import {
   unescape,
 } from './json-grammar.ts'
 import type { Cursor, MemberScan } from './json-grammar.ts'
+import { findKnownName, type KnownNames, MESSAGE_NAMES, PARAMS_NAMES } from './message-names.ts'
 
 /** A range of bytes of the scanned message, `end` exclusive, without surrounding white space. */
 export interface Span {
@@ -82,6 +84,20 @@ export function textAt(bytes: Uint8Array, span: Span): string {
   return asBuffer(bytes).toString('utf8', span.start, span.end)
 }
 
+/** The place of a member of the object at a span of a scanned message; undefined when it has none or another kind of value stands there. */
+export function findMember(bytes: Uint8Array, object: Span, name: string): Span | undefined {
+  if (bytes[object.start] !== OPEN_BRACE) return undefined
+  const buffer = asBuffer(bytes)
+  const cursor: Cursor = { bytes: buffer, at: object.start, depth: 0, maxDepth: 512, maxKeys: Number.MAX_SAFE_INTEGER, keys: [], top: 0 }
+  let found: Span | undefined
+  scanObject(cursor, (c, keyStart, keyEnd, escaped) => {
+    const start = c.at
+    scanValue(c)
+    if (unescape(buffer, keyStart, keyEnd, escaped) === name) found = { start, end: c.at }
+  })
+  return found
+}
+
 /** The unescaped string at a span of a scanned message, or undefined when another kind of value stands there. */
 export function stringAt(bytes: Uint8Array, span: Span): string | undefined {
   if (bytes[span.start] !== QUOTE) return undefined
@@ -89,28 +105,39 @@ export function stringAt(bytes: Uint8Array, span: Span): string | undefined {
   return unescape(buffer, span.start + 1, span.end - 1, buffer.subarray(span.start, span.end).includes('\\'))
 }
 
-/** Numbers that JavaScript might print otherwise than they were written: fractions, exponents, minus zero, more than 15 digits. */
-const INEXACT_NUMBER = /\d[.eE]|-0|\d{16}/
-
 /**
  * Parses JSON so that `renderExact` writes every number as it stood (`1.0`, `1e3`, 20 digits): one that JavaScript would print
- * otherwise becomes a raw JSON object (`JSON.isRawJSON`). A `__proto__` member stays an own property.
+ * otherwise becomes a raw JSON object (`JSON.isRawJSON`). A `__proto__` member stays an own property. Takes linear time.
  *
- * @throws AppError invalid_argument, details `{rpc: -32700}`, for what is not JSON.
+ * @throws AppError invalid_argument, details `{rpc}`: -32700 for what is not JSON, -32600 for more than 100 000 such numbers.
  */
 export function parseExact(text: string): unknown {
   try {
-    return INEXACT_NUMBER.test(text) ? JSON.parse(text, keepSource) : JSON.parse(text)
+    const marked = markInexact(text)
+    return marked ? restoreInexact(JSON.parse(marked.text), marked.numbers) : JSON.parse(text)
   } catch (cause) {
+    if (cause instanceof AppError) throw cause
     throw new AppError('invalid_argument', 'not valid JSON', { details: { rpc: -32700 }, cause })
   }
 }
 
-/** The compact JSON text of what `parseExact` returned, whole or in part. */
+/**
+ * The compact JSON text of what `parseExact` returned, whole or in part.
+ * @throws AppError invalid_argument for a value nested some thousand levels deep, internal for one that has no JSON form.
+ */
 export function renderExact(value: unknown): string {
-  const text: string | undefined = JSON.stringify(value)
+  const text = stringify(value)
   if (text === undefined) throw new AppError('internal', 'this value has no JSON form')
   return text
+}
+
+function stringify(value: unknown): string | undefined {
+  try {
+    return JSON.stringify(value)
+  } catch (cause) {
+    if (cause instanceof RangeError) throw new AppError('invalid_argument', 'nested too deeply to be written again', { cause })
+    throw cause
+  }
 }
 
 /**
@@ -122,15 +149,8 @@ export function oneLine(bytes: Uint8Array): Uint8Array {
   return Uint8Array.from(bytes, (byte) => (byte === LINE_FEED || byte === CARRIAGE_RETURN ? 0x20 : byte))
 }
 
-interface Names {
-  /** A known name and its folded form → the known name. */
-  readonly byText: ReadonlyMap<string, string>
-  /** By length in bytes: finds a name without making a string of the key. */
-  readonly byLength: readonly (readonly { readonly name: string; readonly bytes: Buffer }[])[]
-}
-
 interface Kept {
-  readonly names: Names
+  readonly names: KnownNames
   readonly keepAll: boolean
   readonly spans: Map<string, Span>
   other: boolean
@@ -139,15 +159,6 @@ interface Kept {
 const BOM = 0xef
 const LINE_FEED = 0x0a
 const CARRIAGE_RETURN = 0x0d
-const MESSAGE_NAMES = listNames(['jsonrpc', 'id', 'method', 'params', 'result', 'error'])
-const PARAMS_NAMES = listNames(
-  (
-    'name uri arguments _meta cursor ref argument requestId progressToken level inputResponses requestState taskId protocolVersion ' +
-    'capabilities clientInfo notifications'
-  ).split(' '),
-)
-/** Longer keys are not folded: the known names have up to 15 letters, and folding does not shorten a name. */
-const LONGEST_FOLDING_KEY = 64
 
 function scanTopObject(c: Cursor): ScannedObject {
   const top: Kept = { names: MESSAGE_NAMES, keepAll: false, spans: new Map(), other: false }
@@ -178,7 +189,7 @@ function scanTopObject(c: Cursor): ScannedObject {
 
 /** Passes the value of one member whose name may have a meaning, as an object of `inner` members when given. */
 function keepMember(c: Cursor, kept: Kept, name: string, keyStart: number, inner?: MemberScan): void {
-  const known = kept.names.byText.get(name) ?? (name.length <= LONGEST_FOLDING_KEY ? kept.names.byText.get(fold(name)) : undefined)
+  const known = findKnownName(kept.names, name)
   if (known === undefined) kept.other = true
   else if (known !== name) throw ambiguous(keyStart - 1, `the key ${shown(name)} differs only in case from "${known}"`)
   const start = c.at
@@ -203,19 +214,7 @@ function scanEnd(c: Cursor): void {
   if (skipSpace(c) !== -1) throw notJson(c.at, 'unexpected text after the message')
 }
 
-/** Upper case first, so that letters with two lower-case forms (long s, Kelvin sign, dotless i) meet their plain one. */
-function fold(name: string): string {
-  return name.toUpperCase().toLowerCase()
-}
-
-function listNames(names: readonly string[]): Names {
-  const byLength = Array.from({ length: 16 }, (_, length) =>
-    names.filter((name) => name.length === length).map((name) => ({ name, bytes: Buffer.from(name) })),
-  )
-  return { byText: new Map(names.flatMap((name) => [[fold(name), name] as const, [name, name] as const])), byLength }
-}
-
-function nameAt(c: Cursor, names: Names, start: number, end: number, escaped: boolean): string {
+function nameAt(c: Cursor, names: KnownNames, start: number, end: number, escaped: boolean): string {
   const known = escaped ? undefined : names.byLength[end - start]?.find(({ bytes }) => isSameText(bytes, c.bytes, start))
   return known === undefined ? unescape(c.bytes, start, end, escaped) : known.name
 }
@@ -237,19 +236,9 @@ function findInvalidUtf8(bytes: Buffer): number {
   return at
 }
 
-interface ReviverContext {
-  readonly source?: string
-}
-
 declare global {
   interface JSON {
-    parse(text: string, reviver: (this: unknown, key: string, value: unknown, context: ReviverContext) => unknown): unknown
     rawJSON(text: string): object
     isRawJSON(value: unknown): boolean
   }
-}
-
-function keepSource(this: unknown, _key: string, value: unknown, context: ReviverContext): unknown {
-  const { source } = context
-  return typeof value === 'number' && source !== undefined && String(value) !== source ? JSON.rawJSON(source) : value
 }

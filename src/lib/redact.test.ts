@@ -83,6 +83,7 @@ describe('values', () => {
     'credential',
     'credentials',
     'sessionToken',
+    'requestState',
   ])('the member %s', (name) => {
     for (const secret of ['x', 5, null, ['x'], { user: 'x' }]) {
       expect(redactor.value({ a: [{ [name]: secret }] })).toEqual({ a: [{ [name]: '<REDACTED>' }] })

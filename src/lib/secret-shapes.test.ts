@@ -76,7 +76,7 @@ describe('shapes', () => {
 })
 
 test('names', () => {
-  expect(['Password', 'X-Api-Key', 'clientSecret', 'id_token'].map(isSecretName)).toEqual([true, true, true, true])
+  expect(['Password', 'X-Api-Key', 'clientSecret', 'id_token', 'requestState'].map(isSecretName)).toEqual([true, true, true, true, true])
   expect(['', 'passwords', 'progressToken', 'k'.repeat(1_000_000)].map(isSecretName)).toEqual([false, false, false, false])
 })
 

@@ -23,7 +23,7 @@ const SECRET_NAMES = new Set(
   (
     'password passwd passphrase secret clientsecret token accesstoken refreshtoken idtoken authtoken xauthtoken bearertoken sessiontoken ' +
     'xamzsecuritytoken apikey xapikey authorization proxyauthorization cookie setcookie privatekey secretkey secretaccesskey ' +
-    'awssecretaccesskey credential credentials'
+    'awssecretaccesskey credential credentials requeststate'
   ).split(' '),
 )
 const NAME_SEPARATORS = /[-_]/g

@@ -66,3 +66,26 @@ test('rules changed in between hold for the very next message, also of a list un
   await f.call(session, '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"rm"}}')
   expect(f.upstream.sent).toEqual([])
 })
+
+test.each([
+  ['is larger than 4194304 bytes', `[{"name":"get_a","description":"${'x'.repeat(4 * 1024 * 1024)}"}]`],
+  ['has more than 20000 entries', `[${'{"name":"get_a"},'.repeat(20_001).slice(0, -1)}]`],
+  ['more than 100000 numbers', `[{"name":"get_a","x":[${'1.0,'.repeat(100_001).slice(0, -1)}]}]`],
+  ['nested too deeply', `[{"name":"get_a","x":${'['.repeat(200_000)}1.0${']'.repeat(200_000)}}]`],
+])('a list that %s is refused with the reason', async (reason, tools) => {
+  const f = createFixture()
+  const session = await f.open()
+  f.upstream.script = (message) => result(message, `{"tools":${tools}}`)
+  const { status, text } = await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
+  expect(status).toBe(502)
+  expect(JSON.parse(text)).toMatchObject({ id: 1, error: { code: -32603, message: expect.stringContaining(reason) } })
+})
+
+test('a list as large as is allowed is passed on', async () => {
+  const f = createFixture()
+  const session = await f.open()
+  const tools = `{"tools":[${'{"name":"get_a","x":1.0},'.repeat(20_000).slice(0, -1)}]}`
+  f.upstream.script = (message) => result(message, tools)
+  const { text } = await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
+  expect(text).toBe(`{"jsonrpc":"2.0","id":1,"result":${tools}}`)
+})

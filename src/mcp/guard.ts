@@ -33,40 +33,65 @@ function checkUnknown(method: string, access: ServerAccess): Decision {
   return { allow: false, kind: 'unknown_method', by: null, reason: `method "${method.slice(0, 100)}" is not known to this gateway` }
 }
 
+/** Judging and writing a list keeps everybody waiting: 4 MiB of tools as servers describe them take some 20 ms, the worst text half a second. */
+const MAX_LIST_BYTES = 4 * 1024 * 1024
+/** Entries of one answer, each of which the rules are asked about. */
+const MAX_LIST_ENTRIES = 20_000
+
 /**
  * The response without the list entries the caller may not use; what is kept is kept to the letter, numbers included. An entry without
  * a name is taken out: nothing could allow it. Always rendered anew, for a duplicate key in the original could show a client another list.
  * A filtered list is one caller's: a cache that may serve it to everyone (2026-07-28, `cacheScope`) must not have it.
- * @throws AppError unavailable (origin upstream) when the list cannot be read, for then it cannot be judged either.
+ * @throws AppError unavailable (origin upstream) when the list cannot be read, for then it cannot be judged either, or is above 4 MiB or
+ * 20 000 entries.
  */
 export function filterList(
   bytes: Buffer,
   lists: NonNullable<MethodRow['lists']>,
   access: ServerAccess,
 ): { bytes: Buffer; response: Fields } {
+  if (bytes.byteLength > MAX_LIST_BYTES) throw tooLarge(lists.in, `is larger than ${MAX_LIST_BYTES} bytes`)
   const response = fieldsOf(parseResponse(bytes))
   const result = fieldsOf(response?.['result'])
-  if (response && response['error'] !== undefined && !('result' in response)) return { bytes: Buffer.from(renderExact(response)), response }
+  if (response && response['error'] !== undefined && !('result' in response)) return render(response)
   if (!response || !result || response['error'] !== undefined) throw unreadable(lists.in)
   const items: unknown = result[lists.in]
   if (!Array.isArray(items)) throw unreadable(lists.in)
+  if (items.length > MAX_LIST_ENTRIES) throw tooLarge(lists.in, `has more than ${MAX_LIST_ENTRIES} entries`)
   const allowed = items.filter((item) => {
     const name = fieldsOf(item)?.[lists.by]
     return typeof name === 'string' && access.check(lists.what, name).allow
   })
   const scope = result['cacheScope'] === 'public' ? { cacheScope: 'private' } : {}
-  const filtered = { ...response, result: { ...result, [lists.in]: allowed, ...scope } }
-  return { bytes: Buffer.from(renderExact(filtered)), response: filtered }
+  return render({ ...response, result: { ...result, [lists.in]: allowed, ...scope } })
 }
 
 function parseResponse(bytes: Buffer): unknown {
   try {
     return parseExact(bytes.toString('utf8'))
   } catch (cause) {
-    throw new AppError('unavailable', 'the MCP server sent a response that is not JSON', { origin: 'upstream', cause })
+    throw unusable(cause)
   }
+}
+
+function render(response: Fields): { bytes: Buffer; response: Fields } {
+  try {
+    return { bytes: Buffer.from(renderExact(response)), response }
+  } catch (cause) {
+    throw unusable(cause)
+  }
+}
+
+function unusable(cause: unknown): AppError {
+  const why = cause instanceof AppError ? cause.message : 'it cannot be read'
+  return new AppError('unavailable', `the MCP server sent a response that cannot be judged: ${why}`, { origin: 'upstream', cause })
 }
 
 function unreadable(list: string): AppError {
   return new AppError('unavailable', `the MCP server sent a response without a readable list "${list}"`, { origin: 'upstream' })
+}
+
+function tooLarge(list: string, how: string): AppError {
+  const message = `the MCP server sent a list "${list}" that ${how}: it has to send it in pages (nextCursor)`
+  return new AppError('unavailable', message, { origin: 'upstream' })
 }

@@ -85,6 +85,43 @@ test('requests, notifications and answers are told apart, and keep their bytes',
   expect(batch.messages.map(({ kind }) => kind)).toEqual(['request', 'notification'])
 })
 
+test.each(['1.0', '1e2', '12345678901234567890', '-0', '7', '"t"', '"\\u0074"', '""', 'null', '{"a":1.0}', '[ 1.0 ]'])(
+  'a progress token stays as it was written: %s',
+  (token) => {
+    const text = `{"jsonrpc":"2.0","id":1,"method":"ping","params":{"x":{"progressToken":1},"_meta":{"a":"b","progressToken":${token}}}}`
+    for (const written of [text, ` ${text}`, text.replace('progressToken":' + token, 'progress\\u0054oken": ' + token)]) {
+      expect(read(written).messages[0]?.progressToken).toBe(token)
+      expect(read(`[${written}]`).messages[0]?.progressToken).toBe(token)
+    }
+  },
+)
+
+test.each([
+  '',
+  '"_meta":{}',
+  '"_meta":[{"progressToken":1}]',
+  '"_meta":"progressToken"',
+  '"progressToken":1',
+  '"_meta":{"a":{"progressToken":1.0}}',
+])('no progress token in params of %j', (params) =>
+  expect(read(`{"jsonrpc":"2.0","id":1,"method":"ping","params":{${params}}}`).messages[0]?.progressToken).toBeUndefined(),
+)
+
+test.each(['"\\u0061":1', '"h":{"\\"":1}', '"h":[{"\\n" :1}]', '"\\\\":1,"\\/":2'])(
+  'a key of one escaped character is refused: %s',
+  (keys) => {
+    const text = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":{${keys}}}}`
+    for (const written of [text, ` ${text}`]) expect(() => read(written)).toThrow('a key that is one character must not be escaped')
+  },
+)
+
+test.each(['"\\u005c"', '"\\\\"', '"a"', '"\\u0061b"', '"é"', '"a\\"b"'])('a key that is read alike by everybody passes: %s', (key) => {
+  const text = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"\\n","arguments":{"x":"\\u0061",${key}:"\\""}}}`
+  for (const written of [text, ` ${text}`]) {
+    expect(read(written).messages[0]?.params['arguments']).toEqual({ x: 'a', [String(JSON.parse(key))]: '"' })
+  }
+})
+
 test('nothing that could not be echoed is taken for an id', () => {
   for (const text of ['', '[]', '{"id":1}', '{"id":null,"method":"x"}', '{"id":{},"method":"x"}', '{"id":1,"id":2,"method":"x"}']) {
     expect(findRequestId(Buffer.from(text))).toBeUndefined()

@@ -1,5 +1,7 @@
 import { AppError } from '../lib/errors.ts'
-import { type ScannedObject, scanMessage, type Span, textAt } from '../lib/json-scan.ts'
+import { findMember, type ScannedObject, scanMessage, type Span, textAt } from '../lib/json-scan.ts'
+import { hasUnreliableKey } from '../lib/message-names.ts'
+import { parsePlain } from '../lib/plain-message.ts'
 
 export type Fields = Readonly<Record<string, unknown>>
 
@@ -22,10 +24,30 @@ export interface ClientMessage {
  * @throws AppError invalid_argument with `details.rpc` -32700 (not JSON) or -32600 (not an unambiguous JSON-RPC message).
  */
 export function readClientMessages(body: Buffer): { batch: boolean; messages: ClientMessage[] } {
+  const plain = readPlain(body)
+  if (plain) return { batch: false, messages: [plain] }
   const scanned = scanMessage(body)
   if (scanned.kind === 'object') return { batch: false, messages: [readObject(body, scanned)] }
   if (scanned.elements.length === 0) throw invalid('an empty batch is not a message')
   return { batch: true, messages: scanned.elements.map((span) => readElement(body, span)) }
+}
+
+/** A call whose text needs no scan; undefined for all that is not plainly right, which the scan accepts or refuses in words. */
+function readPlain(bytes: Buffer): ClientMessage | undefined {
+  const message = parsePlain(bytes)
+  if (message === undefined || 'result' in message || 'error' in message) return undefined
+  const { jsonrpc, id, method, params = {} } = message
+  if (jsonrpc !== '2.0' || typeof method !== 'string' || !isFields(params)) return undefined
+  if (id !== undefined && typeof id !== 'string' && typeof id !== 'number') return undefined
+  const token = fieldsOf(params['_meta'])?.['progressToken']
+  return {
+    kind: id === undefined ? 'notification' : 'request',
+    bytes,
+    id: id === undefined ? undefined : JSON.stringify(id),
+    method,
+    params,
+    progressToken: token === undefined ? undefined : JSON.stringify(token),
+  }
 }
 
 function readElement(body: Buffer, span: Span): ClientMessage {
@@ -52,14 +74,20 @@ function readCall(bytes: Buffer, scanned: ScannedObject): ClientMessage {
   if (members.has('result') || members.has('error')) throw invalid('a message with a "method" has no "result" or "error"')
   const span = members.get('params')
   if (span && !scanned.paramsIsObject) throw invalid('"params" must be an object')
-  const value: unknown = span ? JSON.parse(textAt(bytes, span)) : {}
-  const params = fieldsOf(value) ?? {}
-  return { kind: id === undefined ? 'notification' : 'request', bytes, id, method, params, progressToken: findProgressToken(params) }
+  const params = span ? parseParams(textAt(bytes, span)) : {}
+  const progressToken = findProgressToken(bytes, params, scanned.paramsMembers.get('_meta'))
+  return { kind: id === undefined ? 'notification' : 'request', bytes, id, method, params, progressToken }
 }
 
-function findProgressToken(params: Fields): string | undefined {
-  const token = fieldsOf(params['_meta'])?.['progressToken']
-  return token === undefined ? undefined : JSON.stringify(token)
+function parseParams(text: string): Fields {
+  if (hasUnreliableKey(text)) throw invalid('a key that is one character must not be escaped')
+  return fieldsOf(JSON.parse(text)) ?? {}
+}
+
+function findProgressToken(bytes: Buffer, params: Fields, meta: Span | undefined): string | undefined {
+  if (meta === undefined || fieldsOf(params['_meta'])?.['progressToken'] === undefined) return undefined
+  const token = findMember(bytes, meta, 'progressToken')
+  return token && textAt(bytes, token)
 }
 
 /** Raw JSON text of the id of the request in a body, so that whoever is refused finds it in the answer; undefined when there is none to read. */
