@@ -9,13 +9,15 @@ export interface SseAnswerOptions {
   /** Raw id of the request that is answered; undefined when nobody waits for an answer. */
   requestId: string | undefined
   maxBytes: number
+  /** Whether so many bytes more of an answer that is not whole yet may be kept. */
+  hasRoom(bytes: number): boolean
   onHead(status: number, headers: Readonly<Record<string, string>>): void
   /** Each message before it is written, as text. */
   onMessage(data: string): void
 }
 
 /** An answer of streamable HTTP, one JSON message or a stream of them, as `message` events of the client's stream. */
-export function createSseAnswer(writer: SseDoorWriter, { requestId, maxBytes, onHead, onMessage }: SseAnswerOptions): Answer {
+export function createSseAnswer(writer: SseDoorWriter, { requestId, maxBytes, hasRoom, onHead, onMessage }: SseAnswerOptions): Answer {
   const chunks: Uint8Array[] = []
   let parser: SseParser | undefined
   let size = 0
@@ -36,7 +38,8 @@ export function createSseAnswer(writer: SseDoorWriter, { requestId, maxBytes, on
     if (!parser) {
       size += chunk.byteLength
       if (size > maxBytes) fail(tooLarge(maxBytes))
-      else chunks.push(chunk)
+      else if (hasRoom(chunk.byteLength)) chunks.push(chunk)
+      else fail(tooMuch())
       return true
     }
     let isFast = true
@@ -76,4 +79,8 @@ export function createSseAnswer(writer: SseDoorWriter, { requestId, maxBytes, on
 
 function tooLarge(maxBytes: number): AppError {
   return new AppError('resource_exhausted', `the answer is larger than ${maxBytes} bytes, more than an event of this transport may carry`)
+}
+
+function tooMuch(): AppError {
+  return new AppError('resource_exhausted', 'too much that was asked for on this event stream comes at once: ask for less at a time')
 }

@@ -47,6 +47,8 @@ export class SseDoorStream<C> {
   readonly #serving = new Set<Promise<void>>()
   readonly #openedAt: number
   #bytesUnderWay = 0
+  /** Of answers that are not whole yet. */
+  #bytesHeld = 0
   #session: string | undefined
   #revision: string | undefined
   /** Whether the endpoint's own stream is open, or not offered. */
@@ -145,9 +147,15 @@ export class SseDoorStream<C> {
     const session = this.#session
     let opened: string | undefined
     let status = 0
+    let held = 0
     const answer = createSseAnswer(this.#writer, {
       requestId,
       maxBytes: this.#options.limits.maxMessageBytes,
+      hasRoom: (bytes) => {
+        held += bytes
+        this.#bytesHeld += bytes
+        return this.#bytesHeld <= this.#options.limits.maxBufferedBytes
+      },
       onHead: (given, headers) => {
         status = given
         if (given !== 200 || headers[SESSION] === undefined) return
@@ -159,7 +167,9 @@ export class SseDoorStream<C> {
       },
     })
     const headers = { ...exchange.headers, accept: 'application/json, text/event-stream', ...this.#sessionHeaders(exchange) }
-    await this.#options.serve({ ...exchange, headers, signal: this.#ending.signal, answer }, caller)
+    await this.#options
+      .serve({ ...exchange, headers, signal: this.#ending.signal, answer }, caller)
+      .finally(() => (this.#bytesHeld -= held))
     if (this.#ending.signal.aborted) return
     if (opened !== undefined && this.#revision !== undefined && this.#listening === 'no') this.#track(this.#listen(opened))
     // The endpoint does not know the session any more (MCP 2025-11-25, basic/transports): the client has to begin anew.
@@ -183,6 +193,7 @@ export class SseDoorStream<C> {
     const answer = createSseAnswer(this.#writer, {
       requestId: undefined,
       maxBytes: this.#options.limits.maxMessageBytes,
+      hasRoom: () => true,
       onHead: (given) => (status = given),
       onMessage: () => undefined,
     })

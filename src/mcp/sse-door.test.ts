@@ -361,3 +361,19 @@ test('after its end the door opens no stream', async () => {
   expect(stream).toMatchObject({ end: 'ended', text: expect.stringMatching(/: shutting down\n\n$/) })
   await expect(visit(GET).served).rejects.toEqual(new AppError('unavailable', 'shutting down'))
 })
+
+test('answers that are not whole yet are held to a bound only, all of a stream together', async () => {
+  const held: HttpExchange[] = []
+  const made = make({ maxBufferedBytes: 2500, maxMessageBytes: 2000 }, async (exchange) => {
+    held.push(exchange)
+    exchange.answer.head(200, { 'content-type': 'application/json' })
+    exchange.answer.write(Buffer.from(`{"id":${held.length},"x":"${'x'.repeat(1000)}`))
+    await new Promise((resolve) => exchange.signal.addEventListener('abort', resolve))
+  })
+  const stream = made.visit(GET)
+  for (const id of [1, 2, 3]) made.visit(post(`{"jsonrpc":"2.0","id":${id},"method":"ping"}`))
+  await expect.poll(() => messages(stream).length).toBe(1)
+  expect(messages(stream)[0]).toContain('{"jsonrpc":"2.0","id":3,"error"')
+  stream.leave()
+  await stream.served
+})

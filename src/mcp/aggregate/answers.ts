@@ -26,10 +26,12 @@ const NOTIFICATIONS: Readonly<Record<string, Rewrite>> = {
   'notifications/tasks': taskResult,
 }
 
-/** Whether messages of this text could hold anything to rewrite. Cheap, and right in all but escaped keys, which nobody writes. */
+/** Whether messages of this text could hold anything to rewrite; where a letter is escaped, a key may be. Cheap. */
 export function mayHold(text: Buffer | string): boolean {
-  return text.length <= MAX_BYTES && (text.includes('"uri"') || text.includes('"taskId"') || text.includes('resourceUri'))
+  return text.length <= MAX_BYTES && HINTS.some((hint) => text.includes(hint))
 }
+
+const HINTS = ['"uri"', '"taskId"', 'resourceUri', '\\u00']
 
 /** A server's response to a request of this method, as the client is to see it; the same bytes when nothing in it has another name here. */
 export function exposeResponse(method: string, server: string, bytes: Buffer): Buffer {

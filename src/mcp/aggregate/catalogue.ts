@@ -53,12 +53,14 @@ export interface CatalogueOptions {
 
 const MAX_TOLD = 20
 
-/** The lists of all servers. Every one is asked every time; one that is slow or fails is shown by what it said last. */
+/** The lists of all servers. Every one is asked every time; one that is slow or fails is shown by what it said last, unless it refused. */
 export class Catalogue {
   readonly #options: CatalogueOptions
   readonly #kept: KeptLists<ServerList>
   readonly #running = new Map<string, Promise<ServerList>>()
   #reading = 0
+  /** By owner. */
+  readonly #readingOf = new Map<string, number>()
   /** Of what was asked for before the last change of members: it is not kept. */
   #generation = 0
 
@@ -131,6 +133,10 @@ export class Catalogue {
     } catch (thrown) {
       const error = toAppError(thrown)
       const { changes } = row
+      if (isRefusal(error)) {
+        this.#kept.drop(channel.owner, channel.era, server, row.method)
+        return { server, list: undefined, error }
+      }
       if (error.code === 'deadline_exceeded' && !kept && changes) {
         reading.then(
           () => onLate(channel.owner, changes),
@@ -146,15 +152,23 @@ export class Catalogue {
     const key = JSON.stringify([channel.scope, member.name, row.method])
     const running = this.#running.get(key)
     if (running) return running
-    if (this.#reading >= this.#options.limits.readingLists)
+    const { readingLists, readingListsPerOwner } = this.#options.limits
+    if (this.#reading >= readingLists || (this.#readingOf.get(channel.owner) ?? 0) >= readingListsPerOwner)
       return Promise.reject(new AppError('resource_exhausted', 'too many lists are being read: list again later'))
-    this.#reading += 1
+    this.#count(channel.owner, 1)
     const reading = this.#fetch(member, row, channel, view).finally(() => {
-      this.#reading -= 1
+      this.#count(channel.owner, -1)
       if (this.#running.get(key) === reading) this.#running.delete(key)
     })
     this.#running.set(key, reading)
     return reading
+  }
+
+  #count(owner: string, step: number): void {
+    this.#reading += step
+    const left = (this.#readingOf.get(owner) ?? 0) + step
+    if (left > 0) this.#readingOf.set(owner, left)
+    else this.#readingOf.delete(owner)
   }
 
   async #fetch(member: Member, row: ListRow, channel: Channel, view: View): Promise<ServerList> {
@@ -167,8 +181,7 @@ export class Catalogue {
     } catch (thrown) {
       const error = toAppError(thrown)
       // A refusal is about this caller, not about the server.
-      const status = error.details?.['status']
-      if (status !== 401 && status !== 403) health.note(member.name, row.method, `${row.method} failed: ${error.message}`)
+      if (!isRefusal(error)) health.note(channel.owner, member.name, row.method, `${row.method} failed: ${error.message}`)
       throw error
     }
   }
@@ -185,13 +198,18 @@ export class Catalogue {
       if (name === undefined) quarantined.set(original, 'there is no room for another name')
       return name === undefined ? [] : [{ server, original, exposed: name, item: exposeItem(row.in, { ...item, [row.by]: name }, server) }]
     })
-    health.note(server, row.method, pages.problem)
+    health.note(channel.owner, server, row.method, pages.problem)
     const [first] = quarantined
     const more = quarantined.size > 1 ? ` (and ${quarantined.size - 1} more)` : ''
     const fault = first && `"${first[0].slice(0, 100)}" of ${row.method} is left out: ${first[1]}${more}`
-    health.note(server, `${row.method} items`, fault, quarantined.size)
+    health.note(channel.owner, server, `${row.method} items`, fault, quarantined.size)
     return { entries, ttlMs: pages.ttlMs, quarantined, bytes: pages.bytes, fetchedAt: now() }
   }
+}
+
+/** That the caller may not, or that there is no such server for it: what it said before is not the caller's to see any more. */
+function isRefusal({ details }: AppError): boolean {
+  return details?.['status'] === 401 || details?.['status'] === 403 || details?.['status'] === 404
 }
 
 interface CheckedItem {

@@ -1,11 +1,13 @@
-import { AppError, toAppError } from '../../lib/errors.ts'
+import { AppError } from '../../lib/errors.ts'
 import type { SseEvent } from '../../lib/sse.ts'
+import { keyOfRaw } from '../conversation.ts'
 import { fieldsOf, renderRpcError } from '../message.ts'
 import { ORIGIN_HEADER } from '../failure.ts'
 import type { Outlet } from '../outlet.ts'
 import { exposeResponse, mayHold } from './answers.ts'
 import { type Incoming, renderEvent, translate } from './incoming.ts'
 import type { ListKind } from './lists.ts'
+import { MessageHead, readHead } from './message-head.ts'
 import { type MemberReply, readEvents } from './member-exchange.ts'
 import type { Questions } from './questions.ts'
 
@@ -19,9 +21,13 @@ export interface Delivery {
   questions: Questions | undefined
   /** The method of the request that a response on this stream answers. */
   answered: (id: unknown) => string | undefined
+  /** Whether a token of progress is that of a request of another server. */
+  isForeignToken: (token: unknown) => boolean
   onChanged: (kind: ListKind) => void
   /** Called whenever the member has said something. */
   onProgress: () => void
+  /** What the client is told of what broke the answer off. */
+  explain: (thrown: unknown) => AppError
 }
 
 /** Up to here an answer is looked at; what is larger passes as it comes. */
@@ -39,25 +45,37 @@ export async function deliver(reply: MemberReply, delivery: Delivery, outlet: Ou
 }
 
 async function deliverMessage(reply: MemberReply, delivery: Delivery, outlet: Outlet): Promise<true> {
+  const key = keyOfRaw(delivery.id)
+  const head = new MessageHead()
   let held: Uint8Array[] = []
   let size = 0
   for await (const chunk of reply.chunks) {
     delivery.onProgress()
     size += chunk.byteLength
-    if (outlet.state === 'streaming') {
-      await outlet.write(chunk)
-      continue
-    }
+    if (reply.status === 200 && head.push(chunk).isOtherThan(key)) throw notTheAnswer()
     held.push(chunk)
     if (size <= MAX_HELD) continue
     if (reply.status !== 200) throw new AppError('unavailable', `the MCP server answered with HTTP ${reply.status}`, { origin: 'upstream' })
     outlet.open('json')
-    for (const one of held) await outlet.write(one)
-    held = []
+    // The last chunk waits until it is known what all of it is.
+    held = await writeAllButLast(held, outlet)
   }
-  if (outlet.state === 'streaming') outlet.end()
-  else answer(reply, held.length === 1 && held[0] ? Buffer.from(held[0]) : Buffer.concat(held), delivery, outlet)
+  if (reply.status === 200 && !head.isAnswerTo(key)) throw notTheAnswer()
+  if (outlet.state === 'streaming') {
+    for (const one of held) await outlet.write(one)
+    outlet.end()
+  } else answer(reply, held.length === 1 && held[0] ? Buffer.from(held[0]) : Buffer.concat(held), delivery, outlet)
   return true
+}
+
+async function writeAllButLast(chunks: readonly Uint8Array[], outlet: Outlet): Promise<Uint8Array[]> {
+  for (const one of chunks.slice(0, -1)) await outlet.write(one)
+  return chunks.slice(-1)
+}
+
+/** Clients sort answers by id alone: one for another request would pass for that of another server. */
+function notTheAnswer(): AppError {
+  return new AppError('unavailable', 'the MCP server did not answer this request, or not clearly', { origin: 'upstream' })
 }
 
 function answer({ status, headers }: MemberReply, bytes: Buffer, { server, method, id, era }: Delivery, outlet: Outlet): void {
@@ -86,7 +104,8 @@ async function deliverEvents(reply: MemberReply, delivery: Delivery, outlet: Out
   outlet.open('events')
   try {
     for await (const event of readEvents(reply)) {
-      delivery.onProgress()
+      // Comments are the agent's, to keep the connection open.
+      if (!event.isComment) delivery.onProgress()
       // The member keeps what its client has not read, and gives it when our client comes back.
       if (canResume && delivery.era === 'legacy' && outlet.isGone) break
       canResume ||= event.id !== undefined
@@ -97,7 +116,7 @@ async function deliverEvents(reply: MemberReply, delivery: Delivery, outlet: Out
     if (!isAnswered && !(canResume && delivery.era === 'legacy'))
       throw new AppError('unavailable', 'the MCP server ended its stream without an answer', { origin: 'upstream' })
   } catch (thrown) {
-    await outlet.fail(toAppError(thrown), delivery.id)
+    await outlet.fail(delivery.explain(thrown), delivery.id)
     return true
   }
   outlet.end()
@@ -105,15 +124,14 @@ async function deliverEvents(reply: MemberReply, delivery: Delivery, outlet: Out
 }
 
 function passed(event: SseEvent, delivery: Delivery): { bytes: Buffer | undefined; isResponse: boolean } {
-  const { server, questions, era } = delivery
+  const { server, questions, era, answered, isForeignToken } = delivery
   // Streams of the modern revision cannot be resumed and have no ids.
   const place = era === 'legacy' ? server : undefined
   if (event.isComment) return { bytes: event.raw, isResponse: false }
   if (!event.hasData || event.data === '') return { bytes: renderEvent(event, undefined, place), isResponse: false }
-  if (!event.data.includes('"method"') && !mayHold(event.data)) {
+  if (!mayHold(event.data) && readHead(event.data).isAnswerTo(keyOfRaw(delivery.id)))
     return { bytes: renderEvent(event, undefined, place), isResponse: true }
-  }
-  const incoming: Incoming = translate(event.data, { server, questions, methodOf: delivery.answered })
+  const incoming: Incoming = translate(event.data, { server, questions, methodOf: answered, isForeignToken })
   if (incoming.changed) delivery.onChanged(incoming.changed)
   if (incoming.text === undefined) return { bytes: undefined, isResponse: false }
   return { bytes: renderEvent(event, incoming.text, place), isResponse: incoming.kind === 'response' }

@@ -263,7 +263,8 @@ test('a member that forgot the session is met anew, once, with its subscriptions
   a.calls.length = 0
   a.forgotten.add('a-1')
   expect((await f.call(session, 'tools/call', { name: 'a_x' })).json.result).toEqual({})
-  expect(a.methods().filter((method) => method !== 'DELETE')).toEqual([
+  // Requests may yet run in the session that one of them was told is unknown: it is not ended.
+  expect(a.methods()).toEqual([
     'tools/call',
     'initialize',
     'notifications/initialized',
@@ -271,7 +272,6 @@ test('a member that forgot the session is met anew, once, with its subscriptions
     'logging/setLevel',
     'tools/call',
   ])
-  expect(a.calls.filter(({ method }) => method === 'DELETE').map(({ headers }) => headers['mcp-session-id'])).toEqual(['a-1'])
   expect(a.calls.find(({ message }) => message.method === 'resources/subscribe')?.message.params).toEqual({ uri: 'note://1' })
 })
 

@@ -108,6 +108,11 @@ export class AggregateEndpoint {
     }
   }
 
+  /** What servers listed before is shown to nobody any more: it may rest on what has just changed. */
+  forgetLists(): void {
+    this.#engine.catalogue.forget()
+  }
+
   /** Ends every session and stream of the owners for which `reasonFor` gives a reason. */
   cut(reasonFor: (owner: string) => string | undefined): void {
     this.#engine.sessions.cut(reasonFor)

@@ -13,6 +13,7 @@ export interface Forwarding {
   outlet: Outlet
   questions: Delivery['questions']
   answered: Delivery['answered']
+  isForeignToken: Delivery['isForeignToken']
   /** The client, or whoever acts for it, wants the answer no more. */
   signal: AbortSignal
 }
@@ -22,6 +23,7 @@ export async function forward(engine: Engine, forwarding: Forwarding): Promise<b
   const { channel, routed, message, outlet, signal } = forwarding
   const { name: server } = routed.member
   const patience = new Patience(engine, signal)
+  const explain = (thrown: unknown): AppError => patience.why ?? toAppError(thrown)
   try {
     const reply = await patience.race(channel.send(routed.member, routed.message, patience.signal))
     return await deliver(
@@ -33,13 +35,15 @@ export async function forward(engine: Engine, forwarding: Forwarding): Promise<b
         era: channel.era,
         questions: forwarding.questions,
         answered: forwarding.answered,
+        isForeignToken: forwarding.isForeignToken,
         onChanged: (kind) => engine.catalogue.changed(channel, server, kind),
         onProgress: () => patience.renew(),
+        explain,
       },
       outlet,
     )
   } catch (thrown) {
-    const error = patience.why ?? toAppError(thrown)
+    const error = explain(thrown)
     if (error.code === 'internal') engine.log.error('a request could not be forwarded', { server, error })
     await outlet.fail(error, message.id)
     return true

@@ -18,8 +18,8 @@ beforeEach(() => {
 
 const IN = 'in quarantine {"server":"db","what":"tools/list items","reason":"\\"x\\" is broken"}'
 const OUT = 'out of quarantine {"server":"db","what":"tools/list items"}'
-const broken = (): void => health.note('db', 'tools/list items', '"x" is broken', 2)
-const fine = (): void => health.note('db', 'tools/list items', undefined)
+const broken = (): void => health.note('ana', 'db', 'tools/list items', '"x" is broken', 2)
+const fine = (): void => health.note('ana', 'db', 'tools/list items', undefined)
 
 test('what is fine is no news', () => {
   fine()
@@ -58,13 +58,13 @@ test('a problem that lasts keeps its time, another in its place has its own, and
   now = 5
   broken()
   expect(health.list()).toMatchObject([{ problem: '"x" is broken', since: 0 }])
-  health.note('db', 'tools/list items', '"y" is broken')
+  health.note('ana', 'db', 'tools/list items', '"y" is broken')
   expect(health.list()).toMatchObject([{ problem: '"y" is broken', since: 5, count: 1 }])
   expect(lines).toHaveLength(1)
 })
 
 test('a thousand are kept, of so many characters', () => {
-  for (let server = 0; server <= 1000; server++) health.note(`s${server}`, 'initialize', 'x'.repeat(9000))
+  for (let server = 0; server <= 1000; server++) health.note('ana', `s${server}`, 'initialize', 'x'.repeat(9000))
   const kept = health.quarantine()
   expect([kept.length, kept[0]?.server, kept[0]?.problem.length]).toEqual([1000, 's1', 500])
 })

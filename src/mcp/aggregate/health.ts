@@ -6,6 +6,8 @@ export interface HealthRecord {
   /** In which respect: `initialize` or a list such as `tools/list` when these fail, `tools/list items` for what is left out of a list. */
   topic: string
   problem: string
+  /** Whose client met it. What a server says to one is not for another, so nobody else is told more than that there is something. */
+  owner: string
   /** Milliseconds since 1970. */
   since: number
   /** How many items are left out; 1 when it is something else. */
@@ -40,7 +42,7 @@ export class Health {
   }
 
   /** What is wrong in one respect; undefined when nothing is any more. A problem that lasts keeps its time. */
-  note(server: string, topic: string, problem: string | undefined, count = 1): void {
+  note(owner: string, server: string, topic: string, problem: string | undefined, count = 1): void {
     const key = JSON.stringify([server, topic])
     const known = this.#records.get(key)
     const now = this.#now()
@@ -52,7 +54,7 @@ export class Health {
     const isSame = known?.goneAt === undefined && known?.problem === text
     const since = isSame ? known.since : now
     if (!isSame) this.#records.delete(key)
-    this.#records.set(key, { server, topic, problem: text, since, count, metAt: now, goneAt: undefined })
+    this.#records.set(key, { server, topic, problem: text, owner, since, count, metAt: now, goneAt: undefined })
     if (!known) this.#log.warn('MCP server: in quarantine', { server, what: topic, reason: text })
     const [[oldest, evicted] = []] = this.#records
     if (this.#records.size > MAX_RECORDS && oldest !== undefined && evicted) this.#leave(oldest, evicted)

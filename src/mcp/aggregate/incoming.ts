@@ -3,6 +3,7 @@ import { fieldsOf } from '../message.ts'
 import { exposeNotice, exposeResponse } from './answers.ts'
 import { findChanged, type ListKind } from './lists.ts'
 import type { Questions } from './questions.ts'
+import { readHead } from './message-head.ts'
 import { replaceParams } from './splice.ts'
 import { exposeId } from './uris.ts'
 
@@ -23,11 +24,16 @@ export interface Translation {
   methodOf: (id: unknown) => string | undefined
   /** Of the session; without one, requests of members reach nobody. */
   questions: Questions | undefined
+  /** Whether a token of progress is that of a request of another server. */
+  isForeignToken: (token: unknown) => boolean
 }
 
-/** Reads one message of a member. What has another name here is renamed, everything else keeps its bytes. */
-export function translate(text: string, { server, methodOf, questions }: Translation): Incoming {
-  const message = fieldsOf(readJson(text))
+/**
+ * Reads one message of a member. What has another name here is renamed, everything else keeps its bytes. One that two readers could take for
+ * different ones is none.
+ */
+export function translate(text: string, { server, methodOf, questions, isForeignToken }: Translation): Incoming {
+  const message = readHead(text).isClear ? fieldsOf(readJson(text)) : undefined
   if (!message) return { kind: 'none', text: undefined }
   const { id, method } = message
   if (method === undefined) {
@@ -40,6 +46,8 @@ export function translate(text: string, { server, methodOf, questions }: Transla
   }
   if (id !== undefined) return { kind: 'request', text: questions?.ask(server, exposeNotice(server, text)) }
   if (method === 'notifications/cancelled') return { kind: 'notification', text: withdrawn(text, message['params'], server, questions) }
+  if (method === 'notifications/progress' && isForeignToken(fieldsOf(message['params'])?.['progressToken']))
+    return { kind: 'notification', text: undefined }
   const changed = typeof method === 'string' ? findChanged(method) : undefined
   return { kind: 'notification', text: exposeNotice(server, text), changed }
 }

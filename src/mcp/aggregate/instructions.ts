@@ -33,7 +33,7 @@ export function renderInstructions(
     .map(({ name, description, instructions }) => [
       `## ${oneLine(name)}`,
       cut(description ?? '', MAX_EACH),
-      cut(instructions ?? '', MAX_EACH),
+      cut(withoutHeadings(instructions ?? ''), MAX_EACH),
     ])
     .map((lines) => lines.filter((line) => line !== '').join('\n'))
   const kept: string[] = [...head, ...introduction, ...missing]
@@ -56,6 +56,14 @@ function cut(text: string, bytes: number): string {
     end += character.length
   }
   return `${clean.slice(0, end)}…`
+}
+
+/** What a server says stays under its own heading: it must not look like the word of another one. */
+function withoutHeadings(text: string): string {
+  return text
+    .slice(0, 2 * MAX_EACH)
+    .replaceAll(/\r\n|[\r\v\f\u0085\u2028\u2029]/g, '\n')
+    .replaceAll(/^(\s*)(#|[=-]+\s*$)/gm, '$1\\$2')
 }
 
 function oneLine(text: string): string {

@@ -41,7 +41,9 @@ export class Introductions {
     return renderInstructions(
       view.instructions,
       servers,
-      problems.slice(0, 10).map(({ server, problem }) => ({ server, reason: problem })),
+      problems
+        .slice(0, 10)
+        .map(({ server, problem, owner }) => ({ server, reason: owner === view.owner ? problem : 'it fails for others' })),
       findReconnect(clientName),
     )
   }

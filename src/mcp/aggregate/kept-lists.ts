@@ -46,6 +46,10 @@ export class KeptLists<List extends { bytes: number; fetchedAt: number }> {
     }
   }
 
+  drop(owner: string, era: string, server: string, method: string): void {
+    this.#drop(keyOf(owner, era, server, method))
+  }
+
   forget(owner: string | undefined): void {
     for (const [key, kept] of this.#lists) if (owner === undefined || kept.owner === owner) this.#drop(key)
   }

@@ -43,12 +43,23 @@ export async function serveRequest(engine: Engine, session: Session, message: Cl
 }
 
 /** Takes a notification or response of the client to whom it is for. @throws AppError invalid_argument for a response to nothing. */
-export async function sendOneWay(session: Session, message: ClientMessage): Promise<void> {
+export async function sendOneWay(engine: Engine, session: Session, message: ClientMessage): Promise<void> {
+  // What ends a request that counts must not wait until fewer count.
+  if (message.kind === 'response' || message.method === 'notifications/cancelled') return tell(session, message)
+  const release = engine.load.begin(session.owner)
+  try {
+    await tell(session, message)
+  } finally {
+    release()
+  }
+}
+
+async function tell(session: Session, message: ClientMessage): Promise<void> {
   if (message.kind === 'response') return respond(session, message)
   const { method, params, bytes } = message
   if (method === 'notifications/roots/list_changed') return session.tell(bytes)
   if (method === 'notifications/cancelled') {
-    const running = session.findRunning(params['requestId'])
+    const running = session.running.find(params['requestId'])
     if (running && session.has(running.server)) await session.tell(bytes, running.server)
     else running?.abort(new AppError('cancelled', 'the request was cancelled', { details: { http: 200 } }))
   } else if (method === 'notifications/progress') {
@@ -87,17 +98,21 @@ async function routeCall(engine: Engine, session: Session, message: ClientMessag
 async function forwardCall(engine: Engine, session: Session, message: ClientMessage, routed: Routed, outlet: Outlet): Promise<void> {
   const server = routed.member.name
   const stopping = new AbortController()
-  session.begin(message.id, { server, method: message.method, abort: (why) => stopping.abort(why) })
+  const { running } = session
+  const { id, method, progressToken } = message
+  running.begin(id, { server, method, progressToken, abort: (why) => stopping.abort(why) })
   const isOver = await forward(engine, {
     channel: session,
     routed,
     message,
     outlet,
     questions: session.questions,
-    answered: (id) => (session.findRunning(id)?.server === server ? session.findRunning(id)?.method : undefined),
+    answered: (answeredId) => (running.find(answeredId)?.server === server ? running.find(answeredId)?.method : undefined),
+    isForeignToken: (token) => running.isForeignToken(server, token),
     signal: stopping.signal,
   })
-  if (isOver) session.finish(message.id)
+  if (isOver) running.finish(id)
+  else running.leaveOpen(id)
 }
 
 async function setLevel(session: Session, message: ClientMessage, outlet: Outlet): Promise<void> {

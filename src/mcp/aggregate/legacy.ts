@@ -73,7 +73,8 @@ export function openStream(engine: Engine, exchange: HttpExchange, view: View): 
   const stream = new SessionStream({
     outlet,
     questions: session.questions,
-    answered: (server, id) => session.answered(server, id),
+    answered: (server, id) => session.running.answered(server, id),
+    isForeignToken: (server, token) => session.running.isForeignToken(server, token),
     onChanged: (server, kind) => engine.catalogue.changed(session, server, kind),
     resumeAfter: lastEventId === undefined ? undefined : findId(lastEventId),
     timers: engine.timers,
@@ -107,7 +108,7 @@ async function serveOne(engine: Engine, session: Session, message: ClientMessage
   session.attach(outlet)
   try {
     if (message.kind !== 'request') {
-      await sendOneWay(session, message)
+      await sendOneWay(engine, session, message)
       return outlet.empty(202)
     }
     await serveRequest(engine, session, message, outlet)
@@ -122,7 +123,7 @@ async function serveOne(engine: Engine, session: Session, message: ClientMessage
 async function serveBatch(engine: Engine, session: Session, messages: readonly ClientMessage[], exchange: HttpExchange): Promise<void> {
   const outlet = new Outlet(exchange, {})
   if (!messages.some(({ kind }) => kind === 'request')) {
-    for (const message of messages) await sendOneWay(session, message)
+    for (const message of messages) await sendOneWay(engine, session, message)
     return outlet.empty(202)
   }
   outlet.open('events')
@@ -145,7 +146,7 @@ async function serveElement(
   const done = Promise.withResolvers<void>()
   const outlet = new Outlet(elementExchange(exchange, stream, done.resolve), {})
   try {
-    if (message.kind !== 'request') return await sendOneWay(session, message)
+    if (message.kind !== 'request') return await sendOneWay(engine, session, message)
     await serveRequest(engine, session, message, outlet)
   } catch (thrown) {
     if (message.kind !== 'request') return

@@ -20,7 +20,7 @@ export interface AggregateLimits {
   openMs: number
   /** How long a call may be silent. */
   silenceMs: number
-  /** Pages, items and bytes of one list of one server. */
+  /** Pages, items and bytes of one list of one server: reading 2 MB of a hostile one takes a third of a second of everybody. */
   pages: number
   items: number
   listBytes: number
@@ -30,6 +30,7 @@ export interface AggregateLimits {
   cursorMs: number
   /** Lists being read from servers at a time. */
   readingLists: number
+  readingListsPerOwner: number
   /** Lists kept for the time when their server does not answer. */
   keptLists: number
   keptBytes: number
@@ -55,11 +56,12 @@ export const AGGREGATE_LIMITS: AggregateLimits = {
   silenceMs: 15 * 60_000,
   pages: 50,
   items: 5000,
-  listBytes: 8 * 1024 * 1024,
+  listBytes: 2 * 1024 * 1024,
   pageItems: 1000,
   pageBytes: 8 * 1024 * 1024,
   cursorMs: 60 * 60_000,
-  readingLists: 1000,
+  readingLists: 2000,
+  readingListsPerOwner: 500,
   keptLists: 5000,
   keptBytes: 32 * 1024 * 1024,
   keptMs: 10 * 60_000,

@@ -38,6 +38,7 @@ interface ListenOptions {
 const ID_KEY = 'io.modelcontextprotocol/subscriptionId'
 const ACKNOWLEDGED = 'notifications/subscriptions/acknowledged'
 const MAX_WAITING = 1000
+const MAX_WAITING_BYTES = 1024 * 1024
 
 /**
  * One `subscriptions/listen` of a client: sent on to each member concerned under the same id, so that what they send fits the client's
@@ -55,6 +56,7 @@ export class Listen {
   #isEnded = false
   /** Events that came before the acknowledgement. */
   #waiting: string[] = []
+  #waitingBytes = 0
 
   constructor(options: ListenOptions) {
     this.#options = options
@@ -168,10 +170,11 @@ export class Listen {
     if (!event.hasData || event.data === '') return
     const notice = fieldsOf(readJson(event.data))
     if (notice?.['method'] === ACKNOWLEDGED) {
-      this.#promise(server, fieldsOf(fieldsOf(notice['params'])?.['notifications']))
+      // Once from each, as long as it counts.
+      if (this.#unacknowledged.has(server)) this.#promise(server, fieldsOf(fieldsOf(notice['params'])?.['notifications']))
       return this.#settle(server)
     }
-    const incoming = translate(event.data, { server, questions: undefined, methodOf: () => undefined })
+    const incoming = translate(event.data, { server, questions: undefined, methodOf: () => undefined, isForeignToken: () => true })
     if (incoming.kind !== 'notification' || incoming.text === undefined) return
     if (!incoming.changed) return this.#write(incoming.text)
     this.#options.deps.catalogue.changed(this.#options.channel, server, incoming.changed)
@@ -180,8 +183,10 @@ export class Listen {
 
   #promise(server: string, honoured: Fields | undefined): void {
     const { wanted } = this.#options
-    const kept = (named: unknown, asked: readonly string[] = []): string[] =>
-      asked.filter((one) => Array.isArray(named) && named.includes(one))
+    const kept = (named: unknown, asked: readonly string[] = []): string[] => {
+      const promised = new Set<unknown>(Array.isArray(named) ? named : [])
+      return asked.filter((one) => promised.has(one))
+    }
     this.#promised.uris.push(...kept(honoured?.['resourceSubscriptions'], wanted.uris.get(server)).map((uri) => exposeUri(server, uri)))
     this.#promised.tasks.push(...kept(honoured?.['taskIds'], wanted.tasks.get(server)).map((id) => exposeId(server, id)))
   }
@@ -207,7 +212,8 @@ export class Listen {
   async #write(text: string): Promise<void> {
     if (this.#isEnded) return
     if (this.#isAcknowledged) return this.#options.outlet.write(frameSse({ data: text }))
-    if (this.#waiting.length < MAX_WAITING) this.#waiting.push(text)
+    this.#waitingBytes += text.length
+    if (this.#waiting.length < MAX_WAITING && this.#waitingBytes <= MAX_WAITING_BYTES) this.#waiting.push(text)
   }
 
   #meta(): string {

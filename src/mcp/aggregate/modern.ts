@@ -1,7 +1,7 @@
 import { AppError } from '../../lib/errors.ts'
 import type { HttpExchange } from '../../lib/http-exchange.ts'
 import { idKey, keyOfRaw } from '../conversation.ts'
-import { type ClientMessage, fieldsOf, renderRpcError } from '../message.ts'
+import { type ClientMessage, type Fields, fieldsOf, renderRpcError } from '../message.ts'
 import { Outlet } from '../outlet.ts'
 import { encodeHeaderValue } from '../eras/header-value.ts'
 import { discoverResult } from './capabilities.ts'
@@ -19,6 +19,7 @@ import type { View } from './view.ts'
 
 /** Requests of the legacy revisions that `classify` does not refuse because the tasks extension has their like. */
 const LEGACY_ONLY = new Set(['tasks/list', 'tasks/result'])
+const MAX_META = 64 * 1024
 const CLIENT_KEY = 'io.modelcontextprotocol/clientInfo'
 
 /** Answers a message of a client without a session (2026-07-28): everything that is needed to understand it is in it. */
@@ -58,6 +59,7 @@ async function serveRequest(engine: Engine, exchange: HttpExchange, view: View, 
     outlet,
     questions: undefined,
     answered: (answeredId) => (idKey(answeredId) === keyOfRaw(id) ? method : undefined),
+    isForeignToken: (token) => JSON.stringify(token) !== message.progressToken,
     signal: exchange.signal,
   })
 }
@@ -77,8 +79,15 @@ async function routeCall(
   return routed && { ...routed, message: { ...routed.message, headers: paramHeaders(exchange.headers) } }
 }
 
+/** It goes with requests of ours to every member, and is kept for as long as a subscription is. */
+function assertSmall({ bytes }: ClientMessage, meta: Fields): void {
+  if (bytes.length <= MAX_META || Buffer.byteLength(JSON.stringify(meta)) <= MAX_META) return
+  throw new AppError('resource_exhausted', `_meta may have ${MAX_META} bytes`, { details: { http: 413, rpc: -32600 } })
+}
+
 function channelOf(engine: Engine, exchange: HttpExchange, view: View, message: ClientMessage): Channel {
   const { progressToken: _, ...meta } = fieldsOf(message.params['_meta']) ?? {}
+  assertSmall(message, meta)
   const name = fieldsOf(meta[CLIENT_KEY])?.['name']
   const base = { ...neutralHeaders(exchange.headers), ...POST_HEADERS }
   const revision = exchange.headers['mcp-protocol-version']?.trim()

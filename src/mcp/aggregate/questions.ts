@@ -11,7 +11,8 @@ interface Question {
   token: unknown
 }
 
-const MAX_OPEN = 1000
+/** Of one server: the questions of others have to have room too. */
+const MAX_OPEN = 100
 /** Characters of an id or token that is kept. */
 const MAX_ID = 1024
 /** Our own key, for clients that show who asks. */
@@ -30,7 +31,7 @@ export class Questions {
   ask(server: string, text: string): string | undefined {
     const message = readRequest(text)
     const open = (this.#open ??= new Map<string, Question>())
-    if (!message || open.size >= MAX_OPEN) return undefined
+    if (!message || this.#openOf(server) >= MAX_OPEN) return undefined
     const name = `s-${++this.#last}`
     const params = fieldsOf(message['params'])
     const meta = fieldsOf(params?.['_meta'])
@@ -65,6 +66,10 @@ export class Questions {
       return JSON.stringify(name)
     }
     return undefined
+  }
+
+  #openOf(server: string): number {
+    return this.#open?.values().reduce((count, question) => count + Number(question.server === server), 0) ?? 0
   }
 
   /** The member's session has ended. */

@@ -67,3 +67,20 @@ test('a member whose session the server ended is met anew', async () => {
   expect((await f.call(session, 'tools/call', { name: 'tools_get_x' })).events).toMatchObject([{ id: 1, result: {} }])
   expect(real.upstream.opened).toHaveLength(2)
 })
+
+test.each(['[%]', '%'])('an answer too large to be read on its way answers no request of another server: %s', async (form) => {
+  const real = realMember({ allow: { tools: ['*'] } })
+  const { script } = real.upstream
+  const forged = form.replace('%', `{"jsonrpc":"2.0","id":6,"result":{"x":"${'x'.repeat(70_000)}"}}`)
+  real.upstream.script = (message, signal) =>
+    message.method === 'tools/call' ? { kind: 'message', bytes: Buffer.from(forged) } : script(message, signal)
+  const f = createFixture([real.member])
+  const session = await f.open()
+  await f.call(session, 'tools/list')
+  const answer = await f.call(session, 'tools/call', { name: 'tools_get_x' }, 5)
+  expect(answer.json).toEqual({
+    jsonrpc: '2.0',
+    id: 5,
+    error: { code: -32603, message: 'the MCP server did not answer this request, or not clearly' },
+  })
+})

@@ -44,3 +44,12 @@ test('the result is bounded in number and size, and says when it may not be all'
     note: 'some servers did not answer: their tools may be missing',
   })
 })
+
+test('a server with very much to say costs little', () => {
+  const description = Array.from({ length: 2000 }, (_, at) => (at * 7919).toString(36)).join(' ')
+  const many = Array.from({ length: 5000 }, (_, at) => entry(`t${at}`, `${at} ${description}`))
+  const query = `${Array.from({ length: 12 }, (_, at) => `zz${at}`).join(' ')} issue`
+  const started = performance.now()
+  expect(rankTools([...many, entry('issue', 'x')], query).map(({ exposed }) => exposed)).toEqual(['issue'])
+  expect(performance.now() - started).toBeLessThan(2000)
+})

@@ -8,7 +8,10 @@ export const CALL_TOOL = 'call_tool'
 const MAX_FOUND = 20
 const DEFAULT_FOUND = 8
 const MAX_BYTES = 100 * 1024
-const MAX_TERMS = 32
+const MAX_TERMS = 16
+/** Characters of a description that are looked through, and places in it where a term is tried. */
+const MAX_TEXT = 1000
+const MAX_LOOKS = 16
 
 /** What stands in the list in place of a catalogue that is too large for it. */
 export const SEARCH_CATALOGUE: readonly Fields[] = [
@@ -64,41 +67,59 @@ export function renderFound(entries: readonly Entry[], args: unknown, isExhausti
   return `{"content":[{"type":"text","text":${JSON.stringify(renderExact(found))}}],"structuredContent":${renderExact(found)}}`
 }
 
-/** Those that hold a word of the query, the best first; all for a query without words. Ties keep their order. */
+/**
+ * Those that hold a word of the query, the best first; all for a query without words. Ties keep their order. Servers write as much as they
+ * like, so descriptions are looked through as they stand, and not to their end.
+ */
 export function rankTools(entries: readonly Entry[], query: string): readonly Entry[] {
-  const terms = wordsOf(query).slice(0, MAX_TERMS)
+  const terms = [...new Set(wordsOf(query))].slice(0, MAX_TERMS)
   if (terms.length === 0) return entries
   const texts = entries.map(({ exposed, item, server }) => ({
-    name: new Set([...wordsOf(exposed), ...wordsOf(server), ...wordsOf(item['title'])]),
-    text: new Set(wordsOf(item['description'])),
+    name: new Set([exposed, server, item['title']].flatMap(wordsOf)),
+    text: typeof item['description'] === 'string' ? item['description'].slice(0, MAX_TEXT).toLowerCase() : '',
   }))
-  const weights = terms.map((term) =>
-    Math.log(1 + entries.length / (1 + texts.filter(({ name, text }) => name.has(term) || text.has(term)).length)),
-  )
-  const scored = entries.map((entry, at) => {
-    const { name, text } = texts[at] ?? { name: new Set<string>(), text: new Set<string>() }
-    const score = terms.reduce((sum, term, each) => sum + (weights[each] ?? 0) * scoreOf(term, name, text), 0)
-    return { entry, score }
-  })
-  return scored
+  const scores = entries.map(() => 0)
+  for (const term of terms) {
+    const fits = texts.map(({ name, text }) => ({ name: fitWords(term, name), text: fitText(term, text) }))
+    const weight = Math.log(1 + entries.length / (1 + fits.filter(({ name, text }) => name === 1 || text === 1).length))
+    // A word of the name counts more than one of the description.
+    for (const [at, { name, text }] of fits.entries()) scores[at] = (scores[at] ?? 0) + weight * (4 * name + text)
+  }
+  return entries
+    .map((entry, at) => ({ entry, score: scores[at] ?? 0 }))
     .filter(({ score }) => score > 0)
     .toSorted((a, b) => b.score - a.score)
     .map(({ entry }) => entry)
 }
 
-/** A word of the name counts more than one of the description. */
-function scoreOf(term: string, name: ReadonlySet<string>, text: ReadonlySet<string>): number {
-  return 4 * fit(term, name) + fit(term, text)
-}
-
 /** A word that begins with the term counts half: `request` for `requests`. */
-function fit(term: string, words: ReadonlySet<string>): number {
+function fitWords(term: string, words: ReadonlySet<string>): number {
   if (words.has(term)) return 1
   return term.length > 2 && words.values().some((word) => word.startsWith(term)) ? 0.5 : 0
 }
 
+/** The same for words of a text in small letters. */
+function fitText(term: string, text: string): number {
+  let best = 0
+  let at = text.indexOf(term)
+  for (let looks = 0; at !== -1 && looks < MAX_LOOKS; looks++) {
+    if (!isOfWord(text, at - 1)) {
+      if (!isOfWord(text, at + term.length)) return 1
+      if (term.length > 2) best = 0.5
+    }
+    at = text.indexOf(term, at + 1)
+  }
+  return best
+}
+
+function isOfWord(text: string, at: number): boolean {
+  return LETTER.test(text.charAt(at))
+}
+
+const LETTER = /[\p{L}\p{N}]/u
+
 function wordsOf(text: unknown): string[] {
   if (typeof text !== 'string') return []
-  const spaced = text.slice(0, 10_000).replaceAll(/([a-z\d])([A-Z])/g, '$1 $2')
+  const spaced = text.slice(0, 1000).replaceAll(/([a-z\d])([A-Z])/g, '$1 $2')
   return spaced.toLowerCase().match(/[\p{L}\p{N}]+/gu) ?? []
 }

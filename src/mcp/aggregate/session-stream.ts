@@ -16,6 +16,8 @@ export interface StreamOptions {
   questions: Questions
   /** The method of the request of the client that a member's response on this stream answers. */
   answered: (server: string, id: unknown) => string | undefined
+  /** Whether a token of progress is that of a request of another member. */
+  isForeignToken: (server: string, token: unknown) => boolean
   /** A member said that a list of its has changed. */
   onChanged: (server: string, kind: ListKind) => void
   /** The event after which the client lost a stream. */
@@ -90,14 +92,26 @@ export class SessionStream {
   }
 
   async #pass(event: SseEvent, server: string): Promise<void> {
-    const { outlet, questions, answered, onChanged } = this.#options
+    const { outlet, questions, answered, isForeignToken, onChanged } = this.#options
     if (event.isComment) return
-    if (!event.hasData || event.data === '') return outlet.write(renderEvent(event, undefined, server))
-    const incoming = translate(event.data, { server, questions, methodOf: (id) => answered(server, id) })
+    if (!event.hasData || event.data === '') return outlet.write(renderShared(event, undefined, server))
+    const incoming = translate(event.data, {
+      server,
+      questions,
+      methodOf: (id) => answered(server, id),
+      isForeignToken: (token) => isForeignToken(server, token),
+    })
     if (incoming.changed) {
       onChanged(server, incoming.changed)
       return this.changed(incoming.changed)
     }
-    if (incoming.text !== undefined) await outlet.write(renderEvent(event, incoming.text, server))
+    if (incoming.text !== undefined) await outlet.write(renderShared(event, incoming.text, server))
   }
+}
+
+/** Without the time after which to come back, for no member has a say in when the client comes back for all. */
+function renderShared({ retry, ...event }: SseEvent, text: string | undefined, server: string): Buffer {
+  if (retry === undefined) return renderEvent(event, text, server)
+  const raw = event.hasData ? frameSse({ data: event.data, event: event.event }) : Buffer.from(':\n\n')
+  return renderEvent({ ...event, raw }, text, server)
 }

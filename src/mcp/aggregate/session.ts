@@ -1,28 +1,20 @@
 import { AppError, toAppError } from '../../lib/errors.ts'
-import { keyOfRaw, idKey } from '../conversation.ts'
 import type { Outlet } from '../outlet.ts'
 import type { Channel, Forwarded } from './channel.ts'
 import type { MemberReply } from './member-exchange.ts'
 import { end, openPeer, type Opening, type Peer, post } from './peer.ts'
 import { Questions } from './questions.ts'
+import { RunningRequests } from './running-requests.ts'
 import type { SessionStream } from './session-stream.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { within } from './timers.ts'
 import type { Member, View } from './view.ts'
 import type { SessionOptions } from './session-options.ts'
 
-/** A request of the client that a member has not answered. */
-export interface Running {
-  server: string
-  method: string
-  abort: (why: AppError) => void
-}
-
 /** For a member to end a session, or to take what a new one needs. */
 const SETTLE_MS = 2000
 /** For a member to take a notification or a response. */
 const TELL_MS = 30_000
-const MAX_RUNNING = 1000
 const MAX_TASKS = 1000
 /** Characters of an id that is kept. */
 const MAX_ID = 1024
@@ -51,7 +43,9 @@ export class Session implements Channel {
   /** Opened, or being opened. As those below it is made for the first: an idle session has none. */
   #peers: Map<string, Promise<Peer>> | undefined
   #opened: Map<string, Peer> | undefined
-  #running: Map<string, Running> | undefined
+  #running: RunningRequests | undefined
+  /** Sessions of members that we end. */
+  #leaving: WeakSet<Peer> | undefined
   /** Tasks that the client runs for members, by the client's own ids. */
   #clientTasks: Map<string, string> | undefined
   readonly #outlets = new Set<Outlet>()
@@ -108,14 +102,17 @@ export class Session implements Channel {
     return offers?.has(capability) === false
   }
 
-  /** Sends a message on the member's session; one that the member no longer knows is opened anew, once. */
+  /**
+   * Sends a message on the member's session; one that the member no longer knows is opened anew, once. Not one that we ended ourselves: what
+   * ran in it may have taken effect.
+   */
   async send(member: Member, message: Forwarded, signal: AbortSignal): Promise<MemberReply> {
     const peer = await this.#peerOf(member)
     peer.member = member
     const reply = await post(peer, message.bytes, signal)
-    if (reply.status !== 404) return reply
+    if (reply.status !== 404 || this.#leaving?.has(peer)) return reply
     reply.discard()
-    this.#drop(peer)
+    this.#lose(peer)
     return post(await this.#peerOf(member), message.bytes, signal)
   }
 
@@ -160,7 +157,7 @@ export class Session implements Channel {
     const { timers, limits, health, onOpened } = this.#options
     try {
       const peer = await within(timers, limits.openMs, this.signal, (signal) => openPeer(member, this.#opening, this.nextId(), signal))
-      health.note(member.name, 'initialize', undefined)
+      health.note(this.owner, member.name, 'initialize', undefined)
       onOpened(this.owner, peer)
       this.#opened ??= new Map()
       this.#opened.set(member.name, peer)
@@ -171,7 +168,7 @@ export class Session implements Channel {
       const error = toAppError(thrown)
       const status = error.details?.['status']
       if (status !== 401 && status !== 403 && error.code !== 'cancelled')
-        health.note(member.name, 'initialize', `initialize failed: ${error.message}`)
+        health.note(this.owner, member.name, 'initialize', `initialize failed: ${error.message}`)
       throw error
     }
   }
@@ -192,15 +189,17 @@ export class Session implements Channel {
     return Buffer.from(`{"jsonrpc":"2.0","id":${this.nextId()},"method":${JSON.stringify(method)},"params":${params}}`)
   }
 
-  #drop(peer: Peer): void {
+  /** The member does not know it, or said so to one request while others run in it: it is not told to end it. */
+  #lose(peer: Peer): boolean {
     const { name } = peer.member
     // Several requests may find out at the same time.
-    if (this.#opened?.get(name) !== peer) return
+    if (this.#opened?.get(name) !== peer) return false
     this.#opened.delete(name)
     this.#peers?.delete(name)
     this.questions.forget(name)
+    this.#running?.lost(name)
     this.stream?.detach(name)
-    void this.#endPeer(Promise.resolve(peer))
+    return true
   }
 
   async #endPeer(opening: Promise<Peer>): Promise<void> {
@@ -213,33 +212,9 @@ export class Session implements Channel {
     }
   }
 
-  /** @throws AppError resource_exhausted for too many requests at a time, invalid_argument for an id that another request of the session has. */
-  begin(id: string | undefined, running: Running): void {
-    const all = (this.#running ??= new Map<string, Running>())
-    if (all.size >= MAX_RUNNING)
-      throw new AppError('resource_exhausted', `${MAX_RUNNING} requests of this MCP session have no answer yet: wait, or cancel some`)
-    if (id !== undefined && id.length > MAX_ID)
-      throw new AppError('invalid_argument', `a request id may have ${MAX_ID} characters`, { details: { rpc: -32600 } })
-    const key = keyOfRaw(id)
-    if (all.has(key))
-      throw new AppError('invalid_argument', 'the request id is in use in this MCP session: use another', { details: { rpc: -32600 } })
-    all.set(key, running)
-  }
-
-  finish(id: string | undefined): void {
-    this.#running?.delete(keyOfRaw(id))
-  }
-
-  findRunning(id: unknown): Running | undefined {
-    return this.#running?.get(idKey(id))
-  }
-
-  /** The method of the request that a response of this member answers, which is then over. */
-  answered(server: string, id: unknown): string | undefined {
-    const running = this.findRunning(id)
-    if (running?.server !== server) return undefined
-    this.#running?.delete(idKey(id))
-    return running.method
+  /** Of the client, by its ids. */
+  get running(): RunningRequests {
+    return (this.#running ??= new RunningRequests())
   }
 
   /** The client began a task for a member. */
@@ -276,7 +251,20 @@ export class Session implements Channel {
   /** Ends the sessions of members that the client may not use any more. @throws as `View.members` */
   async membersChanged(): Promise<void> {
     const names = new Set((await this.view.members()).map(({ name }) => name))
-    for (const peer of this.peers()) if (!names.has(peer.member.name)) this.#drop(peer)
+    for (const [name, opening] of this.#peers ?? []) {
+      if (names.has(name)) continue
+      // One that is being opened goes when it is open.
+      opening.then(
+        (peer) => this.#dismiss(peer),
+        () => undefined, // told to whoever wanted it
+      )
+    }
+  }
+
+  #dismiss(peer: Peer): void {
+    if (!this.#lose(peer)) return
+    ;(this.#leaving ??= new WeakSet<Peer>()).add(peer)
+    void this.#endPeer(Promise.resolve(peer))
   }
 
   /** Ends it; with an error when it is not the client that wanted it. Safe to call twice. Resolves when the members have been told. */
@@ -286,7 +274,7 @@ export class Session implements Channel {
     this.#ending.abort()
     for (const outlet of this.#outlets) outlet.release()
     this.stream?.close(this.why.message)
-    for (const running of this.#running?.values() ?? []) running.abort(this.why)
+    this.#running?.abortAll(this.why)
     await Promise.all([...(this.#peers?.values() ?? [])].map((opening) => this.#endPeer(opening)))
   }
 }

@@ -308,14 +308,14 @@ test('what is kept of clients and members is small', async () => {
   expect(stream.events).toEqual([])
 })
 
-test('a client is asked only so many things at a time', async () => {
+test('a client is asked only so many things at a time by one server', async () => {
   const a = fakeMember('a', ['x'])
   const f = createFixture([a])
   const session = await f.open()
   await f.call(session, 'tools/list')
   const stream = f.send(get(session))
   await settle()
-  for (let id = 0; id < 1001; id++) a.emit({ jsonrpc: '2.0', id, method: 'ping' })
+  for (let id = 0; id < 101; id++) a.emit({ jsonrpc: '2.0', id, method: 'ping' })
   await settle()
-  expect(stream.events).toHaveLength(1000)
+  expect(stream.events).toHaveLength(100)
 })

@@ -37,6 +37,7 @@ export function findId(exposed: string): Placed | undefined {
   const slash = exposed.indexOf('/')
   if (slash < 1 || slash === exposed.length - 1) return undefined
   const authority = exposed.slice(0, slash)
+  if (!authority.isWellFormed()) return undefined
   const server = decode(authority)
   if (server === undefined || encodeURIComponent(server) !== authority) return undefined
   return { server, original: exposed.slice(slash + 1) }

@@ -25,19 +25,35 @@ export interface Agreed {
 }
 
 const MAX_SUBSCRIPTIONS = 1000
+/** Of all subscriptions, and of `initialize`: a client may send far more than is worth keeping, and a session is kept for long. */
+const MAX_SUBSCRIPTION_BYTES = 1024 * 1024
+const MAX_INITIALIZE_BYTES = 256 * 1024
 
 export function createMemory(): Memory {
   const subscriptions = new Map<string, Outgoing>()
+  let subscribedBytes = 0
   let initialize: Outgoing | undefined
   let initialized: Outgoing | undefined
   let level: Outgoing | undefined
   let agreed: Agreed | undefined
 
   const learn = (message: Outgoing, text: Buffer | string): void => {
-    const found = readAgreed(text)
+    const found = message.bytes.length <= MAX_INITIALIZE_BYTES ? readAgreed(text) : undefined
     if (!found) return
     agreed = found
     initialize = message
+  }
+  const unsubscribe = (uri: string): void => {
+    subscribedBytes -= subscriptions.get(uri)?.bytes.length ?? 0
+    subscriptions.delete(uri)
+  }
+  const subscribe = (message: Outgoing): void => {
+    const uri = uriOf(message)
+    unsubscribe(uri)
+    const { length } = message.bytes
+    if (subscriptions.size >= MAX_SUBSCRIPTIONS || subscribedBytes + length > MAX_SUBSCRIPTION_BYTES) return
+    subscribedBytes += length
+    subscriptions.set(uri, message)
   }
   async function* learning(message: Outgoing, events: AsyncIterable<SseEvent>): AsyncGenerator<SseEvent> {
     for await (const event of events) {
@@ -59,8 +75,8 @@ export function createMemory(): Memory {
       const kept = { ...message, bytes: Buffer.from(message.bytes) }
       if (kept.method === 'notifications/initialized') initialized = kept
       else if (kept.method === 'logging/setLevel') level = kept
-      else if (kept.method === 'resources/subscribe' && subscriptions.size < MAX_SUBSCRIPTIONS) subscriptions.set(uriOf(kept), kept)
-      else if (kept.method === 'resources/unsubscribe') subscriptions.delete(uriOf(kept))
+      else if (kept.method === 'resources/subscribe') subscribe(kept)
+      else if (kept.method === 'resources/unsubscribe') unsubscribe(uriOf(kept))
       else if (kept.method === 'initialize' && reply.kind === 'message') learn(kept, reply.bytes)
       else if (kept.method === 'initialize' && reply.kind === 'events') return { ...reply, events: learning(kept, reply.events) }
       return reply

@@ -222,6 +222,27 @@ test('the logging level and the subscriptions are set again, those given up are 
   expect(lives[1]?.sent).toEqual(['initialize', 'notifications/initialized', 'logging/setLevel', 'resources/subscribe', 'ping'])
 })
 
+test('what a client sent is remembered to a bound only', async () => {
+  const fixture = await create()
+  const { lives, session } = fixture
+  await initialize(fixture)
+  const note = 'x'.repeat(400_000)
+  for (const uri of ['a', 'b', 'c', 'd']) await session.send(request('1', 'resources/subscribe', { uri, note }), never)
+  await session.send(request('1', 'resources/unsubscribe', { uri: 'a' }), never)
+  await session.send(request('1', 'resources/subscribe', { uri: 'e', note }), never)
+  await lives[0]?.die()
+  await session.send(request('5', 'ping'), never)
+  expect(lives[1]?.sent.filter((method) => method === 'resources/subscribe')).toHaveLength(2)
+})
+
+test('a session whose handshake is too large to be kept is not begun anew', async () => {
+  const { lives, session } = await create()
+  await session.send(request('0', 'initialize', { note: 'x'.repeat(300_000) }), never)
+  await lives[0]?.die()
+  expect(await session.ended).toBe('MCP server "tools" exited (signal SIGKILL)')
+  expect(lives).toHaveLength(1)
+})
+
 test('whoever listens goes on listening, and is told that the lists may have changed', async () => {
   const fixture = await create()
   const { lives, session } = fixture

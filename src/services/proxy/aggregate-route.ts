@@ -174,6 +174,7 @@ export class Aggregate {
       current: () => this.#callers.get(token, remoteAddress),
       refusal: () => this.#callers.refusalOf(caller.owner),
       set,
+      currentSet: () => (name === undefined ? undefined : this.#options.feed.find('mcp_set', name)),
       serve: (server) => (exchange) => void this.#forward(exchange, token, server),
       names: this.#names,
     })

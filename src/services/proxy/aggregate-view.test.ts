@@ -1,5 +1,5 @@
 import { beforeEach, expect, test } from 'vitest'
-import { mcpSetSchema } from '../../resources/mcp-set.ts'
+import { type McpSet, mcpSetSchema } from '../../resources/mcp-set.ts'
 import type { AggregateCaller } from './aggregate-callers.ts'
 import { createFakeNames } from './aggregate-fixture.ts'
 import { createView, readOwner } from './aggregate-view.ts'
@@ -16,22 +16,28 @@ const ANA: AggregateCaller = {
 
 let names: ExposedNames
 let caller: AggregateCaller
+/** In place of the set that a view was made with. */
+let changed: { set: McpSet | undefined } | undefined
 beforeEach(() => {
+  changed = undefined
   names = new ExposedNames(createFakeNames().api)
   caller = ANA
 })
 
 const setOf = (spec: object) =>
   mcpSetSchema.parse({ kind: 'mcp_set', version: 'v1', metadata: { name: 'dev' }, spec: { servers: { names: ['git', 'db'] }, ...spec } })
-const view = (spec?: object) =>
-  createView({
+const view = (spec?: object) => {
+  const set = spec && setOf(spec)
+  return createView({
     caller,
     current: async () => caller,
     refusal: () => undefined,
-    set: spec && setOf(spec),
+    set,
+    currentSet: () => (changed ? changed.set : set),
     serve: (server) => () => void server,
     names,
   })
+}
 const membersOf = async (spec?: object) => (await view(spec).members()).map(({ name }) => name)
 
 test('a set shows no server that the caller may not use', async () => {
@@ -39,6 +45,15 @@ test('a set shows no server that the caller may not use', async () => {
   expect(await membersOf({ servers: { names: ['secret', 'db'] } })).toEqual(['db'])
   caller = { ...ANA, servers: [] }
   expect(await membersOf({ servers: { labels: { '*': '*' } } })).toEqual([])
+})
+
+test('a view that outlives its set shows what the set is now', async () => {
+  const mine = view({})
+  expect((await mine.members()).map(({ name }) => name)).toEqual(['git', 'db'])
+  changed = { set: setOf({ servers: { names: ['db'] } }) }
+  expect((await mine.members()).map(({ name }) => name)).toEqual(['db'])
+  changed = { set: undefined }
+  expect(await mine.members()).toEqual([])
 })
 
 test('two sets are two owners', () => {

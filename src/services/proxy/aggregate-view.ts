@@ -13,19 +13,25 @@ export interface ViewOptions {
   refusal(): string | undefined
   /** The set that the URL names; undefined: all servers. */
   set: McpSet | undefined
+  /** The set of that name as it is now: a view may outlive what it was made with. */
+  currentSet(): McpSet | undefined
   /** Answers the exchanges of this caller's token at a server. */
   serve: (server: string) => Member['serve']
   names: ExposedNames
 }
 
 /** What a caller sees at the URL of all servers, or of a set. */
-export function createView({ caller, current, refusal, set, serve, names }: ViewOptions): View {
+export function createView({ caller, current, refusal, set, currentSet, serve, names }: ViewOptions): View {
   const chosen = set && chosenBy(set)
   return {
     owner: ownerAt(caller.owner, set?.metadata.name),
     expiresAt: caller.expiresAt,
     reasonToLeave: refusal,
-    members: async () => membersOf(await current(), set, serve),
+    members: async () => {
+      const now = set && currentSet()
+      // Of a set that is gone nothing is left.
+      return set && !now ? [] : membersOf(await current(), now, serve)
+    },
     namesFor: async (server, what, originals) => {
       const stored = await names.namesFor(server, what, originals)
       return chosen && what === 'tool' ? chosen.renames.apply(server, originals, stored) : stored

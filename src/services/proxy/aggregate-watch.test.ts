@@ -13,6 +13,7 @@ let watch: AggregateWatch
 let live: string[]
 let cut: string[]
 let told: (string | undefined)[]
+let forgotten: number
 
 beforeEach(async () => {
   feed = createFeed()
@@ -20,6 +21,7 @@ beforeEach(async () => {
   live = []
   cut = []
   told = []
+  forgotten = 0
   feed.put('mcp_set', { version: 'v1', metadata: { name: 'dev' }, spec: { servers: { names: [] } } })
   offer('a', '1')
   const callers = new AggregateCallers({ clientFor: auth.clientFor, now: () => NOW })
@@ -34,6 +36,7 @@ beforeEach(async () => {
       }
     },
     membersChanged: (owner?: string) => void told.push(owner),
+    forgetLists: () => void (forgotten += 1),
   }
   watch = new AggregateWatch({ endpoint, callers, feed, log: silentLogger })
   for (const user of ['ana', 'bob']) {
@@ -133,4 +136,16 @@ test('a heartbeat changes nothing', async () => {
   feed.put('token', { version: 'v2', metadata: { name: 't' }, spec: { roles: ['App'] } })
   await looked()
   expect([told, auth.calls]).toEqual([[], []])
+})
+
+test('what was listed before a change is forgotten at once, not after everybody was asked about', async () => {
+  auth.gate = new Promise(() => undefined)
+  const lock = { version: 'v2', metadata: { name: 'l' }, spec: { target: { role: 'r' } } }
+  feed.put('lock', lock)
+  expect(forgotten).toBe(1)
+  feed.put('role', { version: 'v8', metadata: { name: 'r' }, spec: {} })
+  feed.revoke('T')
+  expect(forgotten).toBe(3)
+  offer('a', '2')
+  expect(forgotten).toBe(3)
 })

@@ -6,7 +6,7 @@ import type { AggregateCallers } from './aggregate-callers.ts'
 import { readOwner } from './aggregate-view.ts'
 
 export interface AggregateWatchOptions {
-  endpoint: Pick<AggregateEndpoint, 'cut' | 'membersChanged'>
+  endpoint: Pick<AggregateEndpoint, 'cut' | 'forgetLists' | 'membersChanged'>
   callers: AggregateCallers
   feed: ResourceFeed
   log: Logger
@@ -42,6 +42,8 @@ export class AggregateWatch {
       this.#changes.credentials.add(change.name)
     }
     this.#options.callers.expire()
+    // At once: who may not see something any more is not shown it from memory while others are asked about.
+    this.#options.endpoint.forgetLists()
     this.#isDue = true
     if (!this.#looking) void this.#look()
   }
