@@ -1,5 +1,5 @@
 import { AppError } from '../lib/errors.ts'
-import type { HttpExchange } from '../lib/http-exchange.ts'
+import type { Answer, HttpExchange } from '../lib/http-exchange.ts'
 import type { Logger } from '../lib/log.ts'
 import { frameSse } from '../lib/sse.ts'
 import { isLegacy } from './eras/revisions.ts'
@@ -197,7 +197,10 @@ export class SseDoorStream<C> {
       onHead: (given) => (status = given),
       onMessage: () => undefined,
     })
-    await this.#internal('GET', session, { answer, signal: this.#ending.signal })
+    const over = Promise.withResolvers<void>()
+    await this.#internal('GET', session, { answer: told(answer, over.resolve), signal: this.#ending.signal })
+    // Whoever serves a stream need not stay with it until its end.
+    if (!this.#ending.signal.aborted && status === 200) await over.promise
     if (this.#ending.signal.aborted || this.#session !== session) return
     if (status === 404) return void this.end('the MCP session has ended')
     this.#listening = status === 405 ? 'never' : 'no'
@@ -240,5 +243,22 @@ function revisionOf(data: string): string | undefined {
     return typeof revision === 'string' ? revision : undefined
   } catch {
     return undefined // no JSON: it names none
+  }
+}
+
+/** The same answer; `onOver` is told of its end. */
+function told(answer: Answer, onOver: () => void): Answer {
+  return {
+    head: (status, headers) => answer.head(status, headers),
+    write: (chunk) => answer.write(chunk),
+    drained: () => answer.drained(),
+    end: (chunk) => {
+      answer.end(chunk)
+      onOver()
+    },
+    abort: (reason) => {
+      answer.abort(reason)
+      onOver()
+    },
   }
 }
