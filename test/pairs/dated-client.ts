@@ -37,7 +37,7 @@ export function capabilitiesOf(revision: string): Fields {
 }
 
 /** What the person and the model behind the client say, as far as the client has declared that it can be asked. */
-function answerAsked(method: string, params: Fields, capabilities: Fields): Fields {
+export function answerAsked(method: string, params: Fields, capabilities: Fields): Fields {
   if (method === 'elicitation/create' && capabilities['elicitation'] === undefined)
     throw new RpcError(-32601, `Method not found: ${method}`)
   if (method === 'sampling/createMessage') return { role: 'assistant', content: { type: 'text', text: 'forty-two' }, model: 'm' }
@@ -164,7 +164,7 @@ class ModernClient implements DatedClient {
       [`${META}clientInfo`]: { name: 'dated', version: '1' },
       ...meta,
     }
-    const name = params['name'] ?? params['uri']
+    const name = params['name'] ?? params['uri'] ?? params['taskId']
     return fetch(this.#url, {
       method: 'POST',
       headers: {

@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { answer, type Fields, fieldsOf, NeedsInput, RpcError, type Turn } from './dated-tools.ts'
+import { answerWithTasks } from './dated-tasks.ts'
+import { type Fields, fieldsOf, NeedsInput, RpcError, type Turn } from './dated-tools.ts'
 
 /**
  * An MCP server that speaks exactly one revision over HTTP and is strict about it: what does not belong to its revision is a fault that the
@@ -116,7 +117,7 @@ function createModernDoor(): Door {
         onCancelled: () => (door.cancelled += 1),
       }
       try {
-        const result = await answer(String(method), params, turn)
+        const result = await answerWithTasks(String(method), params, turn)
         reply.last({ jsonrpc: '2.0', id, result: { resultType: 'complete', ...hints(String(method)), ...result } })
       } catch (thrown) {
         if (gone.signal.aborted) return
@@ -271,7 +272,7 @@ function createLegacyDoor(revision: string): Door {
       if (method === 'logging/setLevel') session.level = params['level']
       if (method === 'resources/subscribe') session.subscribed.add(String(params['uri']))
       if (method === 'resources/unsubscribe') session.subscribed.delete(String(params['uri']))
-      send({ result: await answer(String(method), params, turn) })
+      send({ result: await answerWithTasks(String(method), params, turn) })
     } catch (thrown) {
       if (running.signal.aborted) return void response.end()
       const { code, message: text, data } = RpcError.of(thrown)

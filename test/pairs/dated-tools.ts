@@ -71,7 +71,11 @@ const legacyOnly =
 const METHODS: Record<string, (params: Fields, turn: Turn) => Promise<Fields>> = {
   initialize: legacyOnly((_params, turn) => ({
     protocolVersion: turn.revision,
-    capabilities: { ...CAPABILITIES, ...(since(turn, '2025-03-26') && { completions: {} }) },
+    capabilities: {
+      ...CAPABILITIES,
+      ...(since(turn, '2025-03-26') && { completions: {} }),
+      ...(since(turn, '2025-11-25') && { tasks: { list: {}, cancel: {}, requests: { tools: { call: {} } } } }),
+    },
     serverInfo: { name: 'dated', version: '1' },
     instructions: 'Call it.',
   })),
@@ -79,7 +83,7 @@ const METHODS: Record<string, (params: Fields, turn: Turn) => Promise<Fields>> =
     if (turn.revision !== '2026-07-28') throw new RpcError(-32601, 'Method not found')
     return {
       supportedVersions: ['2026-07-28'],
-      capabilities: { ...CAPABILITIES, completions: {} },
+      capabilities: { ...CAPABILITIES, completions: {}, extensions: { 'io.modelcontextprotocol/tasks': {} } },
       instructions: 'Call it.',
       _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'dated', version: '1' } },
     }

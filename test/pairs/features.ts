@@ -1,6 +1,7 @@
 import type { DatedClient } from './dated-client.ts'
 import type { DatedServer } from './dated-server.ts'
 import { type Fields, fieldsOf, RpcError } from './dated-tools.ts'
+import { beginTask, cancelTask, findTaskResult } from './dated-task-client.ts'
 import { eventually } from '../wait.ts'
 
 /** Something that a revision has or has not, and how to see that it works. */
@@ -40,6 +41,7 @@ async function callText(client: DatedClient, name: string, args: Fields = {}): P
 }
 
 const everywhere = { client: {}, server: {} }
+const withTasks = { client: { from: '2025-11-25' }, server: { from: '2025-11-25' } }
 const URI = 'note://one'
 
 const answers = (
@@ -204,6 +206,34 @@ export const FEATURES: readonly Feature[] = [
   says('roots', 'roots', 'file:///work'),
   says('elicitation by form', 'elicit', 'accept Ada', { client: { from: '2025-06-18' }, server: { from: '2025-06-18' } }),
   says('elicitation by URL', 'visit', 'accept', { client: { from: '2025-11-25' }, server: { from: '2025-11-25' } }),
+  {
+    ...withTasks,
+    name: 'a task',
+    run: async (client) => {
+      const taskId = await beginTask(client, 'job')
+      const result = await findTaskResult(client, taskId)
+      check(has(result, 'content', 'text', 'the job is done'), 'not the result', result)
+    },
+  },
+  {
+    ...withTasks,
+    name: 'a task that asks',
+    run: async (client) => {
+      const taskId = await beginTask(client, 'job-asks')
+      const result = await findTaskResult(client, taskId)
+      check(has(result, 'content', 'text', 'accept Ada'), 'not the result', result)
+    },
+  },
+  {
+    ...withTasks,
+    name: 'a task cancelled',
+    run: async (client, server) => {
+      const before = server.cancelled()
+      const status = await cancelTask(client, await beginTask(client, 'job-waits'))
+      check(status === 'cancelled', 'not cancelled', status)
+      check(server.cancelled() === before + 1, 'not cancelled at the server', server.cancelled())
+    },
+  },
   {
     name: 'asking what the client cannot',
     client: { to: '2025-03-26' },

@@ -4,9 +4,11 @@ import { idKey, keyOfRaw } from '../../conversation.ts'
 import type { Fields } from '../../message.ts'
 import type { Outgoing, Reply } from '../../upstream/upstream.ts'
 import { eventOf, numberOf, objectOf, paramsOf, renderAnswer, saidIn } from '../compose.ts'
+import { asksForTask } from '../task.ts'
 import type { Retried } from './envelope.ts'
 import { type Answer, failing, toLegacyError, toLegacyResult } from './results.ts'
 import { askClient, readInputs, type RoundDeps } from './rounds.ts'
+import type { Tasks } from './tasks.ts'
 
 export interface CallDeps extends RoundDeps {
   /** Sends a request of the client under an id of its own. */
@@ -17,6 +19,8 @@ export interface CallDeps extends RoundDeps {
   onTools(tools: unknown): void
   /** The server does not speak the modern revision after all. */
   onContradicted(): void
+  /** Absent where the client or the server has none. */
+  tasks: Tasks | undefined
 }
 
 /** A request on its way. `id` is raw JSON text. */
@@ -48,6 +52,7 @@ export async function serveCall(message: Outgoing & { id: string; method: string
   }
   try {
     const params = paramsOf(message)
+    deps.tasks?.assertRoom(message.method, params)
     const posted = await deps.post(message.method, params, {}, stopping.signal)
     const told = tell(message, params, posted, stopping.signal, deps)
     // A stream of the server is one to the client at once: its head says that the call is under way.
@@ -98,12 +103,18 @@ async function* tell(
     } else {
       const result = objectOf(response['result'])
       if (result?.['resultType'] !== 'input_required') {
-        yield { answer: render(message, response, deps) }
+        yield { answer: render(message, params, response, deps) }
         return
       }
       const next = round < deps.limits.maxRounds ? yield* nextRound(method, result, signal, deps) : tooManyRounds(deps)
       if ('failure' in next) {
-        yield { answer: renderAnswer(message.id, failing(method, next.failure)) }
+        const failed = failing(method, next.failure)
+        yield {
+          answer: renderAnswer(
+            message.id,
+            conclude(method, params, result, () => failed, deps),
+          ),
+        }
         return
       }
       retried = next
@@ -164,14 +175,23 @@ function tooManyRounds({ server, limits }: CallDeps): { failure: string } {
   return { failure: `MCP server "${server}" asked for input ${limits.maxRounds} times without coming to an end` }
 }
 
-function render(message: Outgoing & { id: string; method: string }, response: Fields, deps: CallDeps): Buffer {
+function render(message: Outgoing & { id: string; method: string }, params: Fields, response: Fields, deps: CallDeps): Buffer {
   const { id, method } = message
   const error = objectOf(response['error'])
-  if (error) return renderAnswer(id, toLegacyError(method, error))
+  if (error)
+    return renderAnswer(
+      id,
+      conclude(method, params, {}, () => toLegacyError(method, error), deps),
+    )
   const result = objectOf(response['result']) ?? {}
   if (method === 'tools/list') deps.onTools(result['tools'])
-  const answer: Answer = toLegacyResult(method, result, deps.client.revision)
-  return renderAnswer(id, answer)
+  const plain = (): Answer => toLegacyResult(method, result, deps.client.revision, deps.tasks !== undefined)
+  return renderAnswer(id, conclude(method, params, result, plain, deps))
+}
+
+/** A call that asked for a task is answered with one. */
+function conclude(method: string, params: Fields, result: Fields, plain: () => Answer, { tasks }: CallDeps): Answer {
+  return tasks && asksForTask(method, params) ? tasks.conclude(result, plain) : plain()
 }
 
 function unanswered(server: string): AppError {

@@ -2,6 +2,7 @@ import type { Fields } from '../../message.ts'
 import { LAST_LEGACY_REVISION } from '../bridge.ts'
 import { objectOf, without } from '../compose.ts'
 import { isLegacy } from '../revisions.ts'
+import { TASKS_EXTENSION } from '../task.ts'
 
 /** Who a legacy client said it is when it opened its session. */
 export interface LegacyClient {
@@ -15,7 +16,6 @@ export interface LegacyClient {
 const FORM_SINCE = '2025-06-18'
 const URL_SINCE = '2025-11-25'
 const SAMPLING_TOOLS_SINCE = '2025-11-25'
-const TASKS_EXTENSION = 'io.modelcontextprotocol/tasks'
 
 /** Reads the parameters of `initialize`; a revision nobody knows is answered with the last legacy one (2025-11-25, lifecycle). */
 export function readClient(params: Fields): LegacyClient {

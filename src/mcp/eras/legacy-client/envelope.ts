@@ -2,9 +2,10 @@ import { findMethod } from '../../methods.ts'
 import type { Fields } from '../../message.ts'
 import type { Outgoing } from '../../upstream/upstream.ts'
 import { META, MODERN_REVISION } from '../bridge.ts'
-import { composeRequest, withMeta, without } from '../compose.ts'
+import { composeRequest, objectOf, withMeta, without } from '../compose.ts'
 import { encodeHeaderValue } from '../header-value.ts'
 import { mirrorHeaders, type Mirrors } from '../mirrors.ts'
+import { asksForTask, TASKS_EXTENSION } from '../task.ts'
 import type { LegacyClient } from './client.ts'
 
 /** What every request to a modern server says about the client. */
@@ -13,6 +14,8 @@ export interface Envelope {
   /** Of the last `logging/setLevel`. */
   logLevel: string | undefined
   mirrors: Mirrors
+  /** Whether tasks are translated. */
+  offersTasks: boolean
 }
 
 /** What only a retry carries (2026-07-28, multi round-trip requests). */
@@ -28,7 +31,7 @@ export function toModern(id: string, method: string, legacyParams: Fields, retri
   const params = without(legacyParams, 'inputResponses', 'requestState', ...(method === 'tools/call' ? ['task'] : []))
   const meta = {
     [META.version]: MODERN_REVISION,
-    [META.capabilities]: client.capabilities,
+    [META.capabilities]: isAboutTasks(method, legacyParams, envelope) ? withTasks(client.capabilities) : client.capabilities,
     [META.client]: client.info,
     [META.logLevel]: logLevel,
   }
@@ -38,4 +41,14 @@ export function toModern(id: string, method: string, legacyParams: Fields, retri
   if (typeof name === 'string') headers['mcp-name'] = encodeHeaderValue(name)
   if (method === 'tools/call') Object.assign(headers, mirrorHeaders(mirrors, params))
   return composeRequest(id, method, { ...withMeta(params, meta), ...retried }, headers)
+}
+
+/** A server may make a task of any call whose client declares the extension, so only a call that asked for one does. */
+function isAboutTasks(method: string, params: Fields, { offersTasks }: Envelope): boolean {
+  if (!offersTasks) return false
+  return method.startsWith('tasks/') || asksForTask(method, params) || objectOf(params['notifications'])?.['taskIds'] !== undefined
+}
+
+function withTasks(capabilities: Fields): Fields {
+  return { ...capabilities, extensions: { ...objectOf(capabilities['extensions']), [TASKS_EXTENSION]: {} } }
 }

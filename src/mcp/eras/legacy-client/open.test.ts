@@ -16,7 +16,6 @@ describe('what goes up', () => {
     const forged = request('"x"', 'tools/call', {
       name: 't',
       arguments: { n: 1 },
-      task: { ttl: 1 },
       requestState: 'forged',
       inputResponses: { a: {} },
       _meta: { progressToken: 7, 'io.modelcontextprotocol/clientCapabilities': { sampling: { tools: {} } }, 'io.example/x': 1 },
@@ -99,7 +98,7 @@ describe('what goes up', () => {
     const { session, inner } = await open(answering(DONE))
     for (const method of ['notifications/initialized', 'notifications/roots/list_changed', 'notifications/progress'])
       expect(await send(session, notification(method))).toEqual({ kind: 'accepted' })
-    for (const method of ['initialize', 'tasks/list', 'subscriptions/listen'])
+    for (const method of ['initialize', 'tasks/update', 'subscriptions/listen'])
       expect(await answerTo(session, request('1', method))).toMatchObject({ error: {} })
     expect(await send(session, response('"unknown"', {}))).toEqual({ kind: 'accepted' })
     expect(inner.arrived).toEqual([])

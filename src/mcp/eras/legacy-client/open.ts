@@ -10,7 +10,9 @@ import type { LegacyClient } from './client.ts'
 import { type Envelope, toModern } from './envelope.ts'
 import { LEGACY_CLIENT_LIMITS, type LegacyClientLimits } from './limits.ts'
 import { createQuestions } from './questions.ts'
-import { createSubscription, type Subscription } from './subscription.ts'
+import { createSubscription, type Subscription, type SubscriptionDeps } from './subscription.ts'
+import { offersTasks } from './handshake.ts'
+import { createTasks, type Tasks, type TasksDeps } from './tasks.ts'
 
 export interface LegacyClientOptions {
   /** A modern session that serves nobody else. */
@@ -29,7 +31,7 @@ type Local = (params: Fields) => Promise<Answered> | Answered
 type Answered = { result: Fields } | { error: { code: number; message: string } }
 
 const LEVELS = new Set(['debug', 'info', 'notice', 'warning', 'error', 'critical', 'alert', 'emergency'])
-/** Requests of the legacy revisions that no modern server knows in this form; tasks were not offered to the client. */
+/** Requests that no modern server knows in this form, or that the client was not offered. */
 const NOT_OFFERED = new Set([
   'tasks/get',
   'tasks/result',
@@ -47,26 +49,18 @@ export function openForLegacyClient(options: LegacyClientOptions): UpstreamSessi
   const { server, log } = deps
   const limits = { ...LEGACY_CLIENT_LIMITS, ...options.limits }
   const capabilities = objectOf(discovered['capabilities']) ?? {}
-  const envelope: Envelope = { client, logLevel: undefined, mirrors: new Map() }
+  const hasTasks = offersTasks(discovered, client)
+  const envelope: Envelope = { client, logLevel: undefined, mirrors: new Map(), offersTasks: hasTasks }
   const running = new Map<string, AbortController>()
   const questions = createQuestions()
   const post = createPost(inner, envelope)
-  const subscription = createSubscription({
-    server,
-    offered: capabilities,
-    post: (method, params, signal) => post(method, params, {}, signal),
-    limits,
-    now: deps.now,
-    log,
-  })
+  const makeId = (): string => deps.random(12).toString('base64url')
+  const common = { server, client, questions, limits, makeId, post, now: deps.now, log }
+  const { subscription, tasks } = createFollowing(common, capabilities, hasTasks)
   const onTools = (tools: unknown): void => learnMirrors(envelope.mirrors, tools)
   const calls: CallDeps = {
-    server,
-    client,
-    questions,
-    limits,
-    makeId: () => deps.random(12).toString('base64url'),
-    post,
+    ...common,
+    tasks,
     refreshMirrors: (signal) => refreshMirrors(server, onTools, (params) => post('tools/list', params, {}, signal)),
     onTools,
     onContradicted,
@@ -75,6 +69,8 @@ export function openForLegacyClient(options: LegacyClientOptions): UpstreamSessi
   const request = async (message: Request, signal: AbortSignal): Promise<Reply> => {
     const local = locals.get(message.method)
     if (local) return { kind: 'message', bytes: renderAnswer(message.id, await local(paramsOf(message))) }
+    const ofTask = tasks?.serve(message, signal)
+    if (ofTask) return ofTask
     if (NOT_OFFERED.has(message.method)) return { kind: 'message', bytes: renderAnswer(message.id, unknownMethod(message.method)) }
     return serveCall(message, signal, calls)
   }
@@ -93,11 +89,24 @@ export function openForLegacyClient(options: LegacyClientOptions): UpstreamSessi
       return { kind: 'events', events: subscription.listen(signal) }
     },
     async close() {
+      tasks?.close()
       subscription.close()
       for (const one of running.values()) one.abort()
       await inner.close()
     },
   }
+}
+
+/** What the client is told of between its requests, and its tasks, which are among that. */
+function createFollowing(
+  common: Omit<TasksDeps, 'onChange'>,
+  offered: Fields,
+  hasTasks: boolean,
+): { subscription: Subscription; tasks: Tasks | undefined } {
+  const tasks = hasTasks ? createTasks({ ...common, onChange: () => subscription.tasksChanged() }) : undefined
+  const post: SubscriptionDeps['post'] = (method, params, signal) => common.post(method, params, {}, signal)
+  const subscription = createSubscription({ ...common, offered, post, tasks })
+  return { subscription, tasks }
 }
 
 /** Sends requests under ids of the gateway's own: the client's are used up by its first round. */

@@ -4,6 +4,9 @@ import { eventsOf as events } from '../../../../test/fakes/memory-upstream.ts'
 import { call, eventsOf, readData, request } from '../../../../test/fakes/outgoing.ts'
 import { answering, answerTo, DONE, open, send } from './session.fixture.ts'
 
+/** Every tool of a server with the tasks extension. */
+const execution = { taskSupport: 'optional' }
+
 describe('what comes down', () => {
   it.each([
     ['prompts/list', '{"prompts":[],"resultType":"complete","ttlMs":1,"cacheScope":"public"}', { prompts: [] }],
@@ -12,7 +15,13 @@ describe('what comes down', () => {
     [
       'tools/list',
       '{"tools":[{"name":"a","outputSchema":{"type":"array"}},{"name":"b","outputSchema":{"type":"object"}},{"name":"c"}]}',
-      { tools: [{ name: 'a' }, { name: 'b', outputSchema: { type: 'object' } }, { name: 'c' }] },
+      {
+        tools: [
+          { name: 'a', execution },
+          { name: 'b', outputSchema: { type: 'object' }, execution },
+          { name: 'c', execution },
+        ],
+      },
     ],
     ['tools/call', '{"content":[],"structuredContent":[1]}', { content: [{ type: 'text', text: '[1]' }] }],
     ['tools/call', '{"content":[{"type":"text","text":"x"}],"structuredContent":1.0}', { content: [{ type: 'text', text: 'x' }] }],

@@ -22,7 +22,7 @@ export function failing(method: string, words: string, code = INVALID_PARAMS): A
 }
 
 /** A result of a modern server as a client of a legacy revision reads it. Of an empty result nothing is left: SDK v1 wants it that way. */
-export function toLegacyResult(method: string, modern: Fields, revision: string): Answer {
+export function toLegacyResult(method: string, modern: Fields, revision: string, offersTasks = false): Answer {
   const type = modern['resultType'] ?? 'complete'
   if (type !== 'complete') {
     const shown = renderExact(type).slice(0, 100)
@@ -33,7 +33,7 @@ export function toLegacyResult(method: string, modern: Fields, revision: string)
     )
   }
   const result = withMeta(without(modern, 'resultType', 'ttlMs', 'cacheScope'), { [META.server]: undefined })
-  if (method === 'tools/list') return { result: { ...result, tools: toLegacyTools(result['tools']) } }
+  if (method === 'tools/list') return { result: { ...result, tools: toLegacyTools(result['tools'], offersTasks) } }
   if (method === 'tools/call') return { result: lowerContent(method, toLegacyToolResult(result), revision) }
   return { result: lowerContent(method, result, revision) }
 }
@@ -61,12 +61,14 @@ function isNotFound(message: string, details: Fields | undefined): boolean {
 }
 
 /** Legacy clients know only schemas of objects, and refuse the whole list otherwise. */
-function toLegacyTools(tools: unknown): unknown {
+function toLegacyTools(tools: unknown, offersTasks: boolean): unknown {
   if (!Array.isArray(tools)) return tools
   return tools.map((tool: unknown) => {
     const fields = objectOf(tool)
-    const schema = fields?.['outputSchema']
-    return fields && schema !== undefined && objectOf(schema)?.['type'] !== 'object' ? without(fields, 'outputSchema') : tool
+    if (!fields) return tool
+    const schema = fields['outputSchema']
+    const kept = schema !== undefined && objectOf(schema)?.['type'] !== 'object' ? without(fields, 'outputSchema') : fields
+    return offersTasks ? { ...kept, execution: { ...objectOf(kept['execution']), taskSupport: 'optional' } } : kept
   })
 }
 

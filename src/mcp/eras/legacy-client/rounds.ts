@@ -14,7 +14,7 @@ export interface RoundDeps {
 }
 
 /** One embedded request of an `input_required` result. */
-interface Input {
+export interface Input {
   key: string
   method: string
   params: Fields | undefined

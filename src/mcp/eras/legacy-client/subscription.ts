@@ -7,6 +7,7 @@ import { META } from '../bridge.ts'
 import { eventOf, numberOf, objectOf, type Said, saidIn, withMeta } from '../compose.ts'
 import type { Posted } from './call.ts'
 import type { LegacyClientLimits } from './limits.ts'
+import type { Tasks } from './tasks.ts'
 
 export interface SubscriptionDeps {
   server: string
@@ -16,6 +17,8 @@ export interface SubscriptionDeps {
   limits: LegacyClientLimits
   now: () => number
   log: Logger
+  /** Absent where there are none. */
+  tasks?: Pick<Tasks, 'running' | 'told'> | undefined
 }
 
 /** Everything a legacy client wants to be told of, as one `subscriptions/listen` at a modern server (2026-07-28, subscriptions). */
@@ -25,6 +28,8 @@ export interface Subscription {
   /** @throws AppError when the server does not take it. */
   subscribe(uri: string): Promise<void>
   unsubscribe(uri: string): Promise<void>
+  /** Other tasks run than before. */
+  tasksChanged(): void
   close(): void
 }
 
@@ -45,7 +50,7 @@ export function createSubscription(deps: SubscriptionDeps): Subscription {
   const slot = createListenerSlot({ maxQueuedBytes: MAX_QUEUED, onDrop: (why) => log.debug('dropped a notification', { server, why }) })
   let listeners = 0
   const stream = keepStream(deps, {
-    wanted: () => wanted(offered, listeners > 0, uris),
+    wanted: () => wanted(offered, listeners > 0, uris, deps.tasks),
     deliver(message) {
       const line = Buffer.from(eventOf(message).data)
       if (!slot.deliver(line)) slot.store(line)
@@ -75,6 +80,9 @@ export function createSubscription(deps: SubscriptionDeps): Subscription {
     },
     async unsubscribe(uri) {
       if (uris.delete(uri)) stream.updateBehind()
+    },
+    tasksChanged() {
+      if (listeners > 0) stream.updateBehind()
     },
     close() {
       stream.close()
@@ -171,9 +179,14 @@ function keepStream(deps: SubscriptionDeps, { wanted: wish, deliver }: Wish): Ke
   }
 }
 
-function wanted(offered: Fields, wantsLists: boolean, uris: ReadonlySet<string>): Fields {
-  const lists = Object.entries(LISTS).filter(([, part]) => wantsLists && objectOf(offered[part])?.['listChanged'] === true)
-  return { ...Object.fromEntries(lists.map(([name]) => [name, true])), ...(uris.size > 0 && { resourceSubscriptions: [...uris] }) }
+function wanted(offered: Fields, isListening: boolean, uris: ReadonlySet<string>, tasks: SubscriptionDeps['tasks']): Fields {
+  const lists = Object.entries(LISTS).filter(([, part]) => isListening && objectOf(offered[part])?.['listChanged'] === true)
+  const taskIds = isListening && tasks ? tasks.running() : []
+  return {
+    ...Object.fromEntries(lists.map(([name]) => [name, true])),
+    ...(uris.size > 0 && { resourceSubscriptions: [...uris] }),
+    ...(taskIds.length > 0 && { taskIds }),
+  }
 }
 
 interface Stream {
@@ -189,7 +202,7 @@ interface Stream {
 async function openStream(
   filter: Fields,
   text: string,
-  { server, post, limits }: SubscriptionDeps,
+  { server, post, limits, tasks }: SubscriptionDeps,
   { deliver, signal }: { deliver: (message: Fields) => void; signal: AbortSignal },
 ): Promise<Stream> {
   const stopping = new AbortController()
@@ -201,7 +214,7 @@ async function openStream(
     const { reply } = await post('subscriptions/listen', { notifications: filter }, stopping.signal)
     const said = saidIn(reply, server)
     const honoured = await acknowledged(said, server)
-    const over = pump(said, server, deliver).finally(() => {
+    const over = pump(said, server, tasks, deliver).finally(() => {
       release()
       stop()
     })
@@ -231,12 +244,20 @@ async function acknowledged(said: AsyncGenerator<Said, void>, server: string): P
 }
 
 /** Tells the client what comes, until the stream ends; resolves with why it did. */
-async function pump(said: AsyncGenerator<Said, void>, server: string, deliver: (message: Fields) => void): Promise<AppError> {
+async function pump(
+  said: AsyncGenerator<Said, void>,
+  server: string,
+  tasks: SubscriptionDeps['tasks'],
+  deliver: (message: Fields) => void,
+): Promise<AppError> {
   try {
     for await (const { message } of said) {
       const { method } = message
       if (typeof method === 'string' && TOLD.has(method) && message['id'] === undefined) deliver(withoutSubscription(message))
-      else if (method === undefined) break
+      else if (method === 'notifications/tasks') {
+        const params = tasks?.told(objectOf(message['params']) ?? {})
+        if (params) deliver({ jsonrpc: '2.0', method: 'notifications/tasks/status', params })
+      } else if (method === undefined) break
     }
     return ended(server)
   } catch (thrown) {

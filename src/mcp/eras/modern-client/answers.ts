@@ -3,7 +3,8 @@ import type { Fields } from '../../message.ts'
 import { META } from '../bridge.ts'
 import { numberOf, objectOf, renderAnswer, type RpcError, withMeta, without } from '../compose.ts'
 import { MODERN_REVISIONS } from '../revisions.ts'
-import { canElicit, declaresTasks } from './capabilities.ts'
+import { RELATED_TASK, TASKS_EXTENSION } from '../task.ts'
+import { canElicit, offersTasks } from './capabilities.ts'
 import { type InputRequest, MAY_ASK, readRequiredUrls } from './inputs.ts'
 import type { ModernRequest } from './modern-request.ts'
 
@@ -58,7 +59,21 @@ function withServerInfo(result: Fields, { serverInfo }: ServerFacts): Fields {
   return withMeta(result, { [META.server]: objectOf(serverInfo) })
 }
 
-function translateError({ method, params }: ModernRequest, error: Fields, needsUrls: boolean): RpcError {
+/** A result about a task (tasks extension). */
+export function renderTaskResult(id: string, result: Fields, facts: ServerFacts): Buffer {
+  return renderAnswer(id, { result: withServerInfo(result, facts) })
+}
+
+/** What `tasks/result` of a legacy server says, as the members that end a task of the extension: a tool that failed is a completed task. */
+export function toTaskOutcome(message: Fields): { status: 'completed'; result: Fields } | { status: 'failed'; error: RpcError } {
+  const error = objectOf(message['error'])
+  if (error) return { status: 'failed', error: translateError({ method: 'tools/call', params: {} }, error, false) }
+  const result = objectOf(message['result'])
+  if (!result) return { status: 'failed', error: { code: -32603, message: 'the MCP server ended the task without a result' } }
+  return { status: 'completed', result: { ...withMeta(result, { [RELATED_TASK]: undefined }), resultType: 'complete' } }
+}
+
+export function translateError({ method, params }: Pick<ModernRequest, 'method' | 'params'>, error: Fields, needsUrls: boolean): RpcError {
   const code = numberOf(error['code']) ?? -32603
   const message = typeof error['message'] === 'string' ? error['message'] : 'the MCP server gave no reason'
   const data = error['data'] === undefined ? {} : { data: error['data'] }
@@ -77,11 +92,17 @@ export function renderDiscovery(id: string, facts: ServerFacts): Buffer {
   const result = {
     resultType: 'complete',
     supportedVersions: MODERN_REVISIONS,
-    capabilities: without(capabilities, 'tasks'),
+    capabilities: toModernCapabilities(capabilities),
     ...(typeof instructions === 'string' && { instructions }),
     ...NOT_CACHED,
   }
   return renderAnswer(id, { result: withServerInfo(result, facts) })
+}
+
+/** Tasks that a tool may run as are the extension; no other has a like in the modern revision. */
+function toModernCapabilities(capabilities: Fields): Fields {
+  const rest = without(capabilities, 'tasks')
+  return offersTasks(capabilities) ? { ...rest, extensions: { ...objectOf(rest['extensions']), [TASKS_EXTENSION]: {} } } : rest
 }
 
 /** Asks the client for input before the same request is sent again (2026-07-28, multi round-trip requests). */
@@ -95,31 +116,13 @@ export function renderInputRequired(
   return renderAnswer(id, { result: withServerInfo(result, facts) })
 }
 
-const MAX_TASK_ONLY = 1000
-
-/** Takes note of the tools that run as a task only (2025-11-25, tasks). */
-export function learnTaskOnly(taskOnly: Set<string>, message: Fields): void {
-  const tools: unknown = objectOf(message['result'])?.['tools']
-  for (const tool of Array.isArray(tools) ? tools : []) {
-    const { name, execution } = objectOf(tool) ?? {}
-    if (typeof name !== 'string') continue
-    if (objectOf(execution)?.['taskSupport'] !== 'required') taskOnly.delete(name)
-    else if (taskOnly.size < MAX_TASK_ONLY) taskOnly.add(name)
-  }
-}
-
-/** Why a tool that runs as a task only cannot be called. */
-export function taskOnlyError(name: string, capabilities: Fields): AppError {
-  const why = `tool ${JSON.stringify(name)} of this MCP server runs as a task of revision 2025-11-25 only`
-  if (declaresTasks(capabilities))
-    return new AppError('unimplemented', `${why}, which is not translated to the tasks extension: use a client of that revision`, {
-      details: { rpc: -32602, http: 200 },
-    })
-  return new AppError('invalid_argument', `${why}: use a client of that revision`, {
+/** Why something cannot be had by a client that does not declare the extension for tasks; `what` ends with its verb. */
+export function needsTasks(what: string): AppError {
+  return new AppError('invalid_argument', `${what} with the extension ${TASKS_EXTENSION} only: use a client that declares it`, {
     details: {
       rpc: MISSING_CAPABILITY,
       http: 400,
-      data: { requiredCapabilities: { extensions: { 'io.modelcontextprotocol/tasks': {} } } },
+      data: { requiredCapabilities: { extensions: { [TASKS_EXTENSION]: {} } } },
     },
   })
 }

@@ -3,8 +3,9 @@ import { AppError } from '../../../lib/errors.ts'
 import { renderExact } from '../../../lib/json-scan.ts'
 import type { Fields } from '../../message.ts'
 import { objectOf } from '../compose.ts'
+import { asksForTask } from '../task.ts'
 import { idKey } from '../../conversation.ts'
-import { learnTaskOnly, type ServerFacts, translateResponse } from './answers.ts'
+import { renderTaskResult, type ServerFacts, translateResponse } from './answers.ts'
 import { type InputRequest, isAnswer, MAY_ASK, readAsk } from './inputs.ts'
 import type { Exchange } from './inbox.ts'
 import type { LegacySession, Outcome } from './legacy-session.ts'
@@ -12,12 +13,14 @@ import type { Declared } from './capabilities.ts'
 import type { ModernRequest } from './modern-request.ts'
 import { openRound, type Round } from './round.ts'
 import type { Sessions, Taken } from './sessions.ts'
+import type { TaskSupport } from './task-support.ts'
+import type { Tasks } from './tasks.ts'
 
 /** What a call needs of whoever keeps the calls of one client. */
 export interface CallKeeper {
   sessions: Sessions
-  /** Tools that run as a task only. */
-  taskOnly: Set<string>
+  support: TaskSupport
+  tasks: Tasks
   /** The answer that asks for input; keeps the call until the client comes back when `parks`. @throws AppError when there is no room. */
   askFor(round: Round, inputs: ReadonlyMap<string, InputRequest>, rounds: number, facts: ServerFacts, parks: Call | undefined): Buffer
 }
@@ -28,6 +31,13 @@ export interface Call {
   resume(request: ModernRequest, signal: AbortSignal): Round
   /** Nobody will come back. */
   abandon(): void
+}
+
+/** `task` is what the client is told in place of the response. */
+interface Answered {
+  response: Fields
+  facts: ServerFacts
+  task?: Fields | undefined
 }
 
 interface Ask {
@@ -84,7 +94,7 @@ class RunningCall implements Call {
   /** Came while the client was away. */
   #notes: Fields[] = []
   #notedBytes = 0
-  #outcome: { response: Fields; facts: ServerFacts } | { error: unknown } | undefined
+  #outcome: Answered | { error: unknown } | undefined
 
   constructor(keeper: CallKeeper, declared: Declared, request: ModernRequest, rounds: number) {
     this.#keeper = keeper
@@ -100,9 +110,9 @@ class RunningCall implements Call {
 
   async run(): Promise<void> {
     try {
-      const { response, facts } = await this.#send()
-      if (this.#request.method === 'tools/list') learnTaskOnly(this.#keeper.taskOnly, response)
-      this.#outcome = { response, facts }
+      const answered = await this.#send()
+      if (this.#request.method === 'tools/list') this.#keeper.support.learn(answered.response)
+      this.#outcome = answered
     } catch (error) {
       this.#outcome = { error }
     }
@@ -131,24 +141,27 @@ class RunningCall implements Call {
   }
 
   /** Once more when the session was gone and the server certainly did not run it, or may run it twice. */
-  async #send(): Promise<{ response: Fields; facts: ServerFacts }> {
+  async #send(): Promise<Answered> {
     const { method } = this.#request
     const first = await this.#attempt()
-    if (first.outcome.kind === 'response') return { response: first.outcome.message, facts: first.facts }
+    if (first.outcome.kind === 'response') return { response: first.outcome.message, facts: first.facts, task: first.task }
     if (this.#lastKey > 0 || (first.outcome.ran && !REPEATABLE.has(method))) throw first.outcome.error
     const second = await this.#attempt()
-    if (second.outcome.kind === 'response') return { response: second.outcome.message, facts: second.facts }
+    if (second.outcome.kind === 'response') return { response: second.outcome.message, facts: second.facts, task: second.task }
     throw second.outcome.error
   }
 
-  async #attempt(): Promise<{ outcome: Outcome; facts: ServerFacts }> {
+  async #attempt(): Promise<{ outcome: Outcome; facts: ServerFacts; task: Fields | undefined }> {
     this.#stopping.signal.throwIfAborted()
     const taken = await this.#keeper.sessions.take({ declared: this.#declared, clientInfo: this.#request.clientInfo })
     this.#taken = taken
     try {
       const { session } = taken
       this.#stopping.signal.throwIfAborted()
-      return { outcome: await session.exchange(this.#exchange(session), this.#stopping.signal), facts: session.facts }
+      const outcome = await session.exchange(this.#exchange(session), this.#stopping.signal)
+      const mayBegin = outcome.kind === 'response' && asksForTask(this.#request.method, this.#request.params)
+      const task = mayBegin ? this.#keeper.tasks.begin(outcome.message, taken, this.#declared) : undefined
+      return { outcome, facts: session.facts, task }
     } finally {
       taken.release()
     }
@@ -235,6 +248,7 @@ class RunningCall implements Call {
     this.#round = undefined
     try {
       if ('error' in outcome) throw outcome.error
+      if (outcome.task) return round.finish(renderTaskResult(round.request.id, outcome.task, outcome.facts))
       const translated = translateResponse(round.request, outcome.response, outcome.facts)
       if ('bytes' in translated) return round.finish(translated.bytes)
       this.#assertRounds()

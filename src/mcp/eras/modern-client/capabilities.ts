@@ -1,6 +1,7 @@
 import { AppError } from '../../../lib/errors.ts'
 import type { Fields } from '../../message.ts'
 import { objectOf, without } from '../compose.ts'
+import { TASKS_EXTENSION } from '../task.ts'
 import { canonicalText } from './canonical.ts'
 
 /** What a client can do, as a legacy server is told once for a whole session. */
@@ -13,8 +14,6 @@ export interface Declared {
 }
 
 const KNOWN = ['experimental', 'roots', 'sampling', 'elicitation', 'extensions']
-/** Tasks are another protocol in the legacy revisions, and nothing here translates it. */
-const TASKS = 'io.modelcontextprotocol/tasks'
 const MAX_KEY = 16 * 1024
 
 /**
@@ -25,7 +24,8 @@ export function declareLegacy(client: Fields): Declared {
   const capabilities: Record<string, unknown> = {}
   for (const name of KNOWN) {
     const value = objectOf(client[name])
-    const kept = name === 'roots' && value ? without(value, 'listChanged') : name === 'extensions' && value ? without(value, TASKS) : value
+    const kept =
+      name === 'roots' && value ? without(value, 'listChanged') : name === 'extensions' && value ? without(value, TASKS_EXTENSION) : value
     if (kept && (name !== 'extensions' || Object.keys(kept).length > 0)) capabilities[name] = kept
   }
   const key = canonicalText(capabilities)
@@ -36,9 +36,14 @@ export function declareLegacy(client: Fields): Declared {
   return { capabilities, key, isAskable: ['roots', 'sampling', 'elicitation'].some((name) => name in capabilities) }
 }
 
+/** Whether a legacy server runs calls of tools as tasks (2025-11-25, tasks, capabilities). */
+export function offersTasks(server: Fields): boolean {
+  return objectOf(objectOf(objectOf(objectOf(server['tasks'])?.['requests'])?.['tools'])?.['call']) !== undefined
+}
+
 /** Whether the client speaks the extension of the modern revision for tasks. */
 export function declaresTasks(client: Fields): boolean {
-  return objectOf(objectOf(client['extensions'])?.[TASKS]) !== undefined
+  return objectOf(objectOf(client['extensions'])?.[TASKS_EXTENSION]) !== undefined
 }
 
 /** `elicitation: {}` means forms only (2025-11-25, elicitation, capabilities). */

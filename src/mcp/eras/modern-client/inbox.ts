@@ -1,6 +1,7 @@
 import { idKey } from '../../conversation.ts'
 import type { Fields } from '../../message.ts'
 import { objectOf, type RpcError } from '../compose.ts'
+import { RELATED_TASK } from '../task.ts'
 import { notOffered } from './inputs.ts'
 
 /** One request to a legacy server, and who hears what comes before its answer. */
@@ -17,6 +18,9 @@ export interface Exchange {
   onWithdrawn?: (id: unknown) => void
 }
 
+/** Who is asked on behalf of a task. */
+export type Asker = Required<Pick<Exchange, 'onAsk' | 'onWithdrawn'>>
+
 export type Respond = (id: unknown, answer: { result: unknown } | { error: RpcError }) => void
 
 /** Where the requests and notifications of one legacy session go. */
@@ -27,6 +31,8 @@ export interface Inbox {
   receive(message: Fields, own?: Exchange): void
   /** Changes of lists and resources, whatever stream they come on; returns how to stop it. */
   onChange(listener: (message: Fields) => void): () => void
+  /** Requests that say they belong to this task of the server, whatever stream they come on; returns how to stop it. */
+  onTaskAsk(taskId: string, asker: Asker): () => void
 }
 
 const CHANGES = /^notifications\/(?:(?:tools|prompts|resources)\/list_changed|resources\/updated)$/
@@ -36,6 +42,7 @@ const DROPPED = new Set(['notifications/elicitation/complete', 'notifications/ta
 export function createInbox(respond: Respond): Inbox {
   const running = new Map<string, Exchange>()
   const listeners = new Set<(message: Fields) => void>()
+  const askers = new Map<string, Asker>()
 
   /** Whom a message is for that names no request: there is no telling when several run. */
   const onlyOne = (): Exchange | undefined => {
@@ -44,8 +51,9 @@ export function createInbox(respond: Respond): Inbox {
   }
   const ask = (id: unknown, method: string, message: Fields, own: Exchange | undefined): void => {
     if (method === 'ping') return respond(id, { result: {} })
-    const onAsk = (own ?? onlyOne())?.onAsk
-    if (onAsk) onAsk(id, method, objectOf(message['params']) ?? {})
+    const params = objectOf(message['params']) ?? {}
+    const onAsk = (askerOf(askers, params) ?? own ?? onlyOne())?.onAsk
+    if (onAsk) onAsk(id, method, params)
     else respond(id, { error: notOffered(method).declined })
   }
 
@@ -57,7 +65,10 @@ export function createInbox(respond: Respond): Inbox {
       if (id !== undefined) return isId(id) ? ask(id, method, message, own) : undefined
       if (CHANGES.test(method)) return listeners.forEach((listener) => listener(message))
       const params = objectOf(message['params'])
-      if (method === 'notifications/cancelled') return (own ?? onlyOne())?.onWithdrawn?.(params?.['requestId'])
+      if (method === 'notifications/cancelled') {
+        for (const asker of askers.values()) asker.onWithdrawn(params?.['requestId'])
+        return (own ?? onlyOne())?.onWithdrawn?.(params?.['requestId'])
+      }
       if (method === 'notifications/progress') return running.get(idKey(params?.['progressToken']))?.onNote?.(message)
       return DROPPED.has(method) ? undefined : (own ?? onlyOne())?.onNote?.(message)
     },
@@ -65,7 +76,16 @@ export function createInbox(respond: Respond): Inbox {
       listeners.add(listener)
       return () => void listeners.delete(listener)
     },
+    onTaskAsk(taskId, asker) {
+      askers.set(taskId, asker)
+      return () => void (askers.get(taskId) === asker && askers.delete(taskId))
+    },
   }
+}
+
+function askerOf(askers: ReadonlyMap<string, Asker>, params: Fields): Asker | undefined {
+  const taskId = objectOf(objectOf(params['_meta'])?.[RELATED_TASK])?.['taskId']
+  return typeof taskId === 'string' ? askers.get(taskId) : undefined
 }
 
 function isId(id: unknown): boolean {

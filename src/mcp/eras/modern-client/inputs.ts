@@ -1,5 +1,6 @@
 import type { Fields } from '../../message.ts'
 import { objectOf, type RpcError, withMeta, without } from '../compose.ts'
+import { RELATED_TASK } from '../task.ts'
 import { canElicit } from './capabilities.ts'
 
 /** What a server wants to know of the client while a call runs, as a modern client is asked (2026-07-28, input requests). */
@@ -10,8 +11,6 @@ export interface InputRequest {
 
 /** Requests that may be answered by asking for input (2026-07-28, multi round-trip requests). */
 export const MAY_ASK: ReadonlySet<string> = new Set(['tools/call', 'prompts/get', 'resources/read'])
-
-const RELATED_TASK = 'io.modelcontextprotocol/related-task'
 
 /** The request of a legacy server as an input request, or why the client cannot be asked that: it did not declare it. */
 export function readAsk(method: string, params: Fields, capabilities: Fields): { input: InputRequest } | { declined: RpcError } {

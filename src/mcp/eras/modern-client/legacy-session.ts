@@ -25,6 +25,7 @@ export interface LegacySession {
   exchange(exchange: Exchange, signal: AbortSignal): Promise<Outcome>
   respond: Respond
   onChange: Inbox['onChange']
+  onTaskAsk: Inbox['onTaskAsk']
   close(): Promise<void>
 }
 
@@ -58,6 +59,7 @@ export function createLegacySession(parts: LegacyParts): LegacySession {
     gone: closing.signal,
     respond,
     onChange: inbox.onChange,
+    onTaskAsk: inbox.onTaskAsk,
     async exchange(exchange, signal) {
       await other.isOpen
       if (exchange.logLevel !== undefined) await level.adjust(exchange.logLevel, signal)

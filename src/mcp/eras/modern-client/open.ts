@@ -2,8 +2,8 @@ import { AppError } from '../../../lib/errors.ts'
 import { createSealer } from '../../sealed.ts'
 import type { OpenOptions, Outgoing, Reply, Upstream, UpstreamSession } from '../../upstream/upstream.ts'
 import type { BridgeDeps } from '../bridge.ts'
-import { renderAnswer } from '../compose.ts'
-import { renderDiscovery, taskOnlyError } from './answers.ts'
+import { without } from '../compose.ts'
+import { renderDiscovery } from './answers.ts'
 import { type CallKeeper, startCall } from './call.ts'
 import { declareLegacy } from './capabilities.ts'
 import { MAY_ASK } from './inputs.ts'
@@ -11,6 +11,8 @@ import { type ModernRequest, readModernRequest } from './modern-request.ts'
 import { createParked, type Parked } from './parked.ts'
 import { createSessions, type Sessions } from './sessions.ts'
 import { createSubscriptions, type Subscriptions } from './subscriptions.ts'
+import { createTaskSupport, type TaskSupport } from './task-support.ts'
+import { createTasks, type Tasks } from './tasks.ts'
 
 const SWEEP_MS = 1000
 
@@ -26,9 +28,17 @@ export async function openForModernClient(inner: Upstream, options: OpenOptions,
   const sessions = createSessions(inner, options, deps)
   const sealer = createSealer(random(32), random)
   const parked = createParked({ sealer, owner: JSON.stringify([kind, name, server]), now, random })
-  const parts: Parts = { sessions, parked, subscriptions: createSubscriptions(sessions, server, log), taskOnly: new Set() }
+  const tasks = createTasks(sessions, deps)
+  const parts: Parts = {
+    sessions,
+    parked,
+    subscriptions: createSubscriptions(sessions, server, log),
+    support: createTaskSupport(sessions),
+    tasks,
+  }
   const sweep = (): void => {
     parked.sweep()
+    tasks.sweep()
     sessions.sweep()
   }
   const timer = setInterval(sweep, SWEEP_MS).unref()
@@ -55,6 +65,7 @@ export async function openForModernClient(inner: Upstream, options: OpenOptions,
       closing.abort()
       clearInterval(timer)
       parked.close()
+      tasks.close()
       await sessions.close()
     },
   }
@@ -64,35 +75,38 @@ interface Parts {
   sessions: Sessions
   parked: Parked
   subscriptions: Subscriptions
-  taskOnly: Set<string>
+  support: TaskSupport
+  tasks: Tasks
 }
 
 /** What streamable HTTP answers to GET when it offers no such stream. */
 const NO_STREAM: Extract<Reply, { kind: 'refused' }> = { kind: 'refused', status: 405, bytes: Buffer.alloc(0), contentType: '' }
-/** The extension for tasks is another protocol than the tasks of the legacy revisions. */
 const TASK_METHODS = /^tasks\//
 
 async function serve(parts: Parts, message: Outgoing, signal: AbortSignal): Promise<Reply> {
   const request = readModernRequest(message)
-  const { id, method, params, clientInfo } = request
+  const { id, method, clientInfo } = request
   const declared = declareLegacy(request.capabilities)
-  if (TASK_METHODS.test(method))
-    return {
-      kind: 'message',
-      bytes: renderAnswer(id, { error: { code: -32601, message: 'this MCP server has no tasks of this revision' } }),
-    }
+  if (TASK_METHODS.test(method)) return parts.tasks.serve(request, declared, signal)
   if (method === 'subscriptions/listen') return parts.subscriptions.listen(request, declared, signal)
   if (method === 'server/discover') {
     const { session, release } = await parts.sessions.pin({ declared, clientInfo })
     release()
     return { kind: 'message', bytes: renderDiscovery(id, session.facts) }
   }
-  const { name } = params
-  if (method === 'tools/call' && typeof name === 'string' && parts.taskOnly.has(name)) throw taskOnlyError(name, request.capabilities)
   const returned = readState(parts.parked, request)
   if ('call' in returned) return returned.call.resume(request, signal).reply
-  const keeper: CallKeeper = { sessions: parts.sessions, taskOnly: parts.taskOnly, askFor: parts.parked.askFor }
-  return startCall(keeper, declared, request, signal, returned.rounds).reply
+  const { sessions, support, tasks, parked } = parts
+  const isTask = await support.runsAsTask(request, declared, signal)
+  if (isTask) tasks.assertRoom()
+  const keeper: CallKeeper = { sessions, support, tasks, askFor: parked.askFor }
+  return startCall(keeper, declared, method === 'tools/call' ? withTask(request, isTask) : request, signal, returned.rounds).reply
+}
+
+/** In the extension the server alone decides what becomes a task; in 2025-11-25 the request says so. */
+function withTask(request: ModernRequest, isTask: boolean): ModernRequest {
+  const params = without(request.params, 'task')
+  return { ...request, params: isTask ? { ...params, task: {} } : params }
 }
 
 function readState(parked: Parked, { method, requestState, digest }: ModernRequest): ReturnType<Parked['take']> {

@@ -15,6 +15,8 @@ export interface Need {
 export interface Taken {
   session: LegacySession
   release(): void
+  /** The same session for longer: it is not ended for idleness before that is given back, and others may use it. */
+  keep(): Taken
 }
 
 /**
@@ -169,6 +171,7 @@ function adopt(member: Member, as: Hold, now: () => number): Taken {
   member.usedAt = now()
   return {
     session: member.session,
+    keep: () => hold(member, 'pins', now),
     release() {
       if (!isHeld) return
       isHeld = false
