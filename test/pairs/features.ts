@@ -209,8 +209,8 @@ export const FEATURES: readonly Feature[] = [
   {
     ...withTasks,
     name: 'a task',
-    run: async (client) => {
-      const taskId = await beginTask(client, 'job')
+    run: async (client, _server, exposed) => {
+      const taskId = await beginTask(client, exposed.name('job'))
       const result = await findTaskResult(client, taskId)
       check(has(result, 'content', 'text', 'the job is done'), 'not the result', result)
     },
@@ -218,8 +218,8 @@ export const FEATURES: readonly Feature[] = [
   {
     ...withTasks,
     name: 'a task that asks',
-    run: async (client) => {
-      const taskId = await beginTask(client, 'job-asks')
+    run: async (client, _server, exposed) => {
+      const taskId = await beginTask(client, exposed.name('job-asks'))
       const result = await findTaskResult(client, taskId)
       check(has(result, 'content', 'text', 'accept Ada'), 'not the result', result)
     },
@@ -227,9 +227,9 @@ export const FEATURES: readonly Feature[] = [
   {
     ...withTasks,
     name: 'a task cancelled',
-    run: async (client, server) => {
+    run: async (client, server, exposed) => {
       const before = server.cancelled()
-      const status = await cancelTask(client, await beginTask(client, 'job-waits'))
+      const status = await cancelTask(client, await beginTask(client, exposed.name('job-waits')))
       check(status === 'cancelled', 'not cancelled', status)
       check(server.cancelled() === before + 1, 'not cancelled at the server', server.cancelled())
     },
