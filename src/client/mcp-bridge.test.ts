@@ -201,6 +201,41 @@ test('a cancelled request of 2026-07-28 has its stream closed and the notificati
   expect(world.written()).toEqual([])
 })
 
+test('the end of input ends a subscription of 2026-07-28 at once, though it has no answer, and lets a call finish', async () => {
+  const closed = Promise.withResolvers<void>()
+  const world = await start(async (seen, response) => {
+    if (seen.headers['mcp-method'] === 'subscriptions/listen') {
+      response.writeHead(200, { 'content-type': 'text/event-stream' }).write('data: {"jsonrpc":"2.0","method":"n"}\n\n')
+      response.once('close', () => closed.resolve())
+    } else {
+      await closed.promise
+      answer(response, 200, '{"jsonrpc":"2.0","id":2,"result":{}}')
+    }
+  })
+  const meta = '"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}'
+  world.client.write(`{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{},${meta}}}\n`)
+  expect(await world.line()).toBe('{"jsonrpc":"2.0","method":"n"}')
+  world.client.write(`{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"t",${meta}}}\n`)
+  world.client.end()
+  expect(await world.line()).toBe('{"jsonrpc":"2.0","id":2,"result":{}}')
+  await world.done
+})
+
+test('a subscription of 2026-07-28 waits for a proxy that is away, and holds up nothing', async () => {
+  let isAway = true
+  const world = await start((seen, response) => {
+    if (seen.headers['mcp-method'] !== 'subscriptions/listen') return answer(response, 200, '{"jsonrpc":"2.0","id":2,"result":{}}')
+    if (isAway) return void response.destroy()
+    answer(response, 200, '{"jsonrpc":"2.0","id":1,"result":{}}')
+  })
+  const meta = '"_meta":{"io.modelcontextprotocol/protocolVersion":"2026-07-28"}'
+  world.client.write(`{"jsonrpc":"2.0","id":1,"method":"subscriptions/listen","params":{"notifications":{},${meta}}}\n`)
+  world.client.write(`{"jsonrpc":"2.0","id":2,"method":"tools/list","params":{${meta}}}\n`)
+  expect(await world.line()).toBe('{"jsonrpc":"2.0","id":2,"result":{}}')
+  isAway = false
+  expect(await world.line()).toBe('{"jsonrpc":"2.0","id":1,"result":{}}')
+})
+
 test('server messages that belong to no request come through the GET stream', async () => {
   const world = await start(legacy({ listen: 'data: {"jsonrpc":"2.0","method":"notifications/tools/list_changed"}\n\n' }))
   await world.initialize()

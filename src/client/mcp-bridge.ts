@@ -5,11 +5,11 @@ import { oneLine } from '../lib/json-scan.ts'
 import { readBody } from './answer.ts'
 import type { McpEndpoint } from './mcp-endpoint.ts'
 import { bridgeError, errorOfStatus, explain, renderErrorLine, renderLostNotice, renderParseError } from './mcp-errors.ts'
-import { classifyClientLine, findRefusal, headersFor, sessionHeaders } from './mcp-frame.ts'
+import { classifyClientLine, findRefusal, headersFor, isSubscription, sessionHeaders } from './mcp-frame.ts'
 import type { ClientMessage } from './mcp-frame.ts'
 import { checkSameServer, createHandshake, noteInitializeAnswer, requireHandshake } from './mcp-handshake.ts'
 import type { Handshake } from './mcp-handshake.ts'
-import { ListenStream, MAX_BACKOFF_MS } from './mcp-listen.ts'
+import { isNetworkFault, ListenStream, MAX_BACKOFF_MS, openPatiently } from './mcp-listen.ts'
 import { deliver, MAX_MESSAGE_BYTES } from './mcp-stream.ts'
 import type { Delivered } from './mcp-stream.ts'
 
@@ -127,14 +127,16 @@ class McpBridge {
     if (inSession && this.#session.stale && this.#options.autoReconnect) await this.#replay()
     const used = this.#session.sessionId
     const onSent = (): void => advance('sent')
-    let answer = await this.#post(message, signal, onSent)
+    const post = () => this.#post(message, signal, onSent)
+    const isPatient = isSubscription(message) && this.#options.autoReconnect
+    let answer = await (isPatient ? openPatiently(post, { wait: this.#options.wait, signal, onAway: onSent }) : post())
     if (answer.statusCode === 404 && inSession && used !== undefined) {
       if (!this.#options.autoReconnect) throw this.#endWith(errorOfStatus(404, Buffer.alloc(0), true))
       answer.resume()
       // The server did not know the session, so it did not act on the message: it may be sent again.
       if (this.#session.sessionId === used) this.#session.stale = true
       await this.#replay()
-      answer = await this.#post(message, signal, onSent)
+      answer = await post()
     }
     await this.#handOver(message, answer, signal, advance)
     if (message.method === 'notifications/initialized' && inSession) {
@@ -156,7 +158,7 @@ class McpBridge {
         ...(onSent ? { onSent } : {}),
       })
     } catch (thrown) {
-      if (thrown instanceof AppError && thrown.details?.['network'] === true) this.#markLost(thrown)
+      if (isNetworkFault(thrown)) this.#markLost(thrown)
       throw thrown
     }
   }
@@ -206,12 +208,7 @@ class McpBridge {
     }
     const after = await deliver(answer, async (line) => await this.#options.write(line))
     const answered = after.answered.union(before.answered)
-    return {
-      answered,
-      lastEventId: after.lastEventId ?? before.lastEventId,
-      retryMs: after.retryMs ?? before.retryMs,
-      broken: after.broken,
-    }
+    return { ...after, answered, lastEventId: after.lastEventId ?? before.lastEventId, retryMs: after.retryMs ?? before.retryMs }
   }
 
   async #get(lastEventId: string | undefined, signal: AbortSignal): Promise<IncomingMessage> {
@@ -267,6 +264,8 @@ class McpBridge {
   }
 
   async close(): Promise<void> {
+    // A subscription is answered when it ends, and clients kill what has not ended half a second after its input.
+    for (const { message, abort } of this.#running) if (isSubscription(message)) abort.abort()
     const drained = new AbortController()
     await Promise.race([Promise.all([...this.#running].map(({ done }) => done)), this.#options.wait(DRAIN_MS, drained.signal)])
     drained.abort()

@@ -58,6 +58,11 @@ export function classifyClientLine(line: Buffer): ClientMessage {
   }
 }
 
+/** Whether its answer comes only at its end: `subscriptions/listen` of 2026-07-28. */
+export function isSubscription({ method, modernVersion }: ClientMessage): boolean {
+  return method === 'subscriptions/listen' && modernVersion !== undefined
+}
+
 /** Undefined for what is not one JSON-RPC message; such a line must not reach the client. */
 export function classifyServerLine(line: Uint8Array): ServerMessage | undefined {
   try {

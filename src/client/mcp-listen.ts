@@ -17,6 +17,26 @@ export interface ListenOptions {
   closing: AbortSignal
 }
 
+/**
+ * Opens a subscription (`subscriptions/listen`, 2026-07-28), again and again while the proxy is away: clients that are refused a few times
+ * in a second, while it restarts, give up the server for good.
+ * @param onAway told of each time it is not there.
+ */
+export async function openPatiently<T>(
+  open: () => Promise<T>,
+  { wait, signal, onAway }: { wait: ListenOptions['wait']; signal: AbortSignal; onAway: () => void },
+): Promise<T> {
+  for (let failures = 0; ; failures++) {
+    try {
+      return await open()
+    } catch (thrown) {
+      if (signal.aborted || !isNetworkFault(thrown)) throw thrown
+      onAway()
+      await wait(Math.min(500 * 2 ** failures, MAX_BACKOFF_MS), signal)
+    }
+  }
+}
+
 /** The stream of server messages that belong to no request (Streamable HTTP, GET), kept open where the server offers one. */
 export class ListenStream {
   readonly #options: ListenOptions
@@ -54,10 +74,14 @@ export class ListenStream {
         lastEventId = delivered.lastEventId ?? lastEventId
         retryMs = delivered.retryMs
       } catch (thrown) {
-        if (!autoReconnect || !(thrown instanceof AppError) || thrown.details?.['network'] !== true) throw thrown
+        if (!autoReconnect || !isNetworkFault(thrown)) throw thrown
         failures++
       }
       await wait(Math.min(retryMs ?? 1000 * 2 ** failures, MAX_BACKOFF_MS), signal)
     }
   }
+}
+
+export function isNetworkFault(thrown: unknown): thrown is AppError {
+  return thrown instanceof AppError && thrown.details?.['network'] === true
 }

@@ -4,6 +4,7 @@ import type { Identity } from '../resources/identity.ts'
 import type { Mirrors } from './eras/mirrors.ts'
 import { REVISIONS } from './eras/revisions.ts'
 import type { ClientMessage, Fields } from './message.ts'
+import { findMethod } from './methods.ts'
 import type { Outlet } from './outlet.ts'
 import type { Recorder } from './recorder.ts'
 import type { Replays, SessionReplay } from './replay.ts'
@@ -91,8 +92,9 @@ export class Conversation {
     this.#revision = revision
   }
 
+  /** Whether a request is under way that will end: a subscription does not. */
   get isBusy(): boolean {
-    return this.#running.size > 0
+    return this.#running.find(({ message }) => !findMethod(message.method)?.endless) !== undefined
   }
 
   /** @throws AppError resource_exhausted for too many requests at a time, invalid_argument for an id that another request of the session has. */

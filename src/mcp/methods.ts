@@ -16,6 +16,8 @@ export interface MethodRow {
   lists?: { what: Subject; in: string; by: string }
   /** The member that the header `Mcp-Name` repeats (2026-07-28, Streamable HTTP). */
   header?: 'name' | 'uri' | 'taskId'
+  /** It is answered when one of the sides goes, and a gateway that goes down does not wait for it. */
+  endless?: true
   audit: 'always' | 'on-error'
 }
 
@@ -48,7 +50,7 @@ export const METHODS: Readonly<Record<string, MethodRow>> = {
   'completion/complete': { names: completionReference, audit: 'always' },
   'logging/setLevel': { audit: 'always' },
   // Listening to tasks (`taskIds`) needs what asking for them needs: see below.
-  'subscriptions/listen': { names: listenedResources, audit: 'always' },
+  'subscriptions/listen': { names: listenedResources, endless: true, audit: 'always' },
   // Tasks, in the core of 2025-11-25 and as an extension since. A task was made by a `tools/call` that was judged, and whoever knows its
   // unguessable id and may use the server may ask for it; to compare its caller is the server's part. Ids name nothing that roles speak of.
   'tasks/get': { header: 'taskId', audit: 'always' },

@@ -30,8 +30,11 @@ import type { Exchange } from '../../tunnel/exchange.ts'
 import type { Config } from './config.ts'
 import { addJournalMetrics, addQuarantineMetrics, type Diagnostics, startDiagnostics } from './diagnostics.ts'
 
-/** What a certificate we issue ourselves is renewed at: a third of its life before its end. */
+/** For calls under way, when it ends. */
 const DRAIN_MS = 5000
+/** After that, for the last words on streams. */
+const FAREWELL_MS = 1000
+/** What a certificate we issue ourselves is renewed at: a third of its life before its end. */
 const RENEWAL_CHECK_MS = 3_600_000
 const RENEWAL_MARGIN_MS = 7 * 86_400_000
 /** Connections beside those of the event streams that MCP sessions may have. */
@@ -87,15 +90,17 @@ export async function startRunning({ config, env, log, now, version }: RunningOp
     })
     closers.push(() => auth.close())
     const { agent, registry } = await startAgentOf({ config, env, log, now, version }, auth, hostId, diagnostics)
-    if (agent) closers.push(() => agent.close({ drainMs: 0 }))
+    if (agent) closers.push(() => agent.close())
     const { proxyServer, aggregate } = createProxy({ config, env, log, now, version }, auth, agent, hostId, closers)
     if (diagnostics) addQuarantineMetrics(diagnostics.metrics, () => aggregate.quarantine())
     const listener = await listen(config, auth, proxyServer, { log, now }, closers)
-    // Calls under way may end, while nothing new is accepted; only then the event streams, which never end, are cut.
+    // Calls under way may end, while nothing new is accepted; only then the event streams, which never end, are ended. The aggregate is a client
+    // of the agent: it leaves first, in good order, and does not take an agent that goes for servers that are gone.
     closers.push(async () => {
-      const closing = listener.close({ graceMs: DRAIN_MS })
-      await agent?.close({ drainMs: DRAIN_MS })
+      const closing = listener.close({ graceMs: DRAIN_MS + FAREWELL_MS })
+      await agent?.drain(DRAIN_MS)
       await aggregate.close()
+      await agent?.close()
       await closing
     })
     const address = listener.address()

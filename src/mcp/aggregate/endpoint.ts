@@ -95,7 +95,7 @@ export class AggregateEndpoint {
     const { catalogue, listens, sessions, log } = this.#engine
     catalogue.forget(owner)
     for (const session of sessions.of(owner)) {
-      for (const kind of LIST_KINDS) session.stream?.changed(kind)
+      for (const kind of LIST_KINDS) session.streams.current?.changed(kind)
       session.membersChanged().catch((thrown: unknown) => {
         log.debug('the servers of a session cannot be had', { error: toAppError(thrown).message })
       })
@@ -165,7 +165,7 @@ export class AggregateEndpoint {
 
   #changed(owner: string, kinds: readonly ListKind[]): void {
     for (const kind of kinds) {
-      for (const session of this.#engine.sessions.of(owner)) session.stream?.changed(kind)
+      for (const session of this.#engine.sessions.of(owner)) session.streams.current?.changed(kind)
       for (const listen of this.#engine.listens.of(owner)) listen.changed(kind)
     }
   }

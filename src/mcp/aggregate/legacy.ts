@@ -59,7 +59,7 @@ export async function serveSession(
 }
 
 /**
- * Opens the stream of messages that belong to no request; a new one takes over. It is not waited for: of ten thousand idle streams
+ * Opens the stream of messages that belong to no request, which takes over from the one before. It is not waited for: of ten thousand idle streams
  * nothing should be kept that they do not need.
  */
 export function openStream(engine: Engine, exchange: HttpExchange, view: View): void {
@@ -67,7 +67,6 @@ export function openStream(engine: Engine, exchange: HttpExchange, view: View): 
   const session = engine.sessions.get(exchange.headers[SESSION_HEADER], view)
   if (!/\btext\/event-stream\b|\*\/\*/.test(exchange.headers['accept'] ?? ''))
     throw new AppError('invalid_argument', 'a GET must accept text/event-stream', { details: { http: 406, rpc: -32600 } })
-  session.stream?.close('another stream took over')
   const outlet = new Outlet(exchange, {})
   const lastEventId = exchange.headers['last-event-id']
   const stream = new SessionStream({
@@ -82,18 +81,17 @@ export function openStream(engine: Engine, exchange: HttpExchange, view: View): 
     openMs: engine.limits.openMs,
     log: engine.log,
     onEnd: () => {
-      if (session.stream === stream) session.stream = undefined
+      session.streams.leave(stream, session.peers())
       session.detach(outlet)
     },
   })
-  session.stream = stream
   session.attach(outlet)
   outlet.open('events')
   outlet.keepAlive() // sends the head at once: clients wait for it
+  session.streams.take(stream, session.peers())
   const onGone = (): void => stream.close()
   if (exchange.signal.aborted) onGone()
   else exchange.signal.addEventListener('abort', onGone, { once: true })
-  for (const peer of session.peers()) stream.attach(peer)
 }
 
 /** Ends a session. */

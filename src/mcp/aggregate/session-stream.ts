@@ -76,6 +76,11 @@ export class SessionStream {
     this.#members?.delete(server)
   }
 
+  /** Stays open and says nothing more until members are attached again. */
+  rest(): void {
+    for (const server of this.#members?.keys() ?? []) this.detach(server)
+  }
+
   /** The client should read this list again. */
   changed(kind: ListKind): void {
     this.#debounce.changed(kind)

@@ -5,7 +5,7 @@ import type { MemberReply } from './member-exchange.ts'
 import { end, openPeer, type Opening, type Peer, post } from './peer.ts'
 import { Questions } from './questions.ts'
 import { RunningRequests } from './running-requests.ts'
-import type { SessionStream } from './session-stream.ts'
+import { SessionStreams } from './session-streams.ts'
 import { Subscriptions } from './subscriptions.ts'
 import { within } from './timers.ts'
 import type { Member, View } from './view.ts'
@@ -34,8 +34,8 @@ export class Session implements Channel {
   readonly subscriptions = new Subscriptions()
   /** The client's last request tells what it may see now. */
   view: View
-  /** The stream of messages that belong to no request. */
-  stream: SessionStream | undefined
+  /** For messages that belong to no request. */
+  readonly streams = new SessionStreams()
   /** JSON text of the level of the last `logging/setLevel`. */
   level: string | undefined
   readonly #options: SessionOptions
@@ -162,7 +162,7 @@ export class Session implements Channel {
       this.#opened ??= new Map()
       this.#opened.set(member.name, peer)
       await this.#restore(peer)
-      this.stream?.attach(peer)
+      this.streams.current?.attach(peer)
       return peer
     } catch (thrown) {
       const error = toAppError(thrown)
@@ -198,7 +198,7 @@ export class Session implements Channel {
     this.#peers?.delete(name)
     this.questions.forget(name)
     this.#running?.lost(name)
-    this.stream?.detach(name)
+    this.streams.current?.detach(name)
     return true
   }
 
@@ -273,7 +273,7 @@ export class Session implements Channel {
     this.#why = why
     this.#ending.abort()
     for (const outlet of this.#outlets) outlet.release()
-    this.stream?.close(this.why.message)
+    this.streams.close(this.why.message)
     this.#running?.abortAll(this.why)
     await Promise.all([...(this.#peers?.values() ?? [])].map((opening) => this.#endPeer(opening)))
   }

@@ -152,16 +152,44 @@ test('a stream that a member does not offer is not asked for again', async () =>
   expect(a.calls.filter(({ method }) => method === 'GET')).toHaveLength(1)
 })
 
-test('a new stream takes over, and streams are kept alive', async () => {
-  const f = createFixture([])
+test('a new stream takes over, the one before rests, and both are kept alive', async () => {
+  const a = fakeMember('a', ['x'])
+  const f = createFixture([a])
   const session = await f.open()
+  await f.call(session, 'tools/list')
   const first = f.send(get(session))
   await settle()
   const second = f.send(get(session))
-  expect(await first.ended).toBe('ended')
+  await settle()
+  // Ended, its client would open it again, and the two would take each other's place for ever.
+  expect(first.isOver).toBe(false)
+  const notice = { jsonrpc: '2.0', method: 'notifications/message', params: { level: 'info', data: 1 } }
+  a.emit(notice)
+  await settle()
+  expect(last(second)).toMatchObject(notice)
+  expect(first.text).toBe(': keep-alive\n\n')
   await f.timers.advance(15_000)
   f.endpoint.sweep()
-  expect(second.text).toBe(': keep-alive\n\n: keep-alive\n\n')
+  expect(first.text).toBe(': keep-alive\n\n: keep-alive\n\n')
+  second.leave()
+  await settle()
+  a.emit(notice)
+  await settle()
+  expect(last(first)).toMatchObject(notice)
+})
+
+test('a few streams may rest, and all end with their session', async () => {
+  const f = createFixture([])
+  const session = await f.open()
+  const streams = []
+  for (let count = 0; count < 5; count++) {
+    streams.push(f.send(get(session)))
+    await settle()
+  }
+  expect(streams.map(({ isOver }) => isOver)).toEqual([true, false, false, false, false])
+  await f.send({ method: 'DELETE', headers: { 'mcp-session-id': session } }).ended
+  await settle()
+  expect(streams.map(({ isOver }) => isOver)).toEqual([true, true, true, true, true])
 })
 
 test('subscriptions are counted: one to the server, ended by the last', async () => {

@@ -48,8 +48,10 @@ export interface Agent {
   accept: ExchangeTarget
   /** Settles when the Auth Service knows what is served now. */
   announced(): Promise<void>
-  /** Lets the requests under way finish for at most `drainMs`, then ends every session and flushes. Safe to call twice. */
-  close(options: { drainMs: number }): Promise<void>
+  /** Settles when no request is under way any more, subscriptions aside, but after at most `ms`. */
+  drain(ms: number): Promise<void>
+  /** Ends every session and flushes. Safe to call twice. */
+  close(): Promise<void>
 }
 
 /** Stands in front of MCP servers: verifies the caller again, decides by roles, records, and forwards. */
@@ -95,12 +97,12 @@ export function startAgent(options: AgentOptions): Agent {
       answer(exchange, servers, callers, refusals).catch((thrown: unknown) => log.error('exchange failed', { error: String(thrown) }))
     },
     announced: () => heartbeat.settled(),
-    close: async ({ drainMs }) => {
+    drain: (ms) => drain(servers, ms),
+    close: async () => {
       if (isClosed) return
       isClosed = true
       unsubscribe()
       await heartbeat.close()
-      await drain(servers, drainMs)
       await servers.close(new AppError('unavailable', 'the gateway is shutting down: connect again in a moment'))
       await spool.flushed().catch((thrown: unknown) => log.error('the audit journal could not be written at the end', { error: thrown }))
       await shipping.close()
