@@ -106,3 +106,21 @@ function resources(upstreamPort: number): Registered[] {
     app('echo-stdio', { mcp: stdio }),
   ]
 }
+
+/** So that every server's tools are known to the gateway, and have names at the one URL. */
+export async function listAll({ port, token }: Pick<Gateway, 'port' | 'token'>): Promise<void> {
+  const _meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {} }
+  const response = await fetch(`http://127.0.0.1:${port}/mcp`, {
+    method: 'POST',
+    headers: {
+      authorization: `Bearer ${token}`,
+      'content-type': 'application/json',
+      accept: 'application/json, text/event-stream',
+      'mcp-protocol-version': '2026-07-28',
+      'mcp-method': 'tools/list',
+    },
+    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list', params: { _meta } }),
+  })
+  if (response.status !== 200) throw new Error(`tools/list of all servers was answered with HTTP ${response.status}`)
+  await response.arrayBuffer()
+}

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { z } from 'zod'
 import { type Children, nextMessage, within } from './children.ts'
-import { type Gateway, startGateway } from './gateway.ts'
+import { listAll, type Gateway, startGateway } from './gateway.ts'
 import { type Goal, renderGoals } from './goals.ts'
 import { residentMegabytes } from './process-usage.ts'
 import { median } from './report.ts'
@@ -120,22 +120,4 @@ function registered(upstreamPort: number) {
     spec: { allow: { app_labels: { team: [`team-${index}`] }, mcp: { tools: [`tool_${index}_*`] } } },
   }))
   return [...apps, ...roles]
-}
-
-/** So that every server's tools are known to the gateway. */
-async function listAll({ port, token }: Target): Promise<void> {
-  const _meta = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {} }
-  const response = await fetch(`http://127.0.0.1:${port}/mcp`, {
-    method: 'POST',
-    headers: {
-      authorization: `Bearer ${token}`,
-      'content-type': 'application/json',
-      accept: 'application/json, text/event-stream',
-      'mcp-protocol-version': '2026-07-28',
-      'mcp-method': 'tools/list',
-    },
-    body: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/list', params: { _meta } }),
-  })
-  if (response.status !== 200) throw new Error(`tools/list of all servers was answered with HTTP ${response.status}`)
-  await response.arrayBuffer()
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Children } from './children.ts'
-import { startGateway } from './gateway.ts'
+import { listAll, startGateway } from './gateway.ts'
 import { startNginx } from './nginx.ts'
 import { arePeersInstalled, installPeers, PEER_NAMES, type PeerName, startPeer } from './peers.ts'
 import type { Target } from './trial.ts'
@@ -75,6 +75,7 @@ async function startGateways(children: Children, directory: string, upstreamPort
   if (targets.some((name) => name.startsWith('gateway') || name === 'aggregate')) {
     const root = join(import.meta.dirname, '..')
     const gateway = await startGateway(children, { directory, root, upstreamPort, profileDirectory: profile })
+    if (targets.includes('aggregate')) await listAll(gateway)
     started.push(
       { name: 'gateway', ...gateway, path: '/mcp/apps/echo-http', tool: TOOL },
       { name: 'gateway-stdio', ...gateway, path: '/mcp/apps/echo-stdio', tool: TOOL },
