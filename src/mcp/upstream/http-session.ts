@@ -4,6 +4,7 @@ import { countOf, fieldOf } from '../../lib/http-wire/response-head.ts'
 import type { HeaderFields } from '../../lib/http-wire/response-head.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { Roster } from '../../lib/roster.ts'
+import { renderCancelled } from './cancelled.ts'
 import { Answer } from './http-answer.ts'
 import type { AnswerOptions } from './http-answer.ts'
 import { notProtocol, tooMany } from './http-fault.ts'
@@ -145,9 +146,16 @@ function run(session: HttpSessionOptions, ask: Ask, signal?: AbortSignal, onAbor
 }
 
 function cancellationOf({ id, headers }: Outgoing): Outgoing {
-  const text = `{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":${id},"reason":"cancelled by the client"}}`
   const method = 'notifications/cancelled'
-  return { kind: 'notification', bytes: Buffer.from(text), id: undefined, method, progressToken: undefined, headers, whole: false }
+  return {
+    kind: 'notification',
+    bytes: renderCancelled(id ?? 'null'),
+    id: undefined,
+    method,
+    progressToken: undefined,
+    headers,
+    whole: false,
+  }
 }
 
 function lowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {

@@ -1,7 +1,5 @@
 import { AppError } from '../../lib/errors.ts'
-import { OPEN_BRACE, scanObject, scanValue, unescape } from '../../lib/json-grammar.ts'
-import type { Cursor } from '../../lib/json-grammar.ts'
-import { scanMessage, textAt } from '../../lib/json-scan.ts'
+import { findMember, scanMessage, textAt } from '../../lib/json-scan.ts'
 import type { ScannedObject, Span } from '../../lib/json-scan.ts'
 
 /** An id or progress token in a message: its `keyOf`, and where it stands. */
@@ -64,7 +62,7 @@ export function findCancelled(bytes: Buffer): Mention | undefined {
 export function findIdAndToken(bytes: Buffer): { id: Span | undefined; progressToken: Span | undefined } {
   const message = scanMessage(bytes, LIMITS)
   if (message.kind !== 'object') return { id: undefined, progressToken: undefined }
-  const token = findMember(bytes, message.paramsMembers.get('_meta'), 'progressToken')
+  const token = memberOf(bytes, message.paramsMembers.get('_meta'), 'progressToken')
   // A value that is neither text nor number is no token: for the server to refuse, as it stands.
   const isToken = token !== undefined && /^["\d-]/.test(bytes.toString('latin1', token.start, token.start + 1))
   return { id: message.members.get('id'), progressToken: isToken ? token : undefined }
@@ -72,7 +70,7 @@ export function findIdAndToken(bytes: Buffer): { id: Span | undefined; progressT
 
 /** The subscription that a message names in its params or result. */
 export function findSubscription(bytes: Buffer, owner: Span | undefined): Mention | undefined {
-  return mentionAt(bytes, findMember(bytes, findMember(bytes, owner, '_meta'), SUBSCRIPTION_META))
+  return mentionAt(bytes, memberOf(bytes, memberOf(bytes, owner, '_meta'), SUBSCRIPTION_META))
 }
 
 function classifyObject(line: Buffer, message: ScannedObject): Incoming {
@@ -93,26 +91,17 @@ function classifyNotification(line: Buffer, message: ScannedObject, method: stri
     kind: 'notification',
     method,
     progressToken: method === 'notifications/progress' ? mentionAt(line, paramsMembers.get('progressToken')) : undefined,
-    subscription: mentionAt(line, findMember(line, paramsMembers.get('_meta'), SUBSCRIPTION_META)),
+    subscription: mentionAt(line, memberOf(line, paramsMembers.get('_meta'), SUBSCRIPTION_META)),
     cancels: method === 'notifications/cancelled' ? mentionAt(line, paramsMembers.get('requestId')) : undefined,
   }
 }
 
-function mentionAt(bytes: Buffer, span: Span | undefined): Mention | undefined {
-  return span && { key: keyOf(textAt(bytes, span)), span }
+function memberOf(bytes: Buffer, object: Span | undefined, name: string): Span | undefined {
+  return object && findMember(bytes, object, name)
 }
 
-/** A member of the value at a span of a scanned message, if that is an object. */
-function findMember(bytes: Buffer, object: Span | undefined, name: string): Span | undefined {
-  if (object === undefined || bytes[object.start] !== OPEN_BRACE) return undefined
-  const cursor: Cursor = { bytes, at: object.start, depth: 0, ...LIMITS, keys: [], top: 0 }
-  let found: Span | undefined
-  scanObject(cursor, (c, keyStart, keyEnd, escaped) => {
-    const start = c.at
-    scanValue(c)
-    if (unescape(bytes, keyStart, keyEnd, escaped) === name) found = { start, end: c.at }
-  })
-  return found
+function mentionAt(bytes: Buffer, span: Span | undefined): Mention | undefined {
+  return span && { key: keyOf(textAt(bytes, span)), span }
 }
 
 /** JSON that `scanMessage` refuses. If it answers a request, that request must not wait until its deadline. */
