@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto'
+import { createHash, X509Certificate } from 'node:crypto'
 import { stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { parseIdentityFile } from '../ca/identity-file.ts'
@@ -6,6 +6,7 @@ import type { IdentityFile } from '../ca/identity-file.ts'
 import { readTextIfPresent } from '../lib/atomic-file.ts'
 import { renderDuration } from '../lib/duration.ts'
 import { AppError } from '../lib/errors.ts'
+import { cacheDirectory } from '../lib/paths.ts'
 import type { Environment } from '../lib/paths.ts'
 import { createApiClient } from './call.ts'
 import type { ApiClient, Carrier } from './call.ts'
@@ -57,6 +58,26 @@ export async function openConnection(options: CredentialOptions): Promise<Connec
   return await fromProfile(options)
 }
 
+/**
+ * Where answers of MCP servers are kept for the caller whose credentials `openConnection` would take; expired ones still name somebody.
+ * Undefined when there are none. Contacts nobody.
+ */
+export async function findAnswerFolder(options: CredentialOptions): Promise<string | undefined> {
+  const caller = options.identity ? await findIdentityName(options.identity, options.proxy) : await findProfileName(options)
+  if (caller === undefined) return undefined
+  return join(cacheDirectory(options.env, 'sallyport'), 'mcp', createHash('sha256').update(caller).digest('hex').slice(0, 32))
+}
+
+async function findIdentityName(path: string, proxy: string | undefined): Promise<string | undefined> {
+  const text = await readTextIfPresent(await identityFileAt(path))
+  return text === undefined ? undefined : JSON.stringify([proxy, new X509Certificate(parseIdentityFile(text).certificatePem).subject])
+}
+
+async function findProfileName({ env, proxy }: CredentialOptions): Promise<string | undefined> {
+  const profile = await findProfile(tshHome(env), proxy && renderProxyAddress(parseProxyAddress(proxy)))
+  return profile && JSON.stringify([profile.proxy, profile.cluster, profile.user])
+}
+
 /** A connection over a carrier that needs no credentials of its own: the local socket, or the process itself. */
 export function fromCarrier(carrier: Carrier): Connection {
   return { how: 'local', api: createApiClient(carrier), close: () => {} }
@@ -68,7 +89,7 @@ async function fromIdentityFile(path: string, options: CredentialOptions): Promi
       'invalid_argument',
       '--identity needs --proxy (tctl: --auth-server): an identity file does not say where its cluster is',
     )
-  const file = (await stat(path).catch(() => undefined))?.isDirectory() ? join(path, 'identity') : path
+  const file = await identityFileAt(path)
   const text = await readTextIfPresent(file)
   if (text === undefined)
     throw new AppError('unauthenticated', `there is no identity file at ${file}: make one with tctl auth sign or tsh login --out`)
@@ -80,6 +101,11 @@ async function fromIdentityFile(path: string, options: CredentialOptions): Promi
     (ago) => `the identity file ${file} expired ${ago} ago: get a new one with tctl auth sign or tsh login --out`,
   )
   return connect('identity_file', proxy, identity, expiresAt, options.insecure)
+}
+
+/** The file itself, or the one in a directory that a bot writes. */
+async function identityFileAt(path: string): Promise<string> {
+  return (await stat(path).catch(() => undefined))?.isDirectory() ? join(path, 'identity') : path
 }
 
 async function fromProfile(options: CredentialOptions): Promise<Connection> {

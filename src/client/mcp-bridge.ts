@@ -4,12 +4,14 @@ import { createLineReader } from '../lib/lines.ts'
 import { oneLine } from '../lib/json-scan.ts'
 import { readBody } from './answer.ts'
 import type { McpEndpoint } from './mcp-endpoint.ts'
-import { bridgeError, errorOfStatus, explain, renderErrorLine, renderLostNotice, renderParseError } from './mcp-errors.ts'
-import { classifyClientLine, findRefusal, headersFor, isSubscription, sessionHeaders } from './mcp-frame.ts'
+import { bridgeError, errorOfStatus, explain, isPassing, renderErrorLine, renderLostNotice, renderParseError } from './mcp-errors.ts'
+import { classifyClientLine, findRefusal, isSubscription } from './mcp-frame.ts'
 import type { ClientMessage } from './mcp-frame.ts'
-import { checkSameServer, createHandshake, noteInitializeAnswer, requireHandshake } from './mcp-handshake.ts'
-import type { Handshake } from './mcp-handshake.ts'
-import { isNetworkFault, ListenStream, MAX_BACKOFF_MS, openPatiently } from './mcp-listen.ts'
+import { noteInitializeAnswer } from './mcp-handshake.ts'
+import { openPatiently } from './mcp-listen.ts'
+import type { AnswerMemory } from './mcp-memory.ts'
+import { Reply } from './mcp-reply.ts'
+import { INITIALIZE_WAIT_MS, McpSession, sessionIdOf } from './mcp-session.ts'
 import { deliver, MAX_MESSAGE_BYTES } from './mcp-stream.ts'
 import type { Delivered } from './mcp-stream.ts'
 
@@ -24,13 +26,15 @@ export interface BridgeOptions {
   /** For stderr; stdout belongs to the protocol. */
   log: (line: string) => void
   wait: (ms: number, signal: AbortSignal) => Promise<void>
+  /** What the server answered before. */
+  memory?: AnswerMemory | undefined
 }
 
 const ORDER_WAIT_MS = 10_000
-const INITIALIZE_WAIT_MS = 60_000
 const DRAIN_MS = 5_000
-const DELETE_MS = 2_000
 const MAX_RESUMES = 10
+/** A server that has not answered by then lets the client go by what it answered before: clients give up slow starters. */
+const PATIENCE_MS = 100
 
 /** Runs until `input` ends: MCP's stdio transport here, Streamable HTTP of every revision there. Nothing is contacted before the first message. */
 export async function runMcpBridge(options: BridgeOptions): Promise<void> {
@@ -55,6 +59,12 @@ export async function runMcpBridge(options: BridgeOptions): Promise<void> {
 
 type Stage = 'sent' | 'answered'
 
+/** Whom an exchange tells how far it is, and what was answered. */
+interface Towards {
+  advance: (stage: Stage) => void
+  reply: Reply
+}
+
 interface InFlight {
   message: ClientMessage
   abort: AbortController
@@ -68,19 +78,13 @@ class McpBridge {
   readonly ended: Promise<undefined>
   #end: (value: undefined) => void
   readonly #options: BridgeOptions
-  readonly #session: Handshake = createHandshake()
+  readonly #session: McpSession
   readonly #running = new Set<InFlight>()
   readonly #closing = new AbortController()
-  readonly #listening: ListenStream
-  #replaying: Promise<void> | undefined
 
   constructor(options: BridgeOptions) {
     this.#options = options
-    this.#listening = new ListenStream({
-      ...options,
-      open: (lastEventId, signal) => this.#get(lastEventId, signal),
-      closing: this.#closing.signal,
-    })
+    this.#session = new McpSession({ ...options, closing: this.#closing.signal, onLost: (error) => this.#endWith(error) })
     const { promise, resolve } = Promise.withResolvers<undefined>()
     this.ended = promise
     this.#end = resolve
@@ -114,59 +118,59 @@ class McpBridge {
   }
 
   async #run(message: ClientMessage, signal: AbortSignal, advance: (stage: Stage) => void): Promise<void> {
+    const known = await this.#options.memory?.find(message)
+    const reply = new Reply(message, known, this.#options)
+    const exchange = this.#exchange(message, signal, { advance, reply })
+    const sayKnown = async (): Promise<void> => {
+      if (!(await reply.sayKnown())) return
+      if (known && message === this.#session.handshake.initialize) this.#session.assume(known, exchange)
+      advance('answered')
+    }
+    const settled = new AbortController()
+    if (known) void this.#options.wait(PATIENCE_MS, settled.signal).then(() => (settled.signal.aborted ? undefined : sayKnown()))
     try {
-      await this.#exchange(message, signal, advance)
+      await exchange
     } catch (thrown) {
-      if (!signal.aborted) await this.#fail(message, thrown)
+      if (signal.aborted) return
+      // What keeps us from asking now need not keep the client from knowing what there is: a call will say what to do.
+      if (known && isPassing(thrown)) await sayKnown()
+      if (reply.isSaid) this.#options.log(explain(thrown).message)
+      else await this.#fail(message, thrown)
+    } finally {
+      settled.abort()
     }
   }
 
-  async #exchange(message: ClientMessage, signal: AbortSignal, advance: (stage: Stage) => void): Promise<void> {
+  async #exchange(message: ClientMessage, signal: AbortSignal, towards: Towards): Promise<void> {
+    const { handshake } = this.#session
     const inSession = message.modernVersion === undefined && message.method !== 'initialize'
-    if (message.method === 'initialize' && message.modernVersion === undefined) this.#session.initialize = message
-    if (inSession && this.#session.stale && this.#options.autoReconnect) await this.#replay()
-    const used = this.#session.sessionId
-    const onSent = (): void => advance('sent')
-    const post = () => this.#post(message, signal, onSent)
+    if (message.method === 'initialize' && message.modernVersion === undefined) handshake.initialize = message
+    if (inSession && handshake.stale && this.#options.autoReconnect) {
+      if (message.method === 'notifications/initialized') return await this.#initialized(message, towards)
+      await this.#session.replay()
+    }
+    const used = handshake.sessionId
+    const onSent = (): void => towards.advance('sent')
+    const post = () => this.#session.post(message, signal, onSent)
     const isPatient = isSubscription(message) && this.#options.autoReconnect
     let answer = await (isPatient ? openPatiently(post, { wait: this.#options.wait, signal, onAway: onSent }) : post())
     if (answer.statusCode === 404 && inSession && used !== undefined) {
       if (!this.#options.autoReconnect) throw this.#endWith(errorOfStatus(404, Buffer.alloc(0), true))
       answer.resume()
       // The server did not know the session, so it did not act on the message: it may be sent again.
-      if (this.#session.sessionId === used) this.#session.stale = true
-      await this.#replay()
+      if (handshake.sessionId === used) handshake.stale = true
+      await this.#session.replay()
       answer = await post()
     }
-    await this.#handOver(message, answer, signal, advance)
-    if (message.method === 'notifications/initialized' && inSession) {
-      this.#session.initialized = message
-      this.#listening.start()
-    }
+    await this.#handOver(message, answer, signal, towards)
+    if (message.method === 'notifications/initialized' && inSession) this.#session.begin(message)
   }
 
-  async #post(message: ClientMessage, signal: AbortSignal, onSent?: () => void): Promise<IncomingMessage> {
-    const repeatable = message.kind !== 'batch' && message.method !== 'tools/call'
-    try {
-      const headers = headersFor(message, this.#session)
-      return await this.#options.endpoint.send({
-        method: 'POST',
-        headers,
-        body: message.line,
-        repeatable,
-        signal,
-        ...(onSent ? { onSent } : {}),
-      })
-    } catch (thrown) {
-      if (isNetworkFault(thrown)) this.#markLost(thrown)
-      throw thrown
-    }
-  }
-
-  /** A session with an id may well outlive a broken connection: the server's 404 tells when not. Without an id nobody would. */
-  #markLost(error: AppError): void {
-    if (this.#session.sessionId === undefined) this.#session.stale = this.#session.serverInfo !== undefined
-    if (!this.#options.autoReconnect) this.#endWith(error)
+  /** The client goes by an answer of another time: nothing has to wait for the server but what is asked of it. */
+  async #initialized(message: ClientMessage, { advance }: Towards): Promise<void> {
+    this.#session.handshake.initialized = message
+    advance('answered')
+    await this.#session.replay()
   }
 
   #endWith(error: AppError): AppError {
@@ -175,86 +179,44 @@ class McpBridge {
     return error
   }
 
-  async #handOver(message: ClientMessage, answer: IncomingMessage, signal: AbortSignal, advance: (stage: Stage) => void): Promise<void> {
+  async #handOver(message: ClientMessage, answer: IncomingMessage, signal: AbortSignal, { advance, reply }: Towards): Promise<void> {
     const status = answer.statusCode ?? 0
-    if (status >= 300) return await this.#handOverError(message, answer, status)
+    if (status >= 300) return await this.#handOverError(message, answer, reply)
     if (message.ids.length === 0 && (status === 202 || status === 204 || answer.headers['content-type'] === undefined))
       return void answer.resume()
-    const sessionId = headerOf(answer, 'mcp-session-id')
+    const sessionId = sessionIdOf(answer)
+    const { handshake } = this.#session
     let delivered = await deliver(answer, async (line, answers) => {
-      if (message === this.#session.initialize && answers !== undefined) noteInitializeAnswer(this.#session, line, sessionId)
-      await this.#options.write(line)
-      if (answers !== undefined && message.ids.includes(answers)) advance('answered')
+      if (answers === undefined || !message.ids.includes(answers)) return await this.#options.write(line)
+      if (message === handshake.initialize) {
+        if (handshake.isAssumed) this.#session.noteReplay(line, sessionId)
+        else noteInitializeAnswer(handshake, line, sessionId)
+      }
+      await reply.say(line)
+      advance('answered')
     })
     for (let resumes = 0; !isAnswered(message, delivered) && delivered.lastEventId !== undefined && resumes < MAX_RESUMES; resumes++) {
-      delivered = await this.#resume(delivered, signal)
+      delivered = await this.#session.resume(delivered, signal)
     }
     if (isAnswered(message, delivered) || signal.aborted) return
     const error = bridgeError(
       'MCP_UPSTREAM_UNREACHABLE',
       'the connection ended before the answer came: the call may or may not have been carried out',
     )
-    this.#markLost(error)
+    this.#session.markLost(error)
     throw error
   }
 
-  /** Takes up the stream of a POST again, by GET (2025-11-25: servers may close early and let the client poll). */
-  async #resume(before: Delivered, signal: AbortSignal): Promise<Delivered> {
-    await this.#options.wait(Math.min(before.retryMs ?? 1000, MAX_BACKOFF_MS), signal)
-    const answer = await this.#get(before.lastEventId, signal)
-    if (answer.statusCode !== 200) {
-      answer.resume()
-      return { ...before, lastEventId: undefined }
-    }
-    const after = await deliver(answer, async (line) => await this.#options.write(line))
-    const answered = after.answered.union(before.answered)
-    return { ...after, answered, lastEventId: after.lastEventId ?? before.lastEventId, retryMs: after.retryMs ?? before.retryMs }
-  }
-
-  async #get(lastEventId: string | undefined, signal: AbortSignal): Promise<IncomingMessage> {
-    const headers = {
-      accept: 'text/event-stream',
-      ...sessionHeaders(this.#session),
-      ...(lastEventId === undefined ? {} : { 'last-event-id': lastEventId }),
-    }
-    return await this.#options.endpoint.send({ method: 'GET', headers, repeatable: true, signal })
-  }
-
   /** A refusal in JSON-RPC passes as it is; one without the id gets it, or the client would wait for ever. */
-  async #handOverError(message: ClientMessage, answer: IncomingMessage, status: number): Promise<void> {
+  async #handOverError(message: ClientMessage, answer: IncomingMessage, reply: Reply): Promise<void> {
+    const status = answer.statusCode ?? 0
     const body = await readBody(answer, 1024 * 1024)
     const refusal = findRefusal(body)
     const [id] = message.ids
-    if (!refusal || message.ids.length !== 1 || id === undefined) throw errorOfStatus(status, body, this.#session.sessionId !== undefined)
-    if (refusal.id === id) return await this.#options.write(oneLine(body))
-    await this.#options.write(oneLine(Buffer.from(`{"jsonrpc":"2.0","id":${id},"error":${refusal.error}}`)))
-  }
-
-  #replay(): Promise<void> {
-    this.#replaying ??= this.#replayOnce().finally(() => (this.#replaying = undefined))
-    return this.#replaying
-  }
-
-  /** Initialises a new session in the client's place, unseen by it. */
-  async #replayOnce(): Promise<void> {
-    if (!this.#session.stale) return
-    const { initialize, initialized } = requireHandshake(this.#session)
-    this.#options.log('the MCP session was lost: starting it again')
-    this.#listening.stop()
-    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(INITIALIZE_WAIT_MS)])
-    const answer = await this.#post(initialize, signal)
-    if ((answer.statusCode ?? 0) >= 300) throw errorOfStatus(answer.statusCode ?? 0, await readBody(answer, 65_536), false)
-    let answered: Uint8Array | undefined
-    await deliver(answer, async (line, answers) => {
-      if (answers === initialize.ids[0]) answered = line
-      else if (answers === undefined) await this.#options.write(line)
-    })
-    if (!answered) throw bridgeError('MCP_PROTOCOL_ERROR', 'the server did not answer the repeated initialize: restart the MCP client')
-    checkSameServer(this.#session, answered)
-    noteInitializeAnswer(this.#session, answered, headerOf(answer, 'mcp-session-id'))
-    const taken = await this.#post(initialized, signal)
-    taken.resume()
-    this.#listening.start()
+    if (!refusal || message.ids.length !== 1 || id === undefined)
+      throw errorOfStatus(status, body, this.#session.handshake.sessionId !== undefined)
+    const line = refusal.id === id ? body : Buffer.from(`{"jsonrpc":"2.0","id":${id},"error":${refusal.error}}`)
+    await reply.say(oneLine(line))
   }
 
   async #fail(message: ClientMessage, thrown: unknown): Promise<void> {
@@ -271,29 +233,11 @@ class McpBridge {
     drained.abort()
     this.#closing.abort()
     for (const { abort } of this.#running) abort.abort()
-    if (this.#session.sessionId !== undefined && !this.#session.stale) await this.#endSession()
+    await this.#session.end()
     this.#options.endpoint.close()
-  }
-
-  async #endSession(): Promise<void> {
-    try {
-      const answer = await this.#options.endpoint.send({
-        method: 'DELETE',
-        headers: sessionHeaders(this.#session),
-        signal: AbortSignal.timeout(DELETE_MS),
-      })
-      answer.resume()
-    } catch (thrown) {
-      this.#options.log(`the session could not be ended on the server: ${explain(thrown).message}`)
-    }
   }
 }
 
 function isAnswered(message: ClientMessage, { answered }: Delivered): boolean {
   return message.ids.every((id) => answered.has(id))
-}
-
-function headerOf(answer: IncomingMessage, name: string): string | undefined {
-  const value = answer.headers[name]
-  return typeof value === 'string' && /^[\x21-\x7e]{1,1024}$/.test(value) ? value : undefined
 }

@@ -59,6 +59,18 @@ export function explain(thrown: unknown): { message: string; raw: string } {
   return { message: `[${code}] ${error.message}${relogin}`, raw: cause }
 }
 
+const PASSING: ReadonlySet<string> = new Set<McpErrorCode>([
+  'MCP_TELEPORT_LOGIN_REQUIRED',
+  'MCP_UPSTREAM_UNREACHABLE',
+  'MCP_CONNECTION_TIMEOUT',
+  'MCP_NETWORK_UNAVAILABLE',
+])
+
+/** Whether a failure says nothing of what the server offers: signing in, or waiting, makes it go away. */
+export function isPassing(thrown: unknown): boolean {
+  return PASSING.has(codeOf(toAppError(thrown)))
+}
+
 function codeOf(error: AppError): string {
   const named = error.details?.['mcp']
   if (typeof named === 'string') return named

@@ -16,6 +16,8 @@ export interface Handshake {
   serverInfo: string | undefined
   /** The server's side is lost: initialize again before the next message. */
   stale: boolean
+  /** What is noted is what the server answered another time: it may have become another version of itself since. */
+  isAssumed: boolean
 }
 
 export function createHandshake(): Handshake {
@@ -26,6 +28,7 @@ export function createHandshake(): Handshake {
     initialized: undefined,
     serverInfo: undefined,
     stale: false,
+    isAssumed: false,
   }
 }
 
@@ -38,14 +41,18 @@ export function noteInitializeAnswer(handshake: Handshake, line: Uint8Array, ses
   handshake.protocolVersion = typeof version === 'string' && /^[\x21-\x7e]{1,64}$/.test(version) ? version : undefined
   handshake.sessionId = sessionId
   handshake.stale = false
+  handshake.isAssumed = false
 }
 
 /** Whether the server that answered a replayed `initialize` is the one the client knows. Throws what the client is to be told otherwise. */
 export function checkSameServer(handshake: Handshake, line: Uint8Array): void {
   const result = resultOf(line)
   if (!result) throw bridgeError('MCP_UPSTREAM_ERROR', 'the server refused to take up the session again: restart the MCP client')
-  if (JSON.stringify(result['serverInfo'] ?? null) !== handshake.serverInfo)
-    throw bridgeError('MCP_SERVER_CHANGED', 'another server, or another version of it, answers now: restart the MCP client')
+  const serverInfo = JSON.stringify(result['serverInfo'] ?? null)
+  const isSame = handshake.isAssumed
+    ? nameOf(serverInfo) === nameOf(handshake.serverInfo) && result['protocolVersion'] === handshake.protocolVersion
+    : serverInfo === handshake.serverInfo
+  if (!isSame) throw bridgeError('MCP_SERVER_CHANGED', 'another server, or another version of it, answers now: restart the MCP client')
 }
 
 /** The two messages to repeat; throws when the client never finished its own initialisation. */
@@ -57,6 +64,11 @@ export function requireHandshake(handshake: Handshake): { initialize: ClientMess
       'the connection was lost before the MCP client finished its initialisation: restart the MCP client',
     )
   return { initialize, initialized }
+}
+
+function nameOf(serverInfo: string | undefined): unknown {
+  const parsed: unknown = JSON.parse(serverInfo ?? 'null')
+  return typeof parsed === 'object' && parsed !== null ? Reflect.get(parsed, 'name') : undefined
 }
 
 function resultOf(line: Uint8Array): Record<string, unknown> | undefined {

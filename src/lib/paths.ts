@@ -13,6 +13,11 @@ export function configDirectory(env: Environment, name: string): string {
   return join(userDirectory(env, 'XDG_CONFIG_HOME', ['.config']), name)
 }
 
+/** Where what can be had again is kept: `$XDG_CACHE_HOME/name`, else `~/.cache/name`. */
+export function cacheDirectory(env: Environment, name: string): string {
+  return join(userDirectory(env, 'XDG_CACHE_HOME', ['.cache']), name)
+}
+
 function userDirectory(env: Environment, variable: string, underHome: string[]): string {
   const given = env[variable]
   // The specification says to ignore relative paths.

@@ -23,6 +23,8 @@ export interface Context {
   now: () => number
   /** With the credentials of this moment; the caller closes it. */
   connect(): Promise<Connection>
+  /** Where answers of MCP servers are kept for this caller; undefined when there is no caller, or no such place. */
+  findAnswerFolder(): Promise<string | undefined>
 }
 
 export interface Action {
@@ -49,13 +51,23 @@ export async function withConnection<T>(context: Context, use: (connection: Conn
 
 function createContext(call: Invocation, io: TshIo): Context {
   const now = io.now ?? Date.now
-  return { call, io, now, connect }
+  return { call, io, now, connect, findAnswerFolder }
+
+  function named() {
+    return { identity: call.text('identity'), proxy: call.text('proxy'), env: io.env, now }
+  }
 
   async function connect(): Promise<Connection> {
     const { fromCarrier, openConnection } = await import('../../client/credentials.ts')
     if (io.carrier) return fromCarrier(io.carrier)
     const insecure = call.flag('insecure')
     if (insecure) io.stderr.write('WARNING: you are using an insecure connection: nobody checks who the proxy is.\n')
-    return await openConnection({ identity: call.text('identity'), proxy: call.text('proxy'), insecure, env: io.env, now })
+    return await openConnection({ ...named(), insecure })
+  }
+
+  async function findAnswerFolder(): Promise<string | undefined> {
+    if (io.carrier) return undefined
+    const credentials = await import('../../client/credentials.ts')
+    return await credentials.findAnswerFolder(named())
   }
 }

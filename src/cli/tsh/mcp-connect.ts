@@ -1,5 +1,7 @@
 import { createMcpEndpoint } from '../../client/mcp-endpoint.ts'
 import { runMcpBridge } from '../../client/mcp-bridge.ts'
+import { createAnswerMemory } from '../../client/mcp-memory.ts'
+import { toAppError } from '../../lib/errors.ts'
 import { sanitizeTerminal } from '../../lib/output.ts'
 import type { Context } from './context.ts'
 import { parseHeaders } from './headers.ts'
@@ -11,12 +13,15 @@ export async function run(context: Context): Promise<number> {
   const endpoint = createMcpEndpoint({ server, open: context.connect, headers: parseHeaders(call.list('header')), now })
   const input = io.stdin
   call.signal.addEventListener('abort', () => input.destroy(), { once: true })
+  const log = (line: string): void => void io.stderr.write(`${sanitizeTerminal(line)}\n`)
+  const folder = await context.findAnswerFolder().catch((thrown: unknown) => log(`answers are not kept: ${toAppError(thrown).message}`))
   const running = runMcpBridge({
     input: untilDestroyed(input, call.signal),
     endpoint,
     autoReconnect: call.flag('auto-reconnect'),
-    log: (line) => void io.stderr.write(`${sanitizeTerminal(line)}\n`),
+    log,
     wait: pause,
+    memory: folder ? createAnswerMemory({ folder, server, log }) : undefined,
     write: (line) =>
       new Promise((fulfil) => {
         io.stdout.cork()
