@@ -12,6 +12,7 @@ const SYSTEM_ROLE_RULES: Readonly<Record<string, readonly Rule[]>> = {
     { resources: ['user'], verbs: ['list', 'readnosecrets'] },
     { resources: ['app_server'], verbs: ['create', 'update', 'delete'] },
     { resources: ['event'], verbs: ['create'] },
+    { resources: ['identity_token'], verbs: ['create'] },
   ],
 }
 

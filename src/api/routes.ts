@@ -2,6 +2,7 @@ import { createApiToken, deleteApiToken, listApiTokens } from './api-tokens.ts'
 import { emitEvents, searchEvents } from './audit.ts'
 import { getJwks, getStatus, ping } from './cluster.ts'
 import { finishBrowserLogin, issueRouteAssertion, loginLocal, signCertificate, startBrowserLogin, whoami } from './identity.ts'
+import { issueIdentityToken, rotateJwtKey } from './identity-tokens.ts'
 import { assignMcpNames, findMcpName } from './mcp-names.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './resources.ts'
 import { announceServers, explainAccess, listVisibleServers } from './servers.ts'
@@ -17,6 +18,8 @@ export const ROUTES = {
   finishBrowserLogin,
   whoami,
   issueRouteAssertion,
+  issueIdentityToken,
+  rotateJwtKey,
   signCertificate,
   inviteUser,
   resetUser,

@@ -140,6 +140,11 @@ export const EVENTS = {
     fields: { ...CALLER, kind: 'public', name: 'public', verb: 'public', server: 'public' },
     summary: 'Somebody asked for something that the roles do not allow.',
   },
+  'jwt_key.rotate': {
+    code: { success: 'SPKEY001I' },
+    fields: { ...CALLER, name: 'public' },
+    summary: 'A new key for the JWTs that MCP servers are sent was made.',
+  },
   'cluster.start': { code: { success: 'SPCLU001I' }, fields: { ...CALLER, version: 'public' }, summary: 'The Auth Service started.' },
   'cluster.stop': {
     code: { success: 'SPCLU002I' },

@@ -238,15 +238,21 @@ test('the wire format', async () => {
 })
 
 test('a forwarded JWT is no route assertion', async () => {
-  const claims = { clusterName: 'example', username: 'ana', audience: 'sallyport:app:github', now: NOW, expiresAt: NOW + MINUTE }
-  await expect(verify(await issueForwardedJwt(SIGNER, claims))).rejects.toMatchObject(refused)
+  const claims = { issuer: 'example', username: 'ana', audience: 'sallyport:app:github', now: NOW, expiresAt: NOW + MINUTE }
+  const { token } = await issueForwardedJwt(SIGNER, claims)
+  await expect(verify(token)).rejects.toMatchObject(refused)
   await expect(issueForwardedJwt(SIGNER, { ...claims, expiresAt: NOW })).rejects.toMatchObject(refused)
 })
 
 test('a forwarded JWT verifies against the published keys and ends after ten minutes or with the identity', async () => {
-  const claims = { clusterName: 'example', username: 'ana', audience: 'mcp+https://x.example/mcp', now: NOW }
-  const long = await issueForwardedJwt(SIGNER, { ...claims, roles: ['access'], traits: { team: ['a'] }, expiresAt: NOW + 60 * MINUTE })
-  const short = await issueForwardedJwt(SIGNER, { ...claims, expiresAt: NOW + MINUTE })
+  const claims = { issuer: 'example', username: 'ana', audience: 'mcp+https://x.example/mcp', now: NOW }
+  const { token: long } = await issueForwardedJwt(SIGNER, {
+    ...claims,
+    roles: ['access'],
+    traits: { team: ['a'] },
+    expiresAt: NOW + 60 * MINUTE,
+  })
+  const { token: short } = await issueForwardedJwt(SIGNER, { ...claims, expiresAt: NOW + MINUTE })
   const options = { issuer: 'example', audience: 'mcp+https://x.example/mcp', typ: 'JWT', currentDate: new Date(NOW) }
   const { payload } = await jwtVerify(long, createLocalJWKSet(jwksOf(KEYS)), options)
   expect(payload).toEqual({

@@ -139,7 +139,8 @@ export async function verifyAssertion(
 
 /** What an upstream MCP server is told about the caller; see `issueForwardedJwt`. */
 export interface ForwardedClaims {
-  clusterName: string
+  /** Name of the cluster, or its public URL. */
+  issuer: string
   username: string
   roles?: string[]
   traits?: Traits
@@ -151,14 +152,14 @@ export interface ForwardedClaims {
   expiresAt: number
 }
 
-/** The JWT for the header `Teleport-Jwt-Assertion`, which upstream servers check against our JWKS. */
-export async function issueForwardedJwt(signer: Signer, claims: ForwardedClaims): Promise<string> {
-  const { clusterName, username, roles, traits, audience, now } = claims
+/** The JWT for the header `Teleport-Jwt-Assertion`, which upstream servers check against our JWKS; `expiresAt` in ms since 1970. */
+export async function issueForwardedJwt(signer: Signer, claims: ForwardedClaims): Promise<{ token: string; expiresAt: number }> {
+  const { issuer, username, roles, traits, audience, now } = claims
   const expiresAt = seconds(Math.min(claims.expiresAt, now + FORWARDED_LIFETIME_MS))
   if (expiresAt <= seconds(now)) throw new AppError('unauthenticated', 'the credential has expired: log in again')
-  return await new SignJWT({ username, roles, traits })
+  const token = await new SignJWT({ username, roles, traits })
     .setProtectedHeader({ alg: 'ES256', typ: 'JWT', kid: signer.kid })
-    .setIssuer(clusterName)
+    .setIssuer(issuer)
     .setAudience(audience)
     .setSubject(username)
     .setJti(randomUUID())
@@ -166,6 +167,7 @@ export async function issueForwardedJwt(signer: Signer, claims: ForwardedClaims)
     .setNotBefore(seconds(now))
     .setExpirationTime(expiresAt)
     .sign(signer.privateKey)
+  return { token, expiresAt: expiresAt * 1000 }
 }
 
 /** One public EC P-256 key of a JWKS (RFC 7517). */

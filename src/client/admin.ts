@@ -1,6 +1,7 @@
 import { createApiToken, deleteApiToken, listApiTokens } from '../api/api-tokens.ts'
 import { getStatus } from '../api/cluster.ts'
 import { signCertificate, whoami } from '../api/identity.ts'
+import { rotateJwtKey } from '../api/identity-tokens.ts'
 import { possessionChallenge } from '../api/possession.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from '../api/resources.ts'
 import type { InputOf, OutputOf } from '../api/route.ts'
@@ -21,6 +22,8 @@ export type ApiTokenItem = OutputOf<typeof listApiTokens>['items'][number]
 export type Explanation = OutputOf<typeof explainAccess>
 
 export const fetchStatus = (api: ApiClient): Promise<ClusterStatus> => api(getStatus, {})
+
+export const rotateKey = (api: ApiClient): Promise<OutputOf<typeof rotateJwtKey>> => api(rotateJwtKey, {})
 
 export const fetchCaller = (api: ApiClient): Promise<Caller> => api(whoami, {})
 

@@ -1,4 +1,6 @@
+import { issueIdentityToken } from '../api/identity-tokens.ts'
 import { deleteResource } from '../api/resources.ts'
+import type { InputOf } from '../api/route.ts'
 import { announceServers } from '../api/servers.ts'
 import { AppError } from '../lib/errors.ts'
 import type { App } from '../resources/app.ts'
@@ -33,4 +35,15 @@ export async function removeAppServer(api: ApiClient, hostId: string, app: strin
 /** Several agents may offer one app: the name tells them apart. */
 function appServerName(hostId: string, app: string): string {
   return `${app}@${hostId}`
+}
+
+export type IdentityTokenType = InputOf<typeof issueIdentityToken>['type']
+
+/** What the MCP server is told of the caller who brought this assertion; `expiresAt` in ms since 1970. */
+export async function fetchIdentityToken(
+  api: ApiClient,
+  wanted: { type: IdentityTokenType; server: string; assertion: string },
+): Promise<{ token: string; expiresAt: number }> {
+  const { token, expires } = await api(issueIdentityToken, wanted)
+  return { token, expiresAt: Date.parse(expires) }
 }

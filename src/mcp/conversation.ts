@@ -1,6 +1,7 @@
 import { AppError, type Origin } from '../lib/errors.ts'
 import { type Listed, Roster } from '../lib/roster.ts'
 import type { Identity } from '../resources/identity.ts'
+import type { Caller } from './caller.ts'
 import type { Mirrors } from './eras/mirrors.ts'
 import { REVISIONS } from './eras/revisions.ts'
 import type { ClientMessage, Fields } from './message.ts'
@@ -15,7 +16,8 @@ export interface ConversationParts {
   /** Session id of a legacy client, owner key of a modern one. */
   id: string
   era: 'legacy' | 'modern'
-  identity: Identity
+  /** Who opened it, as of the latest request: another assertion of the same credential. */
+  seen: { caller: Caller }
   owner: string
   upstream: UpstreamSession
   recorder: Recorder
@@ -50,6 +52,7 @@ export class Conversation {
   readonly era: 'legacy' | 'modern'
   /** Whose credential opened it: a lock or revocation of that ends it. */
   readonly identity: Identity
+  readonly #seen: { caller: Caller }
   readonly owner: string
   readonly upstream: UpstreamSession
   readonly recorder: Recorder
@@ -72,7 +75,8 @@ export class Conversation {
   constructor(parts: ConversationParts) {
     this.id = parts.id
     this.era = parts.era
-    this.identity = parts.identity
+    this.identity = parts.seen.caller.identity
+    this.#seen = parts.seen
     this.owner = parts.owner
     this.upstream = parts.upstream
     this.recorder = parts.recorder
@@ -139,8 +143,9 @@ export class Conversation {
     return this.#asked.delete(keyOfRaw(id))
   }
 
-  touch(now: number): void {
+  touch(now: number, caller?: Caller): void {
     this.#usedAt = now
+    if (caller) this.#seen.caller = caller
   }
 
   /** Milliseconds without any use; 0 while a stream is open, a request under way or something waits for the client. */

@@ -8,6 +8,7 @@ import { Conversation } from './conversation.ts'
 import { type AuditOptions, Recorder } from './recorder.ts'
 import { Replays } from './replay.ts'
 import { Rounds } from './rounds.ts'
+import type { OwnHeaders } from './upstream/own-headers.ts'
 import type { Upstream } from './upstream/upstream.ts'
 
 export interface ConversationLimits {
@@ -30,7 +31,7 @@ interface Options {
   app: App
   upstream: Upstream
   audit: AuditOptions
-  upstreamHeaders(identity: Identity): Promise<Readonly<Record<string, string>>>
+  ownHeaders(caller: () => Caller): OwnHeaders
   log: Logger
   limits?: Partial<ConversationLimits>
 }
@@ -76,7 +77,7 @@ export class Conversations {
       throw new AppError('not_found', 'unknown MCP session: initialize again', { details: { rpc: -32001 } })
     }
     conversation.assertOpen()
-    conversation.touch(this.#options.audit.now())
+    conversation.touch(this.#options.audit.now(), caller)
     return conversation
   }
 
@@ -92,7 +93,7 @@ export class Conversations {
     const key = JSON.stringify([ownerOf(identity), identity.credentialId, identity.roles, identity.traits])
     const existing = this.#open.get(key)
     if (existing) {
-      existing.touch(this.#options.audit.now())
+      existing.touch(this.#options.audit.now(), caller)
       return existing
     }
     const opening = this.#opening.get(key) ?? this.#openShared(key, caller, remoteAddress, facts)
@@ -134,7 +135,9 @@ export class Conversations {
     const { app, upstream, audit } = this.#options
     const { identity } = caller
     const { name, kind, roles } = identity
-    const session = await upstream.open({ era, headers: await this.#options.upstreamHeaders(identity), caller: { name, kind, roles } })
+    const seen = { caller }
+    const headers = this.#options.ownHeaders(() => seen.caller)
+    const session = await upstream.open({ era, headers, caller: { name, kind, roles } })
     // Starting a program takes a while: whoever was locked out meanwhile was not there yet to be cut off.
     const refusal = this.#closed ?? leaving(caller)
     if (refusal) {
@@ -145,7 +148,7 @@ export class Conversations {
     const conversation = new Conversation({
       id,
       era,
-      identity,
+      seen,
       owner: ownerOf(identity),
       upstream: session,
       recorder,

@@ -15,14 +15,15 @@ import type { AuditOptions } from './recorder.ts'
 import { recordRefusal } from './refusal.ts'
 import { judgeEvent } from './relay.ts'
 import { findListening, resumeStream, withoutOurs } from './resumption.ts'
+import type { OwnHeaders } from './upstream/own-headers.ts'
 import type { Upstream } from './upstream/upstream.ts'
 
 export interface EndpointOptions {
   app: App
   upstream: Upstream
   audit: AuditOptions
-  /** Headers for an HTTP server that forward who calls; asked once per conversation. */
-  upstreamHeaders(identity: Identity): Promise<Readonly<Record<string, string>>>
+  /** Headers for an HTTP server that forward who calls; `caller` is who it was at the latest request of a conversation. */
+  ownHeaders(caller: () => Caller): OwnHeaders
   log: Logger
   limits?: Partial<ConversationLimits>
 }

@@ -4,7 +4,7 @@ import { type EventFields, renderRequestId } from '../audit/event.ts'
 import { RequestRecords } from '../audit/request-records.ts'
 import type { Recording } from '../audit/spool.ts'
 import type { Origin } from '../lib/errors.ts'
-import type { App } from '../resources/app.ts'
+import { type App, transportOf } from '../resources/app.ts'
 import type { Identity } from '../resources/identity.ts'
 import { type ClientMessage, type Fields, fieldsOf, parseId } from './message.ts'
 import { findMethod } from './methods.ts'
@@ -54,12 +54,14 @@ export class Recorder {
   #next = 1
   #isStarted = false
   readonly #openedAt: number
+  readonly #egressAuthType: string
   readonly #metrics: ServerMetrics | undefined
 
   constructor(audit: AuditOptions, sid: string, app: App, identity: Identity, remoteAddress: string) {
     this.#audit = audit
     this.#openedAt = audit.monotonic()
     this.#metrics = audit.metrics?.of(app.metadata.name)
+    this.#egressAuthType = egressAuthTypeOf(app)
     this.#session = { sid, server: app.metadata.name, app_uri: app.spec.uri, remote_addr: remoteAddress, ...identityFields(identity) }
     this.#requests = new RequestRecords(this.#session, audit)
   }
@@ -67,7 +69,8 @@ export class Recorder {
   sessionStart(facts: Pick<EventFields, 'client_info' | 'server_info' | 'protocol_version' | 'mcp_session_id'>): Promise<void> {
     this.#isStarted = true
     this.#metrics?.opened()
-    return this.#point(buildEvent('mcp.session.start', { ...this.#session, ...facts, success: true, ei: 0 }, this.#audit))
+    const egress_auth_type = this.#egressAuthType
+    return this.#point(buildEvent('mcp.session.start', { ...this.#session, ...facts, egress_auth_type, success: true, ei: 0 }, this.#audit))
   }
 
   /** Nothing when the session never began: its failed `initialize` tells that already. */
@@ -187,4 +190,12 @@ export function readEnding(response: Fields | undefined, bytes: number): Ending 
   return fieldsOf(result)?.['isError'] === true
     ? { bytes, result, error: 'the tool reported an error', outcome: 'tool_error' }
     : { bytes, result, outcome: 'success' }
+}
+
+/** What the server is shown to believe the gateway, in the words of Teleport's log. */
+function egressAuthTypeOf(app: App): string {
+  const header = app.spec.rewrite?.headers?.findLast(({ name }) => name.toLowerCase() === 'authorization')
+  if (transportOf(app) === 'stdio' || !header) return 'unknown'
+  if (/\{\{\s*internal\.jwt\s*\}\}/.test(header.value)) return 'app-jwt'
+  return /\{\{\s*internal\.id_token\s*\}\}/.test(header.value) ? 'app-id-token' : 'app-defined'
 }

@@ -89,7 +89,7 @@ export function createFixture(rules: Rules = { allow: { tools: ['get_*', 'echo']
     upstream,
     limits,
     log: silentLogger,
-    upstreamHeaders: async () => ({}),
+    ownHeaders: () => ({}),
     audit: {
       spool,
       metrics: { of: () => metrics },
@@ -124,6 +124,7 @@ export function createFixture(rules: Rules = { allow: { tools: ['get_*', 'echo']
       const view = { name: 'tools', labels: { env: 'test' } }
       return {
         identity,
+        assertion: 'assertion',
         access: () => serverAccess(compileRoles([role], identity), view, { mfaVerified: false, requireMfa: false }),
         reasonToLeave: () => standing.reason,
       }

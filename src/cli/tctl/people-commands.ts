@@ -151,6 +151,12 @@ function addIdentities(program: Program, io: TctlIo): void {
     options: [{ flags: '--type <type>', description: 'Which authority', choices: ['host', 'user', 'tls-host', 'tls-user'] }],
     load: action(io, () => import('./auth-export.ts')),
   })
+  command(program, {
+    path: 'auth rotate',
+    summary: 'Make a new key for the JWTs that MCP servers are sent',
+    options: [{ flags: '--type <type>', description: 'Which keys', choices: ['jwt'], required: true }],
+    load: action(io, () => import('./auth-rotate.ts')),
+  })
 }
 
 function addAccess(program: Program, io: TctlIo): void {

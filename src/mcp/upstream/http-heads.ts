@@ -1,4 +1,5 @@
 import { beginHead, renderField } from '../../lib/http-wire/request-head.ts'
+import type { Headers } from './own-headers.ts'
 
 /** The heads of the requests of one session; what they have in common is rendered once. Each throws WireFault WIRE_HEADER. */
 export interface Heads {
@@ -13,14 +14,38 @@ export interface HeadsOptions {
   /** With its query. */
   path: string
   host: string
-  /** Lower-case names; they win over everything else. */
-  fixed: Readonly<Record<string, string>>
+}
+
+/** The heads for the gateway's own headers as they are now; they win over everything else. */
+export class HeadsOf {
+  readonly #options: HeadsOptions
+  #own: Headers | undefined
+  #heads: Heads | undefined
+
+  constructor(options: HeadsOptions) {
+    this.#options = options
+  }
+
+  /** Those of the last request, if there was one. */
+  get latest(): Heads | undefined {
+    return this.#heads
+  }
+
+  of(own: Headers): Heads {
+    if (!this.#heads || this.#own !== own) this.#heads = createHeads({ ...this.#options, fixed: lowerCase(own) })
+    this.#own = own
+    return this.#heads
+  }
+}
+
+function lowerCase(headers: Headers): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }
 
 /** `accept` is ours, since we read the answer. */
 const ACCEPT = 'application/json, text/event-stream'
 
-export function createHeads({ path, host, fixed }: HeadsOptions): Heads {
+function createHeads({ path, host, fixed }: HeadsOptions & { fixed: Headers }): Heads {
   const begun = beginHead('POST', path, host, { 'content-type': 'application/json', accept: ACCEPT, ...fixed })
   const own = (name: string, value: string | undefined): string => (value === undefined || name in fixed ? '' : renderField(name, value))
   const render = (method: string, accept: string): string => beginHead(method, path, host, { accept, ...fixed })

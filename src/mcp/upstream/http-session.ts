@@ -8,8 +8,9 @@ import { renderCancelled } from './cancelled.ts'
 import { Answer } from './http-answer.ts'
 import type { AnswerOptions } from './http-answer.ts'
 import { notProtocol, tooMany } from './http-fault.ts'
-import { createHeads } from './http-heads.ts'
+import { HeadsOf } from './http-heads.ts'
 import type { HttpLimits } from './http-limits.ts'
+import { type Headers, headersNow } from './own-headers.ts'
 import type { OpenOptions, Outgoing, Reply, UpstreamSession } from './upstream.ts'
 
 export interface HttpSessionOptions {
@@ -30,7 +31,7 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
   const { server, options } = session
   const isLegacy = options.era === 'legacy'
   const { pathname, search, host } = session.url
-  const heads = createHeads({ path: pathname + search, host, fixed: lowerCase(options.headers) })
+  const heads = new HeadsOf({ path: pathname + search, host })
   const ended = Promise.withResolvers<string>()
   let sessionId: string | undefined
   let protocolVersion: string | undefined
@@ -38,6 +39,10 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
 
   const forgotten = (): void => ended.resolve(`MCP server "${server}" does not know the session any more`)
   const post = (message: Outgoing, signal?: AbortSignal): Promise<Reply> => {
+    const own = headersNow(options.headers)
+    return own instanceof Promise ? own.then((fetched) => send(fetched, message, signal)) : send(own, message, signal)
+  }
+  const send = (own: Headers, message: Outgoing, signal: AbortSignal | undefined): Promise<Reply> => {
     const sentId = sessionId
     const onHead: AnswerOptions['onHead'] = (status, fields) => {
       if (isLegacy && status === 200 && message.method === 'initialize') sessionId = readSessionId(server, fields)
@@ -46,7 +51,7 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     }
     const cancel = isLegacy && message.kind === 'request' && message.method !== 'initialize' ? () => notes.cancel(message) : undefined
     const expect = message.kind === 'request' ? 'response' : 'nothing'
-    const head = (): string => heads.post(message.headers, sentId)
+    const head = (): string => heads.of(own).post(message.headers, sentId)
     const reply = run(session, { method: 'POST', head, body: message.bytes, expect, whole: message.whole, onHead }, signal, cancel)
     return reply
   }
@@ -55,7 +60,8 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     await notes.settled()
     const id = sessionId
     if (id === undefined) return
-    const head = (): string => heads.delete(protocolVersion, id)
+    const known = heads.latest ?? heads.of(await headersNow(options.headers))
+    const head = (): string => known.delete(protocolVersion, id)
     await withDeadline(run(session, { method: 'DELETE', head, expect: 'nothing' }), session)
   }
 
@@ -71,7 +77,8 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     },
     async listen(clientHeaders, signal) {
       if (closing) throw closedSession(server)
-      const head = (): string => heads.get(clientHeaders, sessionId)
+      const own = await headersNow(options.headers)
+      const head = (): string => heads.of(own).get(clientHeaders, sessionId)
       const reply = await run(session, { method: 'GET', head, expect: 'events' }, signal)
       return reply.kind === 'events' || reply.kind === 'refused' ? reply : NO_STREAM
     },
@@ -156,10 +163,6 @@ function cancellationOf({ id, headers }: Outgoing): Outgoing {
     headers,
     whole: false,
   }
-}
-
-function lowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {
-  return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }
 
 /** Visible ASCII (MCP 2025-11-25, basic/transports), and short, since it goes into every request and into the audit log. */

@@ -4,6 +4,7 @@ import type { Logger } from '../../lib/log.ts'
 import { Roster } from '../../lib/roster.ts'
 import { upstreamUrl } from '../../resources/app.ts'
 import type { App } from '../../resources/app.ts'
+import { headersNow } from './own-headers.ts'
 import { checkFraming } from './framing-headers.ts'
 import type { Answer } from './http-answer.ts'
 import { HTTP_LIMITS } from './http-limits.ts'
@@ -48,7 +49,7 @@ export function createHttpUpstream(app: App, deps: HttpDeps): Upstream {
   return {
     async open(options) {
       if (isClosed) throw new AppError('unavailable', `MCP server "${server}" is no longer served here`)
-      checkFraming(server, options.headers)
+      checkFraming(server, await headersNow(options.headers))
       const session = createHttpSession({
         server,
         pool,

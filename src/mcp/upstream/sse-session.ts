@@ -9,6 +9,7 @@ import { createRequestTable } from './request-table.ts'
 import type { RequestTable } from './request-table.ts'
 import { routeLine } from './route-line.ts'
 import { readEndpoint } from './sse-endpoint.ts'
+import { type Headers, headersNow, type OwnHeaders } from './own-headers.ts'
 import type { SseLimits } from './sse-limits.ts'
 import type { SseRequests } from './sse-requests.ts'
 import type { Outgoing, Reply, UpstreamSession } from './upstream.ts'
@@ -19,8 +20,7 @@ export interface SseSessionOptions {
   url: URL
   requests: SseRequests
   limits: SseLimits
-  /** Headers set on every request, over all others. */
-  fixed: Readonly<Record<string, string>>
+  own: OwnHeaders
   log: Logger
   onClose: () => void
 }
@@ -32,7 +32,8 @@ export interface SseSessionOptions {
 export async function openSseSession(options: SseSessionOptions): Promise<UpstreamSession> {
   const { server, url, requests, limits } = options
   const stream = new AbortController()
-  const headers = { accept: 'text/event-stream', ...lowerCase(options.fixed) }
+  const own = await headersNow(options.own)
+  const headers = { accept: 'text/event-stream', ...lowerCase(own) }
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => reject(tooSlow(server, limits.endpointTimeoutMs)), limits.endpointTimeoutMs)
@@ -40,7 +41,7 @@ export async function openSseSession(options: SseSessionOptions): Promise<Upstre
   try {
     const opening = requests.get(`${url.pathname}${url.search}`, headers, stream.signal).then((reply) => readFirst(server, url, reply))
     const { events, endpoint } = await Promise.race([opening, late])
-    return createSseSession(options, stream, events, endpoint)
+    return createSseSession(options, own, stream, events, endpoint)
   } catch (error) {
     stream.abort()
     throw error
@@ -66,7 +67,8 @@ async function readFirst(server: string, url: URL, reply: Reply): Promise<{ even
 }
 
 function createSseSession(
-  { server, requests: http, limits, fixed, log, onClose }: SseSessionOptions,
+  { server, requests: http, limits, own, log, onClose }: SseSessionOptions,
+  first: Headers,
   stream: AbortController,
   events: AsyncIterator<SseEvent>,
   endpoint: URL,
@@ -74,9 +76,7 @@ function createSseSession(
   const ended = Promise.withResolvers<string>()
   let dead: AppError | undefined
   let closing: Promise<void> | undefined
-
-  const set = lowerCase(fixed)
-  let headers: Record<string, string> = { ...POST_HEADERS, ...set }
+  let headers: Record<string, string> = { ...POST_HEADERS, ...lowerCase(first) }
   const post = (bytes: Buffer): Promise<Reply> => http.post(`${endpoint.pathname}${endpoint.search}`, headers, bytes, stream.signal)
   const drop = (why: string): void => log.debug('dropped a message of an MCP server', { server, why })
   const listener = createListenerSlot({ maxQueuedBytes: limits.maxQueuedBytes, onDrop: drop })
@@ -106,9 +106,11 @@ function createSseSession(
     ended: ended.promise,
     externalId: readSessionId(endpoint),
     async send(message, signal) {
+      const current = headersNow(own)
+      const fetched = current instanceof Promise ? await current : current
       if (dead) throw dead
       if (signal.aborted) throw new AppError('cancelled', 'the request was cancelled before it was sent')
-      headers = { ...headers, ...versionOf(message), ...set }
+      headers = { ...headers, ...versionOf(message), ...lowerCase(fetched) }
       if (message.kind === 'request') return request(message, signal, { requests, sending, post })
       const reply = await post(message.bytes)
       if (message.method === 'notifications/cancelled') forgetCancelled(requests, message)
@@ -203,7 +205,7 @@ function readSessionId(endpoint: URL): string | undefined {
   return id !== null && /^[\x21-\x7e]{1,1024}$/.test(id) ? id : undefined
 }
 
-function lowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {
+function lowerCase(headers: Headers): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }
 

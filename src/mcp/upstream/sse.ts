@@ -2,6 +2,7 @@ import { AppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { upstreamUrl } from '../../resources/app.ts'
 import type { App } from '../../resources/app.ts'
+import { headersNow } from './own-headers.ts'
 import { checkFraming } from './framing-headers.ts'
 import { SSE_LIMITS } from './sse-limits.ts'
 import type { SseLimits } from './sse-limits.ts'
@@ -39,13 +40,13 @@ export function createSseUpstream(app: App, deps: SseDeps): Upstream {
     async open(options) {
       if (isClosed) throw notServed(server)
       if (options.era === 'modern') throw noModern(server)
-      checkFraming(server, options.headers)
+      checkFraming(server, await headersNow(options.headers))
       const session = await openSseSession({
         server,
         url,
         requests,
         limits,
-        fixed: options.headers,
+        own: options.headers,
         log: deps.log,
         onClose: () => sessions.delete(session),
       })

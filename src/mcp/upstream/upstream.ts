@@ -1,4 +1,5 @@
 import type { SseEvent } from '../../lib/sse.ts'
+import type { OwnHeaders } from './own-headers.ts'
 
 /** One client message on its way to the MCP server: judged, unambiguous, a single JSON object. */
 export interface Outgoing {
@@ -52,8 +53,8 @@ export interface UpstreamSession {
 export interface OpenOptions {
   /** `legacy` conversations serve one client session; `modern` ones any number of concurrent requests of one caller. */
   era: 'legacy' | 'modern'
-  /** Headers set on every request to an HTTP server: rewritten ones, assertions. They win over everything else. */
-  headers: Readonly<Record<string, string>>
+  /** They win over everything else. */
+  headers: OwnHeaders
   /** Who calls, for the demo server and the child's log lines. */
   caller: { name: string; kind: string; roles: readonly string[] }
 }

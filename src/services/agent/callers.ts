@@ -92,7 +92,12 @@ export class Callers {
   async #verifyNew(assertion: string, app: App): Promise<Known> {
     const { clusterName, keys, now } = this.#options
     const verified = await verifyAssertion(assertion, keys(), { clusterName, server: app.metadata.name, now: now() })
-    const known = { app, caller: this.#createCaller(verified.identity, app), issuedAt: verified.issuedAt, expiresAt: verified.expiresAt }
+    const known = {
+      app,
+      caller: this.#createCaller(verified.identity, assertion, app),
+      issuedAt: verified.issuedAt,
+      expiresAt: verified.expiresAt,
+    }
     this.#known.set(assertion, known)
     for (const oldest of this.#known.keys()) {
       if (this.#known.size <= MAX_CALLERS) break
@@ -101,11 +106,12 @@ export class Callers {
     return known
   }
 
-  #createCaller(identity: Identity, app: App): Caller {
+  #createCaller(identity: Identity, assertion: string, app: App): Caller {
     let epoch = -1
     let access: ServerAccess | undefined
     return {
       identity,
+      assertion,
       access: () => {
         if (!access || epoch !== this.#epoch) {
           epoch = this.#epoch

@@ -1,9 +1,15 @@
 import { expandValue } from '../../access/traits.ts'
+import type { IdentityTokenType } from '../../client/agent.ts'
 import { AppError } from '../../lib/errors.ts'
-import type { App } from '../../resources/app.ts'
+import type { Caller } from '../../mcp/caller.ts'
+import type { Headers, OwnHeaders } from '../../mcp/upstream/own-headers.ts'
+import { type App, transportOf } from '../../resources/app.ts'
 import type { Identity } from '../../resources/identity.ts'
 
-/** Set by the connection itself or by the protocol; a rewritten header cannot take their place. */
+/** Carries the word of the cluster about the caller; always ours. */
+const ASSERTION_HEADER = 'teleport-jwt-assertion'
+
+/** Set by the connection itself, by the protocol or by us; a rewritten header cannot take their place. */
 const RESERVED = new Set([
   'host',
   'connection',
@@ -22,30 +28,58 @@ const RESERVED = new Set([
   'mcp-protocol-version',
   'mcp-method',
   'mcp-name',
+  ASSERTION_HEADER,
 ])
 
+const TOKEN_TEMPLATE = /\{\{\s*internal\.(jwt|id_token)\s*\}\}/g
+
+export interface TokenSource {
+  get(type: IdentityTokenType, server: string, caller: Caller): string | Promise<string>
+}
+
 /**
- * The headers that `spec.rewrite.headers` puts on every request to an HTTP server, templates filled with the caller's traits. A template
- * without a value leaves its header out.
- * @throws AppError failed_precondition for a header that cannot be rewritten, invalid_argument for a bad template.
+ * The headers of every request to an HTTP server: `spec.rewrite.headers` with the caller's traits and tokens in their templates, and the signed
+ * assertion of who calls. A template without a value leaves its header out; several values are one list (RFC 9110 §5.3).
+ * What they throw: failed_precondition for a header that cannot be rewritten, invalid_argument for a bad template, or as the tokens.
  */
-export function rewrittenHeaders(app: App, identity: Identity): Record<string, string> {
+export function ownHeaders(app: App, caller: () => Caller, tokens: TokenSource): OwnHeaders {
+  if (transportOf(app) === 'stdio') return {}
+  const types = tokenTypes(app)
+  let made: { from: readonly string[]; identity: Identity; headers: Headers } | undefined
+  const make = (identity: Identity, values: readonly string[]): Headers => {
+    if (made?.identity === identity && made.from.every((value, index) => value === values[index])) return made.headers
+    const named = Object.fromEntries(types.map((type, index) => [type, values[index] ?? '']))
+    made = { from: values, identity, headers: { ...rewrittenHeaders(app, identity, named), [ASSERTION_HEADER]: values[0] ?? '' } }
+    return made.headers
+  }
+  return () => {
+    const current = caller()
+    const values = types.map((type) => tokens.get(type, app.metadata.name, current))
+    return values.every((value) => typeof value === 'string')
+      ? make(current.identity, values)
+      : Promise.all(values.map(async (value) => await value)).then((fetched) => make(current.identity, fetched))
+  }
+}
+
+/** What it takes; the first goes into the assertion's own header. */
+function tokenTypes(app: App): IdentityTokenType[] {
+  const asksForIdToken = app.spec.rewrite?.headers?.some(({ value }) => /\{\{\s*internal\.id_token\s*\}\}/.test(value))
+  return asksForIdToken ? ['jwt', 'id_token'] : ['jwt']
+}
+
+function rewrittenHeaders(app: App, identity: Identity, tokens: Readonly<Record<string, string>>): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const { name, value } of app.spec.rewrite?.headers ?? []) {
     const key = name.toLowerCase()
     if (RESERVED.has(key) || key.startsWith('mcp-param-'))
       throw new AppError('failed_precondition', `MCP server "${app.metadata.name}": header ${name} cannot be rewritten`)
-    if (/\{\{\s*internal\.(jwt|id_token)\s*\}\}/.test(value)) {
-      throw new AppError(
-        'unimplemented',
-        `MCP server "${app.metadata.name}": signed identity headers ({{internal.jwt}}) are not supported by this version`,
-      )
-    }
-    const [expanded] = expandValue(value, identity.traits)
-    if (expanded === undefined) continue
-    if (!/^[\t\x20-\x7e\x80-\xff]*$/.test(expanded))
+    const signed = value.replace(TOKEN_TEMPLATE, (_, type: string) => tokens[type] ?? '')
+    const values = expandValue(signed, identity.traits)
+    if (values.length === 0) continue
+    // A value with a comma would read as two; one of them could be what the caller is not.
+    if (values.some((each) => !/^[\t\x20-\x7e\x80-\xff]*$/.test(each) || (values.length > 1 && each.includes(','))))
       throw new AppError('failed_precondition', `a trait of "${identity.name}" cannot stand in the header ${name}`)
-    headers[key] = expanded
+    headers[key] = values.join(', ')
   }
   return headers
 }

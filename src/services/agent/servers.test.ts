@@ -26,6 +26,7 @@ function create(more: Partial<ServersOptions> = {}) {
       upstreams.push(createMemoryUpstream())
       return upstreams.at(-1) ?? createMemoryUpstream()
     },
+    tokens: { get: () => 'token' },
     audit: {
       spool: {
         start: () => {},
@@ -144,7 +145,7 @@ test('no more sessions than the configuration says, and no more streams', async 
       signal: new AbortController().signal,
       answer,
     }
-    const caller = { identity, access: () => access, reasonToLeave: () => undefined }
+    const caller = { identity, assertion: 'a', access: () => access, reasonToLeave: () => undefined }
     return made.servers.find('a')?.door.serve(exchange, caller) ?? Promise.reject(new Error('not served'))
   }
   const opening = '{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}'
@@ -199,7 +200,7 @@ test('sessions of a server that is no longer served end with the reason', async 
         signal: new AbortController().signal,
         answer,
       }
-      void endpoint.serve(exchange, { identity, access: () => access, reasonToLeave: () => undefined })
+      void endpoint.serve(exchange, { identity, assertion: 'a', access: () => access, reasonToLeave: () => undefined })
     })
   await ask('{"jsonrpc":"2.0","id":0,"method":"initialize","params":{}}')
   const pending = ask('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x"}}', { 'mcp-session-id': 'session' })

@@ -9,7 +9,7 @@ import { SseDoor } from '../../mcp/sse-door.ts'
 import type { Upstream } from '../../mcp/upstream/upstream.ts'
 import { type App, labelsOf } from '../../resources/app.ts'
 import type { Selector } from '../../resources/role.ts'
-import { rewrittenHeaders } from './headers.ts'
+import { ownHeaders, type TokenSource } from './headers.ts'
 
 /** An MCP server that this agent serves now. */
 export interface Served {
@@ -24,6 +24,8 @@ export interface ServersOptions {
   fixed: readonly App[]
   createUpstream(app: App): Upstream
   audit: AuditOptions
+  /** What HTTP servers are told of their callers. */
+  tokens: TokenSource
   /** Of the sessions with one server; the usual ones unless told. */
   limits?: McpLimits | undefined
   log: Logger
@@ -70,7 +72,7 @@ export class Servers {
   }
 
   #register(app: App): void {
-    const { createUpstream, audit, limits, log, onChange } = this.#options
+    const { createUpstream, audit, tokens, limits, log, onChange } = this.#options
     const { name } = app.metadata
     try {
       const endpoint = new McpEndpoint({
@@ -78,7 +80,7 @@ export class Servers {
         upstream: createUpstream(app),
         audit,
         log,
-        upstreamHeaders: async (identity) => rewrittenHeaders(app, identity),
+        ownHeaders: (caller) => ownHeaders(app, caller, tokens),
         ...(limits && { limits: { perCaller: limits.sessions_per_user, total: limits.sessions, idleMs: idleMsOf(limits) } }),
       })
       const served = { app, endpoint, door: this.#doorOf(endpoint) }

@@ -17,6 +17,7 @@ import type { Exchange, ExchangeTarget } from '../../tunnel/exchange.ts'
 import { Callers } from './callers.ts'
 import { type AgentConfig, demoApp } from './config.ts'
 import { Heartbeat } from './heartbeat.ts'
+import { IdentityTokens } from './identity-tokens.ts'
 import { Refusals } from './refusals.ts'
 import { type Served, Servers } from './servers.ts'
 
@@ -76,6 +77,7 @@ export function startAgent(options: AgentOptions): Agent {
     fixed: config.mcp_demo_server ? [demoApp(), ...config.apps] : config.apps,
     createUpstream: options.createUpstream,
     audit,
+    tokens: new IdentityTokens(options.api, now),
     limits: config.mcp_limits,
     log,
     onChange: (name, entry) => (entry ? heartbeat.announce(entry.app) : heartbeat.withdraw(name)),

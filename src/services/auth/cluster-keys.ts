@@ -13,6 +13,7 @@ import type { Executor } from '../../storage/database.ts'
 import { findSecret, insertSecretIfAbsent } from '../../storage/secrets.ts'
 import { defaultClusterName } from './config.ts'
 import type { ClusterKeys } from './context.ts'
+import { JwtKeys } from './jwt-keys.ts'
 
 const KEY_FILE = 'secret.key'
 
@@ -59,7 +60,7 @@ const signerSchema = z.object({ public: z.string(), key: z.string() })
 const formSchema = z.object({ key: z.string() })
 
 /** The cluster's keys, made at the first start; at rest they are sealed. */
-export async function openClusterKeys(db: Executor, sealer: Sealer, clusterName: string, now: number): Promise<ClusterKeys> {
+export async function openClusterKeys(db: Executor, sealer: Sealer, clusterName: string, now: () => number): Promise<ClusterKeys> {
   const signer = await loadOrMake(db, sealer, 'keys/assertion', signerSchema, async () => {
     const pair = await generateKeyPair()
     return { public: renderPublicKey(pair.publicKey), key: renderPrivateKey(pair.privateKey) }
@@ -71,9 +72,10 @@ export async function openClusterKeys(db: Executor, sealer: Sealer, clusterName:
     .digest('base64url')
     .slice(0, 22)
   return {
-    user: await openAuthority(db, sealer, 'user', clusterName, now),
-    host: await openAuthority(db, sealer, 'host', clusterName, now),
+    user: await openAuthority(db, sealer, 'user', clusterName, now()),
+    host: await openAuthority(db, sealer, 'host', clusterName, now()),
     assertion: { kid, publicKey, privateKey: parsePrivateKey(signer.key) },
+    jwt: await JwtKeys.open(db, sealer, now),
     formKey: Buffer.from(form.key, 'base64url'),
   }
 }

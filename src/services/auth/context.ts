@@ -10,6 +10,7 @@ import type { Identity } from '../../resources/identity.ts'
 import { requiresSessionMfa } from '../../resources/session-mfa.ts'
 import type { Database } from '../../storage/database.ts'
 import type { Journal } from './journal.ts'
+import type { JwtKeys } from './jwt-keys.ts'
 import type { Limits } from './limits.ts'
 import type { LiveResources } from './live-resources.ts'
 
@@ -18,6 +19,8 @@ export interface ClusterKeys {
   user: Authority
   host: Authority
   assertion: Signer & VerificationKey
+  /** Of what MCP servers are told of their callers. */
+  jwt: JwtKeys
   /** Binds the forms of our pages to their flow. */
   formKey: Buffer
 }

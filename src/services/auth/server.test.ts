@@ -139,7 +139,12 @@ test('what a client asks first', async () => {
   })
   expect(await f.call('GET', '/.well-known/jwks.json')).toMatchObject({
     status: 200,
-    body: { keys: [{ kty: 'EC', kid: f.auth.assertionKeys()[0]?.kid }] },
+    body: {
+      keys: [
+        { kty: 'EC', kid: f.auth.assertionKeys()[0]?.kid },
+        { kty: 'EC', use: 'sig' },
+      ],
+    },
   })
   expect(await f.call('GET', '/v1/status', undefined, ADMIN)).toMatchObject({
     status: 200,

@@ -14,6 +14,7 @@ import type { AuthContext, Caller, KnownCaller } from './context.ts'
 import { addPages } from './pages/routes.ts'
 import { announceServers } from './routes/app-servers.ts'
 import { createApiToken, deleteApiToken, listApiTokens } from './routes/api-tokens.ts'
+import { issueIdentityToken, rotateJwtKey } from './routes/identity-tokens.ts'
 import { issueRouteAssertion } from './routes/assertions.ts'
 import { emitEvents, searchEvents } from './routes/audit.ts'
 import { finishBrowserLogin, startBrowserLogin } from './routes/browser-login.ts'
@@ -46,6 +47,8 @@ const TABLE: readonly Served[] = [
   open(ROUTES.finishBrowserLogin, finishBrowserLogin),
   known(ROUTES.whoami, whoami),
   known(ROUTES.issueRouteAssertion, issueRouteAssertion),
+  known(ROUTES.issueIdentityToken, issueIdentityToken),
+  known(ROUTES.rotateJwtKey, rotateJwtKey),
   known(ROUTES.signCertificate, signCertificate),
   known(ROUTES.inviteUser, inviteUser),
   known(ROUTES.resetUser, resetUser),

@@ -109,7 +109,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
   const { config, dataDirectory, log, version, now = Date.now, random = randomBytes } = options
   const sealer = await openSealer(dataDirectory)
   const { name: clusterName } = await openCluster(db, sealer, config.cluster_name)
-  const keys = await openClusterKeys(db, sealer, clusterName, now())
+  const keys = await openClusterKeys(db, sealer, clusterName, now)
   await seedResources(db, sealer, now())
   const live = createLiveResources(log)
   await loadResources(db, live, now())

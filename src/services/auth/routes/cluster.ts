@@ -35,5 +35,5 @@ export async function getStatus(context: AuthContext): Promise<OutputOf<typeof R
 }
 
 export async function getJwks(context: AuthContext): Promise<OutputOf<typeof ROUTES.getJwks>> {
-  return { keys: jwksOf([context.keys.assertion]).keys.map((key) => ({ ...key })) }
+  return { keys: jwksOf([context.keys.assertion, ...context.keys.jwt.published]).keys.map((key) => ({ ...key })) }
 }

@@ -1,0 +1,56 @@
+import { findLock, lockReason } from '../../../access/locks.ts'
+import type { OutputOf, ParsedInputOf } from '../../../api/route.ts'
+import type { ROUTES } from '../../../api/routes.ts'
+import { buildEvent } from '../../../audit/build-event.ts'
+import { issueForwardedJwt, verifyAssertion } from '../../../ca/assertion.ts'
+import { AppError } from '../../../lib/errors.ts'
+import type { App } from '../../../resources/app.ts'
+import type { AuthContext, KnownCaller } from '../context.ts'
+import { callerFields } from '../event-fields.ts'
+
+/**
+ * The word to an MCP server about one caller, for the agent that the caller's own assertion was sent to. It is addressed to the server as the
+ * cluster knows it: an agent cannot have one made out to somebody else.
+ */
+export async function issueIdentityToken(
+  context: AuthContext,
+  { server, assertion, type }: ParsedInputOf<typeof ROUTES.issueIdentityToken>,
+  { identity: agent }: KnownCaller,
+): Promise<OutputOf<typeof ROUTES.issueIdentityToken>> {
+  const { clusterName, keys, live } = context
+  const now = context.now()
+  const { identity } = await verifyAssertion(assertion, [keys.assertion], { clusterName, server, now })
+  const lock = findLock(live.list('lock'), identity, now, { serverId: agent.name })
+  if (lock) throw new AppError('permission_denied', lockReason(lock))
+  const app = findOffered(context, server, agent.name)
+  if (!app) throw new AppError('not_found', `this agent does not offer MCP server "${server}"`)
+  const claims = app.spec.rewrite?.jwt_claims ?? ''
+  const isShown = (part: 'roles' | 'traits'): boolean => claims === '' || claims === 'roles-and-traits' || claims === part
+  const { token, expiresAt } = await issueForwardedJwt(keys.jwt.signer, {
+    issuer: type === 'id_token' ? `https://${context.publicAddress()}` : clusterName,
+    username: identity.name,
+    ...(isShown('roles') && { roles: identity.roles }),
+    ...(isShown('traits') && { traits: identity.traits }),
+    audience: app.spec.uri,
+    now,
+    expiresAt: identity.expiresAt,
+  })
+  return { token, expires: new Date(expiresAt).toISOString() }
+}
+
+/** As it is registered; as the agent describes it only when it has the server from its own configuration. */
+function findOffered({ live }: AuthContext, server: string, hostId: string): App | undefined {
+  const offered = live.list('app_server').find(({ spec }) => spec.host_id === hostId && spec.app.metadata.name === server)
+  return offered && (live.find('app', server) ?? offered.spec.app)
+}
+
+export async function rotateJwtKey(
+  context: AuthContext,
+  _input: unknown,
+  caller: KnownCaller,
+): Promise<OutputOf<typeof ROUTES.rotateJwtKey>> {
+  const { kid, signsFrom } = await context.keys.jwt.rotate()
+  const signs_from = new Date(signsFrom).toISOString()
+  await context.journal.record([buildEvent('jwt_key.rotate', { ...callerFields(caller), success: true, name: kid }, context.build)])
+  return { kid, signs_from }
+}
