@@ -10,20 +10,14 @@ export interface Heads {
   delete(protocolVersion: string | undefined, sessionId: string): string
 }
 
-export interface HeadsOptions {
-  /** With its query. */
-  path: string
-  host: string
-}
-
 /** The heads for the gateway's own headers as they are now; they win over everything else. */
 export class HeadsOf {
-  readonly #options: HeadsOptions
+  readonly #url: URL
   #own: Headers | undefined
   #heads: Heads | undefined
 
-  constructor(options: HeadsOptions) {
-    this.#options = options
+  constructor(url: URL) {
+    this.#url = url
   }
 
   /** Those of the last request, if there was one. */
@@ -32,7 +26,7 @@ export class HeadsOf {
   }
 
   of(own: Headers): Heads {
-    if (!this.#heads || this.#own !== own) this.#heads = createHeads({ ...this.#options, fixed: lowerCase(own) })
+    if (!this.#heads || this.#own !== own) this.#heads = createHeads(this.#url, lowerCase(own))
     this.#own = own
     return this.#heads
   }
@@ -45,7 +39,8 @@ function lowerCase(headers: Headers): Record<string, string> {
 /** `accept` is ours, since we read the answer. */
 const ACCEPT = 'application/json, text/event-stream'
 
-function createHeads({ path, host, fixed }: HeadsOptions & { fixed: Headers }): Heads {
+function createHeads({ pathname, search, host }: URL, fixed: Headers): Heads {
+  const path = pathname + search
   const begun = beginHead('POST', path, host, { 'content-type': 'application/json', accept: ACCEPT, ...fixed })
   const own = (name: string, value: string | undefined): string => (value === undefined || name in fixed ? '' : renderField(name, value))
   const render = (method: string, accept: string): string => beginHead(method, path, host, { accept, ...fixed })

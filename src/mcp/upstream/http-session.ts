@@ -30,8 +30,7 @@ export interface HttpSessionOptions {
 export function createHttpSession(session: HttpSessionOptions): UpstreamSession {
   const { server, options } = session
   const isLegacy = options.era === 'legacy'
-  const { pathname, search, host } = session.url
-  const heads = new HeadsOf({ path: pathname + search, host })
+  const heads = new HeadsOf(session.url)
   const ended = Promise.withResolvers<string>()
   let sessionId: string | undefined
   let protocolVersion: string | undefined

@@ -77,7 +77,7 @@ function createSseSession(
   let dead: AppError | undefined
   let closing: Promise<void> | undefined
   let headers: Record<string, string> = { ...POST_HEADERS, ...lowerCase(first) }
-  const post = (bytes: Buffer): Promise<Reply> => http.post(`${endpoint.pathname}${endpoint.search}`, headers, bytes, stream.signal)
+  const post = (bytes: Buffer): Promise<Reply> => http.post(endpoint.pathname + endpoint.search, headers, bytes, stream.signal)
   const drop = (why: string): void => log.debug('dropped a message of an MCP server', { server, why })
   const listener = createListenerSlot({ maxQueuedBytes: limits.maxQueuedBytes, onDrop: drop })
   const sending = new Map<string, Promise<unknown>>()
@@ -97,20 +97,19 @@ function createSseSession(
     stream.abort()
     if (!closing) ended.resolve(error.message)
   }
-  void follow(events, (line) => routeLine(line, { server, era: 'legacy', requests, listener, drop })).then(
-    () => die(new AppError('unavailable', `MCP server "${server}" ended its event stream`, { origin: 'upstream' })),
-    (error: unknown) => die(toAppError(error)),
-  )
+  const gone = (): void => die(new AppError('unavailable', `MCP server "${server}" ended its event stream`, { origin: 'upstream' }))
+  const broken = (error: unknown): void => die(toAppError(error))
+  void follow(events, (line) => routeLine(line, { server, era: 'legacy', requests, listener, drop })).then(gone, broken)
 
   return {
     ended: ended.promise,
     externalId: readSessionId(endpoint),
     async send(message, signal) {
-      const current = headersNow(own)
-      const fetched = current instanceof Promise ? await current : current
+      const now = headersNow(own)
+      const set = lowerCase(now instanceof Promise ? await now : now)
       if (dead) throw dead
       if (signal.aborted) throw new AppError('cancelled', 'the request was cancelled before it was sent')
-      headers = { ...headers, ...versionOf(message), ...lowerCase(fetched) }
+      headers = { ...headers, ...versionOf(message), ...set }
       if (message.kind === 'request') return request(message, signal, { requests, sending, post })
       const reply = await post(message.bytes)
       if (message.method === 'notifications/cancelled') forgetCancelled(requests, message)
