@@ -9,7 +9,7 @@ const SYSTEM_ROLE_RULES: Readonly<Record<string, readonly Rule[]>> = {
   ],
   App: [
     { resources: ['role', 'app', 'lock', 'cluster_auth_preference'], verbs: ['list', 'read'] },
-    { resources: ['user'], verbs: ['list', 'readnosecrets'] },
+    { resources: ['user', 'bot'], verbs: ['list', 'readnosecrets'] },
     { resources: ['app_server'], verbs: ['create', 'update', 'delete'] },
     { resources: ['event'], verbs: ['create'] },
     { resources: ['identity_token'], verbs: ['create'] },

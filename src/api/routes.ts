@@ -3,6 +3,7 @@ import { emitEvents, searchEvents } from './audit.ts'
 import { getJwks, getStatus, ping } from './cluster.ts'
 import { finishBrowserLogin, issueRouteAssertion, loginLocal, signCertificate, startBrowserLogin, whoami } from './identity.ts'
 import { issueIdentityToken, rotateJwtKey } from './identity-tokens.ts'
+import { announceHost, issueBotOutput, join, renewIdentity, startJoin } from './join.ts'
 import { assignMcpNames, findMcpName } from './mcp-names.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './resources.ts'
 import { announceServers, explainAccess, listVisibleServers } from './servers.ts'
@@ -21,6 +22,11 @@ export const ROUTES = {
   issueIdentityToken,
   rotateJwtKey,
   signCertificate,
+  startJoin,
+  join,
+  renewIdentity,
+  issueBotOutput,
+  announceHost,
   inviteUser,
   resetUser,
   showInvite,

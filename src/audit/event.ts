@@ -21,6 +21,9 @@ export const eventFieldsSchema = z.object({
   impersonator: text,
   bot_name: text,
   bot_instance_id: text,
+  /** The token's name, or what stands for it where the name is a secret. */
+  join_token: text,
+  join_method: text,
   access_requests: texts,
   credential: z.object({ kind: z.string(), id: z.string() }).optional(),
   /** IP address, with port where known. */
@@ -74,7 +77,10 @@ export const eventFieldsSchema = z.object({
   expires: text,
   /** Of a lock: target → value. */
   target: z.record(z.string(), z.string()).optional(),
-  join_method: text,
+  hostname: text,
+  generation: count,
+  /** What an identity provider says of a workload that joins. */
+  attributes: foreign,
   cert_type: text,
   serial: text,
   token_id: text,

@@ -22,6 +22,8 @@ const CALLER = {
   impersonator: 'public',
   bot_name: 'public',
   bot_instance_id: 'public',
+  join_token: 'public',
+  join_method: 'public',
   access_requests: 'public',
   credential: 'public',
   remote_addr: 'public',
@@ -54,7 +56,18 @@ const MESSAGE = { ...SESSION, message: 'sensitive', tool: 'public', result_bytes
 const NAMED = { ...CALLER, name: 'public', kind: 'public', expires: 'public', revision: 'public', labels: 'public' } as const
 const ACCOUNT = { ...NAMED, roles: 'public' } as const
 /** With the join method `token` the name is the secret itself. */
-const JOIN_TOKEN = { ...CALLER, name: 'secret', roles: 'public', join_method: 'public', expires: 'public', revision: 'public' } as const
+const JOIN_TOKEN = { ...CALLER, name: 'secret', roles: 'public', expires: 'public', revision: 'public' } as const
+const JOIN = {
+  ...CALLER,
+  name: 'public',
+  server_id: 'public',
+  hostname: 'public',
+  roles: 'public',
+  generation: 'public',
+  serial: 'public',
+  expires: 'public',
+  attributes: 'sensitive',
+} as const
 const LOCK = { ...NAMED, target: 'public' } as const
 const API_TOKEN = { ...CALLER, name: 'public', token_id: 'public', servers: 'public', roles: 'public', expires: 'public' } as const
 
@@ -119,13 +132,41 @@ export const EVENTS = {
   'join_token.create': { code: { success: 'SPJTK001I' }, fields: JOIN_TOKEN, summary: 'A join token was created.' },
   'join_token.update': { code: { success: 'SPJTK002I' }, fields: JOIN_TOKEN, summary: 'A join token was changed.' },
   'join_token.delete': { code: { success: 'SPJTK003I' }, fields: JOIN_TOKEN, summary: 'A join token was deleted.' },
+  'bot.create': { code: { success: 'TB001I' }, fields: ACCOUNT, summary: 'A bot was created.' },
+  'bot.update': { code: { success: 'TB002I' }, fields: ACCOUNT, summary: 'A bot was changed.' },
+  'bot.delete': { code: { success: 'TB003I' }, fields: ACCOUNT, summary: 'A bot was deleted, and with it all its certificates.' },
+  'bot.join': { code: { success: 'TJ001I', failure: 'TJ001E' }, fields: JOIN, summary: 'A bot joined, or was refused.' },
+  'instance.join': {
+    code: { success: 'TJ002I', failure: 'TJ002E' },
+    fields: JOIN,
+    summary: 'An agent or a service joined, or was refused.',
+  },
+  'cert.generation_mismatch': {
+    code: { failure: 'SPBOT001W' },
+    fields: JOIN,
+    summary: 'A certificate of a bot was used that had been renewed already: there is a copy of it, and the instance is locked.',
+  },
+  'bound_keypair.join_state_mismatch': {
+    code: { failure: 'SPBOT002W' },
+    fields: JOIN,
+    summary: 'A bound key pair was used with a join state that was used before: there is a copy of it, and the join token is locked.',
+  },
   'lock.created': { code: { success: 'SPLCK001I' }, fields: LOCK, summary: 'A lock was created or changed.' },
   'lock.deleted': { code: { success: 'SPLCK002I' }, fields: LOCK, summary: 'A lock was deleted.' },
   'auth_preference.update': { code: { success: 'SPCAP001I' }, fields: NAMED, summary: 'How people sign in was changed.' },
 
   'cert.create': {
     code: { success: 'SPCRT001I', failure: 'SPCRT001W' },
-    fields: { ...CALLER, name: 'public', roles: 'public', cert_type: 'public', serial: 'public', server: 'public', expires: 'public' },
+    fields: {
+      ...CALLER,
+      name: 'public',
+      roles: 'public',
+      cert_type: 'public',
+      serial: 'public',
+      server: 'public',
+      generation: 'public',
+      expires: 'public',
+    },
     summary: 'A certificate or route assertion was issued, or refused.',
   },
   'api_token.create': { code: { success: 'SPATK001I' }, fields: API_TOKEN, summary: 'An API token was made.' },

@@ -54,6 +54,7 @@ const payloadSchema = z.strictObject({
   mfa: z.boolean(),
   bot_instance_id: z.string().optional(),
   join_token: z.string().optional(),
+  join_method: z.string().optional(),
   access_requests: z.array(z.string()).optional(),
 })
 
@@ -85,6 +86,7 @@ export async function issueAssertion(
     mfa: identity.mfaVerified,
     bot_instance_id: identity.botInstanceId,
     join_token: identity.joinToken,
+    join_method: identity.joinMethod,
     access_requests: identity.accessRequests,
   }
   const token = await new SignJWT(claims)
@@ -211,6 +213,7 @@ function identityOf(claims: z.infer<typeof payloadSchema>): Identity {
     mfaVerified: claims.mfa,
     ...(claims.bot_instance_id !== undefined && { botInstanceId: claims.bot_instance_id }),
     ...(claims.join_token !== undefined && { joinToken: claims.join_token }),
+    ...(claims.join_method !== undefined && { joinMethod: claims.join_method }),
     ...(claims.access_requests !== undefined && { accessRequests: claims.access_requests }),
   }
 }

@@ -10,18 +10,23 @@ export interface IdentityFields {
   /** For hosts these are the system roles; for users and bots they inform tools that are offline. */
   roles: string[]
   mfaVerified: boolean
-  /** Of the user as it was then: a user who was reset or made anew has another one. Absent for hosts. */
+  /** Of the user as it was then: a user who was reset or made anew has another one. For a host, of the join it is from. Absent for bots. */
   account?: string
   /** false: the Auth Service issues no further credentials for this one. */
   allowReissue?: boolean
   botInstanceId?: string
   /** The join token's name. Never one that is itself a secret: certificates are public. */
   joinToken?: string
+  joinMethod?: string
+  /** How often a bot's own certificate was renewed, from 1. */
+  generation?: number
+  /** true: a bot's own certificate, which opens nothing. */
+  internal?: boolean
 }
 
 const MAX_TEXT = 255
 const MAX_ROLES = 512
-const SINGLE_KEYS = ['mfa', 'account', 'allow_reissue', 'bot_instance_id', 'join_token'] as const
+const SINGLE_KEYS = ['mfa', 'account', 'allow_reissue', 'bot_instance_id', 'join_token', 'join_method', 'generation', 'internal'] as const
 
 /** The SAN URIs of an identity, in one fixed order. Empty, overlong or broken text throws `invalid_argument`. */
 export function renderIdentityUris(clusterName: string, fields: IdentityFields): string[] {
@@ -36,6 +41,9 @@ export function renderIdentityUris(clusterName: string, fields: IdentityFields):
   if (fields.allowReissue !== undefined) uris.push(`sallyport:allow_reissue/${fields.allowReissue}`)
   if (fields.botInstanceId !== undefined) uris.push(`sallyport:bot_instance_id/${encode(fields.botInstanceId)}`)
   if (fields.joinToken !== undefined) uris.push(`sallyport:join_token/${encode(fields.joinToken)}`)
+  if (fields.joinMethod !== undefined) uris.push(`sallyport:join_method/${encode(fields.joinMethod)}`)
+  if (fields.generation !== undefined) uris.push(`sallyport:generation/${fields.generation}`)
+  if (fields.internal !== undefined) uris.push(`sallyport:internal/${fields.internal}`)
   return uris
 }
 
@@ -86,6 +94,9 @@ function readFields([spiffe, ...others]: string[]): IdentityFields | undefined {
   const allowReissue = single.get('allow_reissue')
   const botInstanceId = single.get('bot_instance_id')
   const joinToken = single.get('join_token')
+  const joinMethod = single.get('join_method')
+  const generation = single.get('generation')
+  const internal = single.get('internal')
   return {
     kind,
     name: decodedName,
@@ -95,6 +106,9 @@ function readFields([spiffe, ...others]: string[]): IdentityFields | undefined {
     ...(allowReissue !== undefined && { allowReissue: allowReissue === 'true' }),
     ...(botInstanceId !== undefined && { botInstanceId }),
     ...(joinToken !== undefined && { joinToken }),
+    ...(joinMethod !== undefined && { joinMethod }),
+    ...(generation !== undefined && { generation: Number(generation) }),
+    ...(internal !== undefined && { internal: internal === 'true' }),
   }
 }
 

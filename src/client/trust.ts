@@ -16,6 +16,8 @@ export interface TrustOptions {
   /** Host CAs (PEM) accepted at an earlier sign-in. */
   known: readonly string[]
   insecure: boolean
+  /** What to do with the pin, once it is known; signing in with it unless told. */
+  remedy?: (pin: string) => string
 }
 
 /** A proxy whose identity has been established. */
@@ -52,22 +54,23 @@ export function pinsOf({ authorities }: TrustedProxy): string[] {
   return authorities.map(pinOf)
 }
 
-async function judgeUntrusted({ proxy, known }: TrustOptions, cause: unknown): Promise<TrustedProxy> {
+async function judgeUntrusted({ proxy, known, remedy }: TrustOptions, cause: unknown): Promise<TrustedProxy> {
   const presented = await offeredAuthorities(proxy)
   const where = renderProxyAddress(proxy)
+  const use = remedy ?? ((pin: string) => `run: tsh login --proxy=${where} --ca-pin=${pin}`)
   const pins = presented.map(pinOf).join(', ') || 'none'
   if (known.length > 0)
     throw new AppError(
       'failed_precondition',
       `the certificate authority of ${where} is not the one of your last sign-in\n  was: ${known.map(pinOf).join(', ')}\n  now: ${pins}\n` +
-        `If its administrator confirms the new pin: tsh login --proxy=${where} --ca-pin=${presented[0] ? pinOf(presented[0]) : 'sha256:…'}`,
+        `If its administrator confirms the new pin, ${use(presented[0] ? pinOf(presented[0]) : 'sha256:…')}`,
       { cause },
     )
   if (isLoopbackProxy(proxy) && presented.length > 0) return await connect(proxy, presented, 'first-use')
   throw new AppError(
     'failed_precondition',
     `nothing vouches for ${where}: its certificate is from an authority this machine does not know (${pins}).\n` +
-      `Ask its administrator for the pin (tctl status shows it) and run: tsh login --proxy=${where} --ca-pin=sha256:…`,
+      `Ask its administrator for the pin (tctl status shows it) and ${use('sha256:…')}`,
     { cause },
   )
 }

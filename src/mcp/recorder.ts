@@ -5,6 +5,7 @@ import { RequestRecords } from '../audit/request-records.ts'
 import type { Recording } from '../audit/spool.ts'
 import type { Origin } from '../lib/errors.ts'
 import { type App, transportOf } from '../resources/app.ts'
+import { botNameOf } from '../resources/bot.ts'
 import type { Identity } from '../resources/identity.ts'
 import { type ClientMessage, type Fields, fieldsOf, parseId } from './message.ts'
 import { findMethod } from './methods.ts'
@@ -177,7 +178,9 @@ export function identityFields(identity: Identity): EventFields {
     credential: { kind: identity.credential, id: identity.credentialId },
     ...(identity.mfaVerified && { with_mfa: 'yes' }),
     ...(identity.botInstanceId !== undefined && { bot_instance_id: identity.botInstanceId }),
-    ...(identity.kind === 'bot' && { bot_name: identity.name.replace(/^bot-/, '') }),
+    ...(identity.joinToken !== undefined && { join_token: identity.joinToken }),
+    ...(identity.joinMethod !== undefined && { join_method: identity.joinMethod }),
+    ...(identity.kind === 'bot' && { bot_name: botNameOf(identity.name) }),
     ...(identity.accessRequests !== undefined && { access_requests: identity.accessRequests }),
   }
 }

@@ -1,10 +1,13 @@
 import type { Kind, ResourceOf } from './registry.ts'
 
-/** A mutation as everybody who watches sees it. `api_token` and `credential` carry no resource: only that it was revoked. */
+/** What is named by an id of its own: an API token, the serial of a certificate, an instance of a bot with all its certificates. */
+export type Revocable = 'api_token' | 'certificate' | 'bot_instance'
+
+/** A mutation as everybody who watches sees it. What was revoked carries no resource. */
 export type Change =
   | { type: 'put'; kind: Kind; name: string }
   | { type: 'delete'; kind: Kind; name: string }
-  | { type: 'revoked'; kind: 'api_token' | 'certificate'; name: string }
+  | { type: 'revoked'; kind: Revocable; name: string }
 
 /** A live view of resources: complete when handed out, told of every change afterwards, synchronously and in order. */
 export interface ResourceFeed {

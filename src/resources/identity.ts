@@ -24,6 +24,12 @@ export interface Identity {
   /** A scoped API token reaches only these servers; absent: no restriction beyond roles. */
   servers?: string[]
   botInstanceId?: string
+  /** The token's name, or what stands for it where the name is a secret. */
   joinToken?: string
+  joinMethod?: string
+  /** A bot's own certificate: it renews itself and gets outputs, and opens nothing. */
+  internal?: boolean
+  /** False: the Auth Service issues no further credentials for this one. */
+  allowReissue?: boolean
   accessRequests?: string[]
 }

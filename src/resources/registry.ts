@@ -2,8 +2,11 @@ import type { z } from 'zod'
 import { AppError } from '../lib/errors.ts'
 import { appServerSchema } from './app-server.ts'
 import { appSchema } from './app.ts'
+import { botInstanceSchema } from './bot-instance.ts'
+import { botSchema } from './bot.ts'
 import { CLUSTER_AUTH_PREFERENCE, clusterAuthPreferenceSchema } from './cluster-auth-preference.ts'
 import type { Resource } from './envelope.ts'
+import { hostSchema } from './host.ts'
 import { lockSchema } from './lock.ts'
 import { mcpSetSchema } from './mcp-set.ts'
 import { roleSchema } from './role.ts'
@@ -20,6 +23,8 @@ export interface KindRow {
   secretName?: true
   /** Written by services, read-only for everybody else. */
   heartbeat?: true
+  /** Written by the Auth Service itself; whoever may can read and delete it. */
+  recorded?: true
   purpose: string
 }
 
@@ -30,6 +35,14 @@ export const KINDS = {
   mcp_set: { schema: mcpSetSchema, aliases: ['mcp_sets', 'sets'], purpose: 'A selection of MCP servers under one URL, `/mcp/sets/NAME`.' },
   role: { schema: roleSchema, aliases: ['roles'], purpose: 'What its bearers may reach and administer.' },
   user: { schema: userSchema, aliases: ['users'], purpose: 'A person with roles and traits.' },
+  bot: { schema: botSchema, aliases: ['bots'], purpose: 'A machine identity with roles and traits.' },
+  bot_instance: {
+    schema: botInstanceSchema,
+    aliases: ['bot_instances'],
+    recorded: true,
+    purpose: 'One place where a bot runs, made when it joins.',
+  },
+  host: { schema: hostSchema, aliases: ['hosts', 'instance', 'instances'], recorded: true, purpose: 'A machine that joined the cluster.' },
   token: { schema: tokenSchema, aliases: ['tokens'], secretName: true, purpose: 'Lets an agent or a bot join.' },
   lock: { schema: lockSchema, aliases: ['locks'], purpose: 'Cuts off whatever it targets, at once.' },
   cluster_auth_preference: {

@@ -5,6 +5,7 @@ import { type VerificationKey, verifyAssertion } from '../../ca/assertion.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Caller } from '../../mcp/caller.ts'
 import { type App, labelsOf } from '../../resources/app.ts'
+import { botNameOf, botUserName } from '../../resources/bot.ts'
 import { CLUSTER_AUTH_PREFERENCE } from '../../resources/cluster-auth-preference.ts'
 import type { Change, ResourceFeed } from '../../resources/feed.ts'
 import type { Identity } from '../../resources/identity.ts'
@@ -80,7 +81,7 @@ export class Callers {
     const { identity } = caller
     const changedAt = this.#changedAt.get(identity.name)
     const isStale = issuedAt < this.#startedAt || (changedAt !== undefined && issuedAt <= changedAt)
-    if (expiresAt <= this.#options.now() || isStale || this.#revoked.has(identity.credentialId)) {
+    if (expiresAt <= this.#options.now() || isStale || this.#isRevoked(identity)) {
       this.#known.delete(assertion)
       throw new AppError('unauthenticated', 'the route assertion is no longer valid: get a new one')
     }
@@ -147,12 +148,19 @@ export class Callers {
   reasonToCut(identity: Identity, app: App): string | undefined {
     const locked = this.lockReasonFor(identity)
     if (locked !== undefined) return locked
-    if (this.#revoked.has(identity.credentialId)) return 'the credential of this MCP session was revoked'
-    const user = this.#options.feed.find('user', identity.name)
-    if (identity.kind === 'user' && !user) return `user "${identity.name}" no longer exists`
-    const roles = user ? identity.roles.filter((role) => user.spec.roles.includes(role)) : identity.roles
+    if (this.#isRevoked(identity)) return 'the credential of this MCP session was revoked'
+    const { feed } = this.#options
+    const isBot = identity.kind === 'bot'
+    const holder = isBot ? feed.find('bot', botNameOf(identity.name)) : feed.find('user', identity.name)
+    if (identity.kind !== 'host' && !holder) return `${identity.kind} "${identity.name}" no longer exists`
+    const roles = holder ? identity.roles.filter((role) => holder.spec.roles.includes(role)) : identity.roles
     const { decision } = this.accessOf({ ...identity, roles }, app)
     return decision.allow ? undefined : decision.reason
+  }
+
+  /** By its own id, or with the instance of a bot that it belongs to. */
+  #isRevoked({ credentialId, botInstanceId }: Identity): boolean {
+    return this.#revoked.has(credentialId) || (botInstanceId !== undefined && this.#revoked.has(botInstanceId))
   }
 
   /** Marks are needed as long as an assertion from before them could be current, and no longer. */
@@ -170,6 +178,7 @@ export class Callers {
   apply(change: Change): void {
     if (change.type === 'revoked') this.#mark(this.#revoked, change.name)
     else if (change.kind === 'user') this.#mark(this.#changedAt, change.name)
+    else if (change.kind === 'bot') this.#mark(this.#changedAt, botUserName(change.name))
     else if (change.kind === 'role' || change.kind === 'cluster_auth_preference') this.#epoch += 1
     else if (change.kind === 'lock') this.#locks = undefined
     else if (change.kind === 'app') this.#known.clear()

@@ -120,7 +120,7 @@ async function drain(servers: Servers, ms: number): Promise<void> {
 }
 
 /** Changes after which somebody may have to leave. */
-const CUTTING: ReadonlySet<string> = new Set(['lock', 'user', 'role', 'cluster_auth_preference'])
+const CUTTING: ReadonlySet<string> = new Set(['lock', 'user', 'bot', 'role', 'cluster_auth_preference'])
 
 /** Answers an exchange; rejects only when nothing could be answered. */
 function answer(exchange: Exchange, servers: Servers, callers: Callers, refusals: Refusals): Promise<void> {

@@ -11,6 +11,7 @@ import type { Identity } from '../../resources/identity.ts'
 import { findApiToken, touchApiToken } from '../../storage/api-tokens.ts'
 import { findAccountId } from '../../storage/credentials.ts'
 import type { AuthContext } from './context.ts'
+import { findMachine } from './join/bot-instances.ts'
 
 /** What the connection says of its other end, before anything of the request is believed. */
 export interface Peer {
@@ -71,19 +72,40 @@ async function identityOfCertificate(context: AuthContext, certificate: X509Cert
     expiresAt: facts.expiresAt,
     mfaVerified: facts.mfaVerified,
   }
-  if (facts.kind === 'host') return { ...proven, roles: facts.roles, traits: {} }
+  if (facts.kind === 'host') return { ...proven, ...hostRights(context, facts), ...machineFields(facts) }
+  if (facts.kind === 'bot') return { ...proven, ...botRights(context, facts), ...machineFields(facts) }
   // A name may have been given to somebody else since, or its holder been reset.
   const account = await findAccountId(context.db, facts.name)
   const rights = currentRights(context, facts.name)
   if (account === undefined || facts.account !== account)
     throw new AppError('unauthenticated', `this certificate is from before user "${facts.name}" was reset or created anew: run tsh login`)
-  return { ...proven, ...rights, ...machineFields(facts) }
+  return { ...proven, ...rights }
 }
 
-function machineFields(facts: CertificateFacts): Pick<Identity, 'botInstanceId' | 'joinToken'> {
+/** A host is what it joined as last; removed from the inventory, it is nobody. */
+function hostRights(context: AuthContext, { name, roles, account }: CertificateFacts): Pick<Identity, 'roles' | 'traits'> {
+  const host = context.live.find('host', name)
+  if (!host || account === undefined || host.status.join_id !== account)
+    throw new AppError('unauthenticated', `host ${name} was removed, or has joined anew since: join again with a join token`)
+  return { roles: roles.filter((role) => host.spec.roles.includes(role)), traits: {} }
+}
+
+/** Roles and traits of the bot now, as far as the certificate has them. */
+function botRights(context: AuthContext, { name, roles, botInstanceId }: CertificateFacts): Pick<Identity, 'roles' | 'traits'> {
+  const { bot } = findMachine(context, name, botInstanceId)
+  const traits = new Map<string, string[]>()
+  for (const { name: trait, values } of bot.spec.traits) traits.set(trait, [...(traits.get(trait) ?? []), ...values])
+  return { roles: roles.filter((role) => bot.spec.roles.includes(role)), traits: Object.fromEntries(traits) }
+}
+
+function machineFields(facts: CertificateFacts): Partial<Identity> {
+  const { botInstanceId, joinToken, joinMethod, internal, allowReissue } = facts
   return {
-    ...(facts.botInstanceId !== undefined && { botInstanceId: facts.botInstanceId }),
-    ...(facts.joinToken !== undefined && { joinToken: facts.joinToken }),
+    ...(botInstanceId !== undefined && { botInstanceId }),
+    ...(joinToken !== undefined && { joinToken }),
+    ...(joinMethod !== undefined && { joinMethod }),
+    ...(internal !== undefined && { internal }),
+    ...(allowReissue !== undefined && { allowReissue }),
   }
 }
 

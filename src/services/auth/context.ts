@@ -11,6 +11,7 @@ import { requiresSessionMfa } from '../../resources/session-mfa.ts'
 import type { Database } from '../../storage/database.ts'
 import type { Journal } from './journal.ts'
 import type { JwtKeys } from './jwt-keys.ts'
+import type { Nonces } from './join/nonces.ts'
 import type { Limits } from './limits.ts'
 import type { LiveResources } from './live-resources.ts'
 
@@ -34,6 +35,8 @@ export interface AuthContext {
   sealer: Sealer
   journal: Journal
   limits: Limits
+  /** Each join has its own. */
+  nonces: Nonces
   build: BuildOptions
   /** A hash nobody has the password of: unknown users take as long as known ones. */
   dummyHash: string

@@ -7,13 +7,21 @@ export interface LimitOptions {
   failuresPerUser: number
   /** Failed sign-ins from one address within a quarter of an hour. */
   failuresPerAddress: number
+  /** Refused joins from one address within a quarter of an hour. */
+  failedJoins: number
   /** Calls of public routes from one address within a minute. */
   publicCallsPerMinute: number
   /** Password hashes computed at once; each takes 19 MiB. */
   concurrentHashes: number
 }
 
-export const DEFAULT_LIMITS: LimitOptions = { failuresPerUser: 10, failuresPerAddress: 100, publicCallsPerMinute: 300, concurrentHashes: 4 }
+export const DEFAULT_LIMITS: LimitOptions = {
+  failuresPerUser: 10,
+  failuresPerAddress: 100,
+  failedJoins: 60,
+  publicCallsPerMinute: 300,
+  concurrentHashes: 4,
+}
 
 export interface Limits {
   /** Counts a sign-in before its outcome is known, so that parallel tries cannot slip through. Throws `resource_exhausted` with the time to wait. */
@@ -22,6 +30,9 @@ export interface Limits {
   undoLogin(user: string, address: string): Promise<void>
   /** Forgets the failures of this user from this address: it was the right person. */
   finishLogin(user: string, address: string): Promise<void>
+  /** The same for machines that join. */
+  startJoin(address: string): Promise<void>
+  undoJoin(address: string): Promise<void>
   countPublicCall(address: string): Promise<void>
   /** Runs costly work, a few at once; refuses when too many wait. */
   hash<T>(work: () => Promise<T>): Promise<T>
@@ -33,6 +44,7 @@ const MAX_WAITING = 64
 export function createLimits(options: LimitOptions): Limits {
   const perUser = new RateLimiterMemory({ keyPrefix: 'user', points: options.failuresPerUser, duration: WINDOW_SECONDS })
   const perAddress = new RateLimiterMemory({ keyPrefix: 'address', points: options.failuresPerAddress, duration: WINDOW_SECONDS })
+  const joins = new RateLimiterMemory({ keyPrefix: 'join', points: options.failedJoins, duration: WINDOW_SECONDS })
   const publicCalls = new RateLimiterMemory({ keyPrefix: 'public', points: options.publicCallsPerMinute, duration: 60 })
   return {
     async startLogin(user, address) {
@@ -46,6 +58,10 @@ export function createLimits(options: LimitOptions): Limits {
     async finishLogin(user, address) {
       await perUser.delete(pairOf(user, address))
       await perAddress.reward(networkOf(address))
+    },
+    startJoin: (address) => consume(joins, networkOf(address), 'too many refused joins from this address'),
+    async undoJoin(address) {
+      await joins.reward(networkOf(address))
     },
     countPublicCall: (address) => consume(publicCalls, networkOf(address), 'too many requests from this address'),
     hash: createTurnstile(options.concurrentHashes),

@@ -1,5 +1,5 @@
 import type { Resource } from '../../resources/envelope.ts'
-import type { Change, ResourceFeed } from '../../resources/feed.ts'
+import type { Change, ResourceFeed, Revocable } from '../../resources/feed.ts'
 import { KINDS, isKind } from '../../resources/registry.ts'
 import type { Kind, ResourceOf } from '../../resources/registry.ts'
 import type { Logger } from '../../lib/log.ts'
@@ -8,7 +8,7 @@ import type { Logger } from '../../lib/log.ts'
 export interface LiveResources extends ResourceFeed {
   put<K extends Kind>(kind: K, resource: ResourceOf<K>): void
   remove(kind: Kind, name: string): void
-  revoke(kind: 'api_token' | 'certificate', name: string): void
+  revoke(kind: Revocable, name: string): void
   /** Takes out what expired by `now` (ms); watchers see a delete. */
   expire(now: number): void
 }

@@ -7,10 +7,14 @@ import type { Resource } from '../../resources/envelope.ts'
 import type { Identity } from '../../resources/identity.ts'
 import { kindRow } from '../../resources/registry.ts'
 import type { Kind, ResourceOf } from '../../resources/registry.ts'
+import { botNameOf, botUserName } from '../../resources/bot.ts'
+import type { Bot } from '../../resources/bot.ts'
+import type { Token } from '../../resources/token.ts'
 import { LOCAL_ADMINISTRATOR } from './context.ts'
 import type { AuthContext, KnownCaller } from './context.ts'
 import { callerFields } from './event-fields.ts'
-import { checkRolesExist, findUsersWithRole } from './user-rules.ts'
+import { prepareToken, safeLockTarget, safeTokenName } from './join/join-tokens.ts'
+import { checkRolesExist, findHoldersOfRole } from './user-rules.ts'
 
 const INTERNAL_LABELS = 'teleport.internal/'
 const ORIGIN_LABEL = 'teleport.dev/origin'
@@ -28,6 +32,8 @@ export function prepareResource(
   const row = kindRow(resource.kind)
   if (row.singleton !== undefined && row.singleton !== name)
     throw new AppError('invalid_argument', `the only ${resource.kind} is called "${row.singleton}"`)
+  if (row.recorded)
+    throw new AppError('permission_denied', `a ${resource.kind} is written by the Auth Service itself: it can be read and deleted`)
   if (row.heartbeat) {
     checkHeartbeat(caller.identity, resource)
     if (existing) checkHeartbeat(caller.identity, existing)
@@ -39,13 +45,19 @@ export function prepareResource(
         'invalid_argument',
         `"${name}" is what the audit log calls the administrator on the machine of the Auth Service: choose another name`,
       )
+    if (name === botUserName(botNameOf(name)) && context.live.find('bot', botNameOf(name)))
+      throw new AppError('invalid_argument', `"${name}" is what the bot "${botNameOf(name)}" is called: choose another name`)
     checkRolesExist(context, resource.spec.roles)
   }
+  if (resource.kind === 'bot') return prepareBot(context, resource)
+  if (resource.kind === 'token') return prepareToken(context, resource, existing)
   if (resource.kind === 'lock') {
     // Who made it and when is nothing a caller says of itself.
     const { created_at = new Date(context.now()).toISOString(), created_by = caller.identity.name } =
       existing?.kind === 'lock' ? existing.spec : {}
-    return { ...resource, spec: { ...resource.spec, created_at, created_by } }
+    const { join_token } = resource.spec.target
+    const target = { ...resource.spec.target, ...(join_token !== undefined && { join_token: safeLockTarget(context, join_token) }) }
+    return { ...resource, spec: { ...resource.spec, target, created_at, created_by } }
   }
   return resource.kind === 'app' ? withOrigin(resource) : resource
 }
@@ -60,7 +72,7 @@ export function findWarnings(resource: AnyResource): string[] {
 export function checkDeletable(context: AuthContext, caller: KnownCaller, resource: AnyResource): void {
   if (kindRow(resource.kind).heartbeat) checkHeartbeat(caller.identity, resource)
   if (resource.kind !== 'role') return
-  const users = findUsersWithRole(context, resource.metadata.name)
+  const users = findHoldersOfRole(context, resource.metadata.name)
   if (users.length === 0) return
   const named = users.length > 5 ? `${users.slice(0, 5).join(', ')} and ${users.length - 5} more` : users.join(', ')
   throw new AppError('failed_precondition', `role "${resource.metadata.name}" is in use by ${named}: take it from them first`)
@@ -87,7 +99,9 @@ export function resourceEvent(context: AuthContext, caller: KnownCaller, action:
     case 'user':
       return buildEvent(`user.${action}`, { ...named, roles: resource.spec.roles }, build)
     case 'token':
-      return buildEvent(`join_token.${action}`, { ...by, roles: resource.spec.roles, join_method: resource.spec.join_method }, build)
+      return buildEvent(`join_token.${action}`, { ...by, ...tokenFields(context, resource) }, build)
+    case 'bot':
+      return buildEvent(`bot.${action}`, { ...named, roles: resource.spec.roles }, build)
     case 'lock':
       return buildEvent(
         LOCK_EVENTS[action],
@@ -99,6 +113,19 @@ export function resourceEvent(context: AuthContext, caller: KnownCaller, action:
     default:
       return kindRow(resource.kind).heartbeat ? undefined : buildEvent(`resource.${action}`, { ...named, kind: resource.kind }, build)
   }
+}
+
+function tokenFields(context: AuthContext, token: Token) {
+  const { roles, join_method, bot_name } = token.spec
+  return { roles, join_method, join_token: safeTokenName(context, token), ...(bot_name !== undefined && { bot_name }) }
+}
+
+function prepareBot(context: AuthContext, bot: Bot): Bot {
+  const name = botUserName(bot.metadata.name)
+  if (name.length > 255) throw new AppError('invalid_argument', 'metadata.name: must be at most 251 characters')
+  if (context.live.find('user', name)) throw new AppError('invalid_argument', `there is a user called "${name}": choose another name`)
+  checkRolesExist(context, bot.spec.roles)
+  return { ...bot, status: { user_name: name, role_name: name } }
 }
 
 function targetOf(target: Record<string, string | undefined>): Record<string, string> {

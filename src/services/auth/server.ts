@@ -19,6 +19,7 @@ import { issueRouteAssertion } from './routes/assertions.ts'
 import { emitEvents, searchEvents } from './routes/audit.ts'
 import { finishBrowserLogin, startBrowserLogin } from './routes/browser-login.ts'
 import { getJwks, getStatus, ping } from './routes/cluster.ts'
+import { announceHost, issueBotOutput, join, renewIdentity, startJoin } from './routes/join.ts'
 import { loginLocal, signCertificate, whoami } from './routes/login.ts'
 import { assignMcpNames, findMcpName } from './routes/mcp-names.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './routes/resources.ts'
@@ -50,6 +51,11 @@ const TABLE: readonly Served[] = [
   known(ROUTES.issueIdentityToken, issueIdentityToken),
   known(ROUTES.rotateJwtKey, rotateJwtKey),
   known(ROUTES.signCertificate, signCertificate),
+  open(ROUTES.startJoin, startJoin),
+  open(ROUTES.join, join),
+  known(ROUTES.renewIdentity, renewIdentity),
+  known(ROUTES.issueBotOutput, issueBotOutput),
+  known(ROUTES.announceHost, announceHost),
   known(ROUTES.inviteUser, inviteUser),
   known(ROUTES.resetUser, resetUser),
   open(ROUTES.showInvite, showInvite),

@@ -29,6 +29,7 @@ import { openFileLog, renderLines } from './file-log.ts'
 import type { FileLog } from './file-log.ts'
 import { loadResources, seedResources } from './first-start.ts'
 import { startJobs } from './jobs.ts'
+import { createNonces } from './join/nonces.ts'
 import { createJournal } from './journal.ts'
 import { createLimits, DEFAULT_LIMITS } from './limits.ts'
 import type { LimitOptions } from './limits.ts'
@@ -121,6 +122,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
     keys,
     sealer,
     journal: createJournal(db, clusterName, (events) => fileLog?.append(renderLines(events))),
+    nonces: createNonces(random, now),
     limits: createLimits({ ...DEFAULT_LIMITS, ...options.limits }),
     build: { ids: createIds(random, now), now, cluster: clusterName, redactor: createRedactor() },
     dummyHash: await hashPassword(Buffer.from(random(32)).toString('base64url')),

@@ -1,5 +1,4 @@
 import { AppError } from '../../lib/errors.ts'
-import type { User } from '../../resources/user.ts'
 import type { AuthContext } from './context.ts'
 
 /** Throws `failed_precondition` naming the first role that does not exist. */
@@ -9,9 +8,10 @@ export function checkRolesExist(context: Pick<AuthContext, 'live'>, roles: reado
     throw new AppError('failed_precondition', `role "${missing}" does not exist: create it first (tctl create role.yaml)`)
 }
 
-export function findUsersWithRole(context: Pick<AuthContext, 'live'>, role: string): string[] {
-  return context.live
-    .list('user')
-    .filter((user: User) => user.spec.roles.includes(role))
-    .map((user) => user.metadata.name)
+/** Users and bots, as messages name them. */
+export function findHoldersOfRole(context: Pick<AuthContext, 'live'>, role: string): string[] {
+  const has = ({ spec }: { spec: { roles: readonly string[] } }) => spec.roles.includes(role)
+  const users = context.live.list('user').filter(has)
+  const bots = context.live.list('bot').filter(has)
+  return [...users.map(({ metadata }) => metadata.name), ...bots.map(({ metadata }) => `bot ${metadata.name}`)]
 }

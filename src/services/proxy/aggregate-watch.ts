@@ -1,6 +1,7 @@
 import { toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { AggregateEndpoint } from '../../mcp/aggregate/endpoint.ts'
+import { botUserName } from '../../resources/bot.ts'
 import type { Change, ResourceFeed } from '../../resources/feed.ts'
 import type { AggregateCallers } from './aggregate-callers.ts'
 import { readOwner } from './aggregate-view.ts'
@@ -35,6 +36,7 @@ export class AggregateWatch {
     if (change.type !== 'revoked') {
       if (change.kind === 'app_server' && !this.#noteOffer(change.name)) return
       if (change.kind === 'user') this.#changes.users.add(change.name)
+      else if (change.kind === 'bot') this.#changes.users.add(botUserName(change.name))
       else if (change.kind === 'lock') this.#changes.locks = true
       else if (SHARED.has(change.kind)) this.#changes.shared = true
       else return

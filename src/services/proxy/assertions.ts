@@ -99,6 +99,8 @@ export class Assertions {
   }
 }
 
+const DECIDING: ReadonlySet<string> = new Set(['user', 'bot', 'lock', 'role', 'app'])
+
 function concernsCallers(change: Change): boolean {
-  return change.type === 'revoked' || change.kind === 'user' || change.kind === 'lock' || change.kind === 'role' || change.kind === 'app'
+  return change.type === 'revoked' || DECIDING.has(change.kind)
 }

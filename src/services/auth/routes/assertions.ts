@@ -25,6 +25,8 @@ export async function issueRouteAssertion(
 ): Promise<{ assertion: string; expires: string }> {
   const { identity } = caller
   if (identity.kind === 'host') throw new AppError('permission_denied', 'only users and bots call MCP servers')
+  if (identity.internal === true)
+    throw new AppError('permission_denied', "a bot's own certificate opens nothing: use an output of tbot, such as its identity file")
   const denied = findRefusal(context, server, caller)
   if (denied) await refuse(context, server, caller, denied)
   const now = context.now()

@@ -4,6 +4,7 @@ import type { WireResource } from '../../../api/resources.ts'
 import { AppError } from '../../../lib/errors.ts'
 import { kindRow, parseKind, parseResource } from '../../../resources/registry.ts'
 import type { Kind } from '../../../resources/registry.ts'
+import { hasSecretName } from '../../../resources/token.ts'
 import {
   createResource as insertResource,
   deleteResource as removeResource,
@@ -12,6 +13,8 @@ import {
 import { removeAccount, renewAccount } from '../accounts.ts'
 import { authorize, listPermitted } from '../authorize.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
+import { withoutSecrets } from '../join/join-tokens.ts'
+import { endMachinesOf } from '../join/end-machines.ts'
 import { defaultAuthPreference } from '../presets.ts'
 import { checkDeletable, findWarnings, prepareResource, resourceEvent } from '../resource-rules.ts'
 import type { AnyResource } from '../resource-rules.ts'
@@ -78,6 +81,7 @@ export async function deleteResource(
     checkDeletable(context, caller, resource)
     await removeResource(tx, kind, input.name, context.now())
     const tokens = kind === 'user' ? await removeAccount(tx, input.name) : []
+    const end = await endMachinesOf(context, tx, resource)
     const event = resourceEvent(context, caller, 'delete', resource)
     return {
       output: {},
@@ -85,6 +89,7 @@ export async function deleteResource(
       publish() {
         context.live.remove(kind, input.name)
         for (const id of tokens) context.live.revoke('api_token', id)
+        end()
       },
     }
   })
@@ -109,11 +114,15 @@ export async function save(
       : await insertResource(tx, kind, prepared, context.now())
     // One that expired may have left something behind.
     if (kind === 'user' && !replaceable) await renewAccount(context, tx, saved.metadata.name)
+    const end = kind === 'bot' && !replaceable ? await endMachinesOf(context, tx, saved) : () => {}
     const event = resourceEvent(context, caller, replaceable ? 'update' : 'create', saved)
     return {
       output: { resource: toWire(saved, true), created: !replaceable, warnings: findWarnings(saved) },
       events: event ? [event] : [],
-      publish: () => context.live.put(kind, saved),
+      publish() {
+        end()
+        context.live.put(kind, saved)
+      },
     }
   })
 }
@@ -135,9 +144,10 @@ function notFound(kind: Kind, name: string): AppError {
 }
 
 function toWire(resource: AnyResource, withSecrets: boolean): WireResource {
-  const isSecret = resource.kind === 'token' && resource.spec.join_method === 'token' && !withSecrets
-  const { name } = resource.metadata
-  return { ...resource, metadata: { ...resource.metadata, name: isSecret ? mask(name) : name } }
+  if (resource.kind !== 'token' || withSecrets) return resource
+  const shown = withoutSecrets(resource)
+  const { name } = shown.metadata
+  return hasSecretName(shown) ? { ...shown, metadata: { ...shown.metadata, name: mask(name) } } : shown
 }
 
 /** Enough to tell two tokens apart, not enough to use one. */

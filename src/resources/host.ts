@@ -1,0 +1,28 @@
+import { z } from 'zod'
+import { resourceSchema } from './envelope.ts'
+
+const specSchema = z.strictObject({
+  hostname: z.string(),
+  /** System roles of its certificate. */
+  roles: z.array(z.string()),
+})
+
+const statusSchema = z.strictObject({
+  /** `local` for the services that run in the process of the Auth Service. */
+  join_method: z.string(),
+  join_token: z.string().optional(),
+  /** Certificates that carry another one are of a join before this one. */
+  join_id: z.string().optional(),
+  serial: z.string().optional(),
+  certificate_expires: z.string().optional(),
+  joined_at: z.string(),
+  last_seen: z.string(),
+  version: z.string().optional(),
+  /** What it runs: `app`, `db`, `proxy`, `auth`. */
+  services: z.array(z.string()).default([]),
+  remote_addr: z.string().optional(),
+})
+
+/** A machine that joined the cluster; removed, its certificate is worth nothing. */
+export const hostSchema = resourceSchema('host', ['v1'], specSchema).extend({ status: statusSchema })
+export type Host = z.infer<typeof hostSchema>

@@ -1,0 +1,77 @@
+import type { issueBotOutput, JoinedIdentity } from '../../../api/join.ts'
+import type { ParsedInputOf } from '../../../api/route.ts'
+import { maxSessionTtlMs } from '../../../access/session-limits.ts'
+import type { IdentityFields } from '../../../ca/identity-uris.ts'
+import { parseDuration } from '../../../lib/duration.ts'
+import { AppError } from '../../../lib/errors.ts'
+import { upsertResource } from '../../../storage/resources.ts'
+import { rolesOf } from '../authorize.ts'
+import type { AuthContext, KnownCaller } from '../context.ts'
+import { parseProvenKey } from '../issue.ts'
+import { getMachine, lockInstance, useOf } from './bot-instances.ts'
+import { certificateEvent, findLockReason, issueMachine, renderJoined } from './machine.ts'
+
+const DEFAULT_TTL_MS = 3_600_000
+
+/** A certificate with the bot's roles, for who works in its name; asked for with the bot's own, or with an output that may have others made. */
+export async function issueOutput(
+  context: AuthContext,
+  input: ParsedInputOf<typeof issueBotOutput>,
+  caller: KnownCaller,
+): Promise<JoinedIdentity> {
+  const { identity } = caller
+  if (identity.kind !== 'bot') throw new AppError('permission_denied', 'outputs are issued to bots only')
+  if (identity.internal !== true && identity.allowReissue !== true)
+    throw new AppError(
+      'permission_denied',
+      'this identity gets no further certificates: set allow_reissue on the output of tbot that wrote it',
+    )
+  const key = parseProvenKey('bot-output', '', input)
+  const outcome = await context.journal.commit<JoinedIdentity | AppError>(async (tx) => {
+    const { bot, instance } = getMachine(context, caller)
+    const isOwn = identity.internal === true
+    if (isOwn && useOf(instance, caller) === 'copied') return await lockInstance(context, tx, instance, caller)
+    const roles = rolesWanted(isOwn ? bot.spec.roles : identity.roles, input.roles)
+    const fields: IdentityFields = {
+      kind: 'bot',
+      name: identity.name,
+      roles,
+      mfaVerified: false,
+      allowReissue: input.allow_reissue,
+      botInstanceId: instance.metadata.name,
+      ...(identity.joinToken !== undefined && { joinToken: identity.joinToken }),
+      ...(identity.joinMethod !== undefined && { joinMethod: identity.joinMethod }),
+    }
+    const locked = findLockReason(context, fields)
+    if (locked !== undefined) throw new AppError('permission_denied', locked)
+    const longest = parseDuration(bot.spec.max_session_ttl)
+    const ttlMs = maxSessionTtlMs(rolesOf(context, roles), input.ttl === undefined ? DEFAULT_TTL_MS : input.ttl * 1000, longest)
+    const left = isOwn ? longest : identity.expiresAt - context.now()
+    const certificate = issueMachine(context, key, fields, Math.min(ttlMs, longest, left))
+    const used = isOwn && identity.credentialId === instance.status.serial && !instance.status.used
+    const saved = used
+      ? await upsertResource(tx, 'bot_instance', { ...instance, status: { ...instance.status, used } }, context.now())
+      : undefined
+    return {
+      output: renderJoined(context, certificate, {
+        kind: 'bot',
+        name: identity.name,
+        roles,
+        renewable: false,
+        bot_instance_id: instance.metadata.name,
+      }),
+      events: [certificateEvent(context, caller.remoteAddress, { certificate, fields, type: 'bot-output' })],
+      ...(saved && { publish: () => context.live.put('bot_instance', saved) }),
+    }
+  })
+  if (outcome instanceof AppError) throw outcome
+  return outcome
+}
+
+/** All that it may give on, or those of them that are asked for. */
+function rolesWanted(available: readonly string[], wanted: readonly string[] | undefined): string[] {
+  const missing = wanted?.find((role) => !available.includes(role))
+  if (missing !== undefined)
+    throw new AppError('permission_denied', `the bot does not have the role "${missing}": tctl bots update adds roles`)
+  return wanted ? [...new Set(wanted)] : [...available]
+}

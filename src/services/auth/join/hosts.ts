@@ -1,0 +1,196 @@
+import { randomUUID, X509Certificate } from 'node:crypto'
+import type { JoinedIdentity, renewIdentity } from '../../../api/join.ts'
+import { joinDigest, possessionChallenge } from '../../../api/possession.ts'
+import type { ParsedInputOf } from '../../../api/route.ts'
+import { verifyIdentityCertificate } from '../../../ca/identity-certificate.ts'
+import type { IdentityFields } from '../../../ca/identity-uris.ts'
+import { verifyPossession } from '../../../ca/keys.ts'
+import { AppError } from '../../../lib/errors.ts'
+import type { Host } from '../../../resources/host.ts'
+import { upsertResource } from '../../../storage/resources.ts'
+import type { AuthContext, KnownCaller } from '../context.ts'
+import { parseProvenKey } from '../issue.ts'
+import type { Staged } from '../journal.ts'
+import type { Executor } from '../../../storage/database.ts'
+import { settleBoundKey } from './bound-keypair.ts'
+import { safeTokenName } from './join-tokens.ts'
+import { certificateEvent, findLockReason, issueMachine, joinEvent, renderJoined } from './machine.ts'
+import { currentToken } from './proven-join.ts'
+import type { ProvenJoin } from './proven-join.ts'
+import { JoinRefusal } from './refusal.ts'
+
+const DEFAULT_TTL_MS = 24 * 3_600_000
+const MAX_TTL_MS = 7 * 86_400_000
+/** How long a host that was seen no more stays in the inventory. */
+const REMEMBERED_MS = 7 * 86_400_000
+
+/**
+ * The certificate of a host, with the roles of its join token. The host gets the id it asks for unless another host has it: see `mayTakeId`.
+ * Throws `JoinRefusal`.
+ */
+export async function joinHost(context: AuthContext, tx: Executor, proven: ProvenJoin): Promise<Staged<JoinedIdentity | JoinRefusal>> {
+  const { input } = proven
+  const token = currentToken(context, proven)
+  const id = input.host_id ?? randomUUID()
+  const joinToken = safeTokenName(context, token)
+  const roles = token.spec.roles.filter((role) => role !== 'Bot')
+  const fields: IdentityFields = {
+    kind: 'host',
+    name: id,
+    roles,
+    mfaVerified: false,
+    account: Buffer.from(context.random(16)).toString('hex'),
+    joinToken,
+    joinMethod: token.spec.join_method,
+  }
+  const locked = findLockReason(context, fields)
+  if (locked !== undefined) throw new JoinRefusal(locked, { join_token: joinToken })
+  checkHostId(context, proven, id, joinToken)
+  const bound = await settleBoundKey(context, tx, proven, token, { hostId: id })
+  if (bound?.refused) return bound.refused
+  const certificate = issueMachine(context, proven.key, fields, ttlOf(input.ttl))
+  const saved = await saveHost(context, tx, fields, {
+    hostname: input.hostname,
+    version: input.version,
+    serial: certificate.serial,
+    expiresAt: certificate.expiresAt,
+    remoteAddress: proven.remoteAddress,
+  })
+  const joinState = bound?.joinState
+  return {
+    output: renderJoined(context, certificate, {
+      kind: 'host',
+      name: id,
+      roles,
+      renewable: true,
+      ...(joinState !== undefined && { join_state: joinState }),
+    }),
+    events: [
+      joinEvent(context, proven, fields, certificate),
+      certificateEvent(context, proven.remoteAddress, { certificate, fields, type: 'host' }),
+    ],
+    publish() {
+      bound?.publish()
+      context.live.put('host', saved)
+    },
+  }
+}
+
+/**
+ * An id is free when no host has it, or when the certificate of the one that has it is over. Of a live one it is only for who proves to be
+ * the same: by the key of the certificate that this one has, or by the join token it joined with. The services in the process of the
+ * Auth Service share theirs with nobody.
+ */
+function checkHostId(context: AuthContext, proven: ProvenJoin, id: string, joinToken: string): void {
+  const existing = context.live.find('host', id)
+  const refuse = (why: string): never => {
+    throw new JoinRefusal(`host id ${id}: ${why}`, {
+      join_token: joinToken,
+      shown: `the host id "${id}" is that of another host: join with the token that host joined with, or without its id`,
+    })
+  }
+  if (!existing) {
+    const isServing = context.live.list('app_server').some(({ spec }) => spec.host_id === id)
+    return isServing ? refuse('servers are offered under it') : undefined
+  }
+  const { join_method, join_token, certificate_expires } = existing.status
+  if (join_method === 'local') return refuse('it is that of the Auth Service')
+  if (certificate_expires !== undefined && Date.parse(certificate_expires) <= context.now()) return undefined
+  if (join_token === joinToken || provesCertificate(context, proven, existing)) return undefined
+  return refuse('another host is alive under it')
+}
+
+/** Whether the join is signed by the key of the certificate that the host has now, also an expired one. */
+function provesCertificate(context: AuthContext, { input }: ProvenJoin, { metadata, status }: Host): boolean {
+  if (!input.before) return false
+  try {
+    const certificate = new X509Certificate(input.before.certificate)
+    const now = Math.min(context.now(), certificate.validToDate.getTime() - 1)
+    const facts = verifyIdentityCertificate(certificate, [context.keys.host.certificatePem], { clusterName: context.clusterName, now })
+    const challenge = possessionChallenge('join-before', joinDigest(input), input.public_key)
+    return (
+      facts.kind === 'host' &&
+      facts.name === metadata.name &&
+      facts.account === status.join_id &&
+      verifyPossession(certificate.publicKey, challenge, input.before.possession)
+    )
+  } catch {
+    return false // what cannot be read proves nothing
+  }
+}
+
+/** A new certificate for a host, with what the one it calls with says. */
+export async function renewHost(
+  context: AuthContext,
+  input: ParsedInputOf<typeof renewIdentity>,
+  caller: KnownCaller,
+): Promise<JoinedIdentity> {
+  const key = parseProvenKey('renew', '', input)
+  const { name } = caller.identity
+  return await context.journal.commit(async (tx) => {
+    const host = context.live.find('host', name)
+    if (!host?.status.join_id) throw new AppError('unauthenticated', `host ${name} is not part of this cluster any more: join again`)
+    const { join_id, join_token, join_method } = host.status
+    const fields: IdentityFields = {
+      kind: 'host',
+      name,
+      roles: host.spec.roles,
+      mfaVerified: false,
+      account: join_id,
+      joinMethod: join_method,
+      ...(join_token !== undefined && { joinToken: join_token }),
+    }
+    const certificate = issueMachine(context, key, fields, ttlOf(input.ttl))
+    const saved = await saveHost(context, tx, fields, {
+      hostname: input.hostname,
+      version: input.version,
+      serial: certificate.serial,
+      expiresAt: certificate.expiresAt,
+      remoteAddress: caller.remoteAddress,
+    })
+    return {
+      output: renderJoined(context, certificate, { kind: 'host', name, roles: fields.roles, renewable: true }),
+      events: [certificateEvent(context, caller.remoteAddress, { certificate, fields, type: 'host' })],
+      publish: () => context.live.put('host', saved),
+    }
+  })
+}
+
+interface Seen {
+  hostname: string | undefined
+  version: string | undefined
+  serial: string
+  expiresAt: number
+  remoteAddress: string
+}
+
+async function saveHost(context: AuthContext, tx: Executor, fields: IdentityFields, seen: Seen): Promise<Host> {
+  const { name, roles, account, joinToken, joinMethod = '' } = fields
+  const existing = context.live.find('host', name)
+  const isSame = existing?.status.join_id === account
+  const at = new Date(context.now()).toISOString()
+  const version = seen.version ?? existing?.status.version
+  const host: Host = {
+    kind: 'host',
+    version: 'v1',
+    metadata: { name, expires: new Date(seen.expiresAt + REMEMBERED_MS).toISOString() },
+    spec: { hostname: seen.hostname ?? existing?.spec.hostname ?? '', roles },
+    status: {
+      join_method: joinMethod,
+      ...(joinToken !== undefined && { join_token: joinToken }),
+      ...(account !== undefined && { join_id: account }),
+      serial: seen.serial,
+      certificate_expires: new Date(seen.expiresAt).toISOString(),
+      joined_at: isSame && existing ? existing.status.joined_at : at,
+      last_seen: at,
+      ...(version !== undefined && { version }),
+      services: existing?.status.services ?? [],
+      remote_addr: seen.remoteAddress,
+    },
+  }
+  return await upsertResource(tx, 'host', host, context.now())
+}
+
+function ttlOf(wantedSeconds: number | undefined): number {
+  return wantedSeconds === undefined ? DEFAULT_TTL_MS : Math.min(wantedSeconds * 1000, MAX_TTL_MS)
+}

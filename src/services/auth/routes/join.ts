@@ -1,0 +1,115 @@
+import type { JoinedIdentity } from '../../../api/join.ts'
+import { joinDigest } from '../../../api/possession.ts'
+import type { ParsedInputOf } from '../../../api/route.ts'
+import type { ROUTES } from '../../../api/routes.ts'
+import { buildEvent } from '../../../audit/build-event.ts'
+import { AppError } from '../../../lib/errors.ts'
+import type { Host } from '../../../resources/host.ts'
+import { upsertResource } from '../../../storage/resources.ts'
+import type { AuthContext, Caller, KnownCaller } from '../context.ts'
+import { parseProvenKey } from '../issue.ts'
+import { issueOutput } from '../join/bot-outputs.ts'
+import { joinBot, renewBot } from '../join/bots.ts'
+import { joinHost, renewHost } from '../join/hosts.ts'
+import { findJoinToken, safeTokenName } from '../join/join-tokens.ts'
+import { isJoinMethod, joinMethodRow } from '../join/methods.ts'
+import type { ProvenJoin } from '../join/proven-join.ts'
+import { JoinRefusal } from '../join/refusal.ts'
+
+type Input<N extends keyof typeof ROUTES> = ParsedInputOf<(typeof ROUTES)[N]>
+
+export async function startJoin(context: AuthContext, _input: unknown, _caller: Caller): Promise<{ nonce: string }> {
+  return { nonce: context.nonces.issue() }
+}
+
+/**
+ * A machine joins with its token. One event tells how it went. What concerns the token is refused in the same words, whatever was wrong.
+ * Throws `permission_denied` (also as `JoinRefusal`), `aborted` for a challenge that is over, `resource_exhausted` after too many failures.
+ */
+export async function join(context: AuthContext, input: Input<'join'>, caller: Caller): Promise<JoinedIdentity> {
+  const { remoteAddress } = caller
+  await context.limits.startJoin(remoteAddress)
+  try {
+    const proven = await proveJoin(context, input, remoteAddress)
+    const joined = await context.journal.commit<JoinedIdentity | JoinRefusal>((tx) =>
+      input.role === 'Bot' ? joinBot(context, tx, proven) : joinHost(context, tx, proven),
+    )
+    if (joined instanceof JoinRefusal) throw joined
+    await context.limits.undoJoin(remoteAddress)
+    return joined
+  } catch (thrown) {
+    if (!(thrown instanceof JoinRefusal)) await context.limits.undoJoin(remoteAddress)
+    if (!(thrown instanceof AppError) || thrown.code === 'internal') throw thrown
+    await recordFailure(context, input, remoteAddress, thrown)
+    throw thrown
+  }
+}
+
+async function proveJoin(context: AuthContext, input: Input<'join'>, remoteAddress: string): Promise<ProvenJoin> {
+  const key = parseProvenKey('join', joinDigest(input), input)
+  context.nonces.use(input.nonce)
+  const token = findJoinToken(context, input.token)
+  if (!token) throw new JoinRefusal('there is no such token, or it is over')
+  const { join_method: method, roles } = token.spec
+  const name = safeTokenName(context, token)
+  if (!isJoinMethod(method) || method !== input.proof.method)
+    throw new JoinRefusal(`the token is for the method ${method}`, { join_token: name })
+  const findings = await joinMethodRow(method).verify(context, token, input)
+  if (!roles.includes(input.role)) {
+    const shown = `this join token is not for the role ${input.role}, only for ${roles.join(', ')}: tctl tokens add --type makes one that is`
+    throw new JoinRefusal(`the token is not for the role ${input.role}`, { join_token: name, shown })
+  }
+  return { input, key, token, remoteAddress, ...findings }
+}
+
+async function recordFailure(context: AuthContext, input: Input<'join'>, remoteAddress: string, thrown: AppError): Promise<void> {
+  const { hostname, host_id, role, proof } = input
+  const event = {
+    remote_addr: remoteAddress,
+    success: false,
+    error: thrown instanceof JoinRefusal ? thrown.reason : thrown.message,
+    join_method: proof.method,
+    roles: [role],
+    ...(hostname !== undefined && { hostname }),
+    ...(host_id !== undefined && { server_id: host_id }),
+    ...(thrown instanceof JoinRefusal && thrown.facts),
+  }
+  await context.journal.record([buildEvent(role === 'Bot' ? 'bot.join' : 'instance.join', event, context.build)])
+}
+
+export async function renewIdentity(context: AuthContext, input: Input<'renewIdentity'>, caller: KnownCaller): Promise<JoinedIdentity> {
+  const { kind, credential, internal } = caller.identity
+  if (credential === 'certificate' && kind === 'host') return await renewHost(context, input, caller)
+  if (credential === 'certificate' && internal === true) return await renewBot(context, input, caller)
+  throw new AppError('permission_denied', 'only the own certificates of hosts and bots are renewed here')
+}
+
+export async function issueBotOutput(context: AuthContext, input: Input<'issueBotOutput'>, caller: KnownCaller): Promise<JoinedIdentity> {
+  return await issueOutput(context, input, caller)
+}
+
+/** What a host says of itself; of the services in the process of the Auth Service it is all there is. */
+export async function announceHost(
+  context: AuthContext,
+  { hostname, version, services }: Input<'announceHost'>,
+  { identity, remoteAddress }: KnownCaller,
+): Promise<Record<string, never>> {
+  if (identity.kind !== 'host' || identity.roles.includes('Admin'))
+    throw new AppError('permission_denied', 'the inventory is written by services only')
+  return await context.journal.commit(async (tx) => {
+    const existing = context.live.find('host', identity.name)
+    const at = new Date(context.now()).toISOString()
+    const isLocal = identity.credential === 'local'
+    if (!existing && !isLocal) throw new AppError('unauthenticated', 'this host is not part of the cluster any more: join again')
+    const status = isLocal || !existing ? { join_method: 'local', joined_at: existing?.status.joined_at ?? at } : existing.status
+    const host: Host = {
+      kind: 'host',
+      version: 'v1',
+      metadata: isLocal || !existing ? { name: identity.name } : existing.metadata,
+      spec: { hostname, roles: isLocal || !existing ? identity.roles : existing.spec.roles },
+      status: { ...status, last_seen: at, version, services, remote_addr: remoteAddress },
+    }
+    const saved = await upsertResource(tx, 'host', host, context.now())
+    return { output: {}, events: [], publish: () => context.live.put('host', saved) }
+  })
+}
