@@ -47,6 +47,7 @@ function createTsh(io: TshIo): Program {
   })
   addSession(program, io)
   addMcp(program, io)
+  addProxy(program, io)
   addApiTokens(program, io)
   return program
 }
@@ -142,6 +143,29 @@ function addMcp(program: Program, io: TshIo): void {
     options: [{ flags: '--args <json>', description: 'The same as the third argument' }, FORMAT],
     examples: [`tsh mcp call everything echo '{"message": "hello"}'`],
     load: action(io, () => import('./mcp-call.ts')),
+  })
+}
+
+function addProxy(program: Program, io: TshIo): void {
+  const options: OptionRow[] = [
+    { flags: '-p, --port <port>', description: 'Port of this machine to listen on; any free one unless told' },
+    { flags: '-H, --header <header>', description: 'Send this HTTP header too, "Name: value"', list: true },
+  ]
+  command(program, { path: 'proxy', summary: 'Local endpoints with your credentials' })
+  command(program, {
+    path: 'proxy mcp',
+    summary: 'Serve one MCP server on a port of this machine, over streamable HTTP',
+    arguments: [{ name: '<name>', description: 'The MCP server' }],
+    options,
+    examples: ['tsh proxy mcp everything -p 8000'],
+    load: action(io, () => import('./proxy-mcp.ts')),
+  })
+  command(program, {
+    path: 'proxy app',
+    summary: 'The same as tsh proxy mcp: all apps are MCP servers',
+    arguments: [{ name: '<name>', description: 'The MCP server' }],
+    options,
+    load: action(io, () => import('./proxy-mcp.ts')),
   })
 }
 
