@@ -2,6 +2,7 @@ import { closeSync, fdatasync, fdatasyncSync, fsyncSync, ftruncateSync, openSync
 import { join } from 'node:path'
 import { AppError } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
+import { type Listed, Roster } from '../lib/roster.ts'
 import type { JournalEnd } from './journal-end.ts'
 import { CONTINUED_LINE, OPENED_LINE, segmentName } from './journal-record.ts'
 
@@ -22,6 +23,12 @@ export interface JournalOptions {
   log: Logger
 }
 
+/** A start without its end. */
+export interface OpenRecord extends Listed {
+  readonly uid: string
+  readonly line: string
+}
+
 /** The writing end of the journal: lines are collected and leave in one write. Owns the file of the newest segment. */
 export class JournalWriter {
   /** Newest segment, and how many of its bytes are whole records. */
@@ -29,8 +36,8 @@ export class JournalWriter {
   size = 0
   readonly #directory: string
   readonly #options: JournalOptions
-  /** Lines of the starts without an end, by uid; a new segment begins with them. */
-  readonly #open = new Map<string, string>()
+  /** The starts without an end; a new segment begins with them. */
+  readonly #open = new Roster<OpenRecord>()
   #fd: number
   #carried: number
   #pending: string[] = []
@@ -55,15 +62,17 @@ export class JournalWriter {
   }
 
   /** Throws `resource_exhausted` when too much waits for a disk that takes nothing. */
-  start(uid: string, line: string): void {
+  start(uid: string, line: string): OpenRecord {
     this.#makeRoom()
-    this.#open.set(uid, line)
+    const open = { uid, line, place: -1 }
+    this.#open.add(open)
     this.#push(line)
+    return open
   }
 
-  /** False when no start of that uid is open. Never refused: there is one at most for every start. */
-  end(uid: string, line: string): boolean {
-    if (!this.#open.delete(uid)) return false
+  /** False when it has ended already. Never refused: there is one at most for every start. */
+  end(open: OpenRecord, line: string): boolean {
+    if (!this.#open.delete(open)) return false
     this.#push(line)
     return true
   }
@@ -178,7 +187,7 @@ export class JournalWriter {
     const full = this.#fd
     try {
       fdatasyncSync(full)
-      this.#fd = this.#create(this.segment + 1, CONTINUED_LINE + [...this.#open.values()].join(''))
+      this.#fd = this.#create(this.segment + 1, CONTINUED_LINE + this.#openLines())
     } catch (cause) {
       this.#options.log.warn('audit journal: no new segment, going on in the old one', { segment: this.segment, error: cause })
       this.#carried = this.size // tried again after as many bytes more
@@ -187,6 +196,13 @@ export class JournalWriter {
     this.segment += 1
     this.#carried = this.size
     void this.#syncing.then(() => closeSync(full))
+  }
+
+  #openLines(): string {
+    return this.#open
+      .list()
+      .map(({ line }) => line)
+      .join('')
   }
 
   /** A new file whose beginning is on disk, its name too, before the one before it may be deleted. */

@@ -7,6 +7,7 @@ import { renderEnd, renderPoint, renderStart, segmentNumbers } from './journal-r
 import { createBell, JournalShipper } from './journal-shipper.ts'
 import type { Send } from './journal-shipper.ts'
 import { JournalWriter } from './journal-writer.ts'
+import type { OpenRecord } from './journal-writer.ts'
 
 export interface SpoolOptions {
   /** 64 MiB unless told. */
@@ -24,9 +25,9 @@ export interface SpoolOptions {
  */
 export interface Recording {
   /** @param text JSON of an event of this uid. Throws `resource_exhausted` when the disk takes nothing and too much is waiting for it. */
-  start(uid: string, text: string): void
-  /** @param text JSON object of the fields that the end adds. */
-  end(uid: string, text: string): void
+  start(uid: string, text: string): OpenRecord
+  /** Ends what was started here. @param text JSON object of the fields that the end adds. */
+  end(open: OpenRecord, text: string): void
   /** Throws like `start`. */
   point(event: AuditEvent): void
   /**
@@ -90,8 +91,9 @@ export function openSpool(directory: string, options: SpoolOptions): Spool {
   const shipper = new JournalShipper(new JournalReader(directory, () => shared.load(), log))
   return {
     start: (uid, text) => writer.start(uid, renderStart(text)),
-    end: (uid, text) => {
-      if (!writer.end(uid, renderEnd(uid, text))) log.warn('audit journal: end of a call that was not begun or has ended', { uid })
+    end: (open, text) => {
+      const { uid } = open
+      if (!writer.end(open, renderEnd(uid, text))) log.warn('audit journal: end of a call that has ended', { uid })
     },
     point: (event) => writer.point(renderPoint(event)),
     flushed: () => writer.flushed(),

@@ -8,7 +8,7 @@ export interface HttpExchange {
   /** The whole body; bounded by whoever read it. */
   body: Buffer
   remoteAddress: string
-  /** Fires when the client went away. */
+  /** Fires when the client went away. It may be an accessor, which a copy by spread does not have: name it there. */
   signal: AbortSignal
   answer: Answer
 }

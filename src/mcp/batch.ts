@@ -40,5 +40,5 @@ export function elementExchange(exchange: HttpExchange, stream: Outlet, onDone: 
       onDone()
     },
   }
-  return { ...exchange, answer, isElement: true }
+  return { ...exchange, signal: exchange.signal, answer, isElement: true }
 }

@@ -2,6 +2,7 @@ import type { Allowed, Denied } from '../access/decision.ts'
 import { type BuildOptions, buildEvent } from '../audit/build-event.ts'
 import { type EventFields, renderRequestId } from '../audit/event.ts'
 import { RequestRecords } from '../audit/request-records.ts'
+import type { OpenRecord } from '../audit/journal-writer.ts'
 import type { Recording } from '../audit/spool.ts'
 import type { Origin } from '../lib/errors.ts'
 import { type App, transportOf } from '../resources/app.ts'
@@ -21,7 +22,7 @@ export interface AuditOptions extends BuildOptions {
 
 /** A request on its way: recorded as begun, to be ended once. */
 export interface Begun {
-  uid: string
+  open: OpenRecord
   startedAt: number
   /** Resolves when that is written; rejects when it cannot be, and then it must not be sent. */
   written: Promise<void>
@@ -90,14 +91,14 @@ export class Recorder {
     if (findMethod(message.method)?.audit === 'on-error') return undefined
     const { spool, monotonic } = this.#audit
     const { uid, text } = this.#requests.start(messageFields(message).message, { allow: true, by: decision.by }, this.#next++)
-    spool.start(uid, text)
-    return { uid, startedAt: monotonic(), written: spool.flushed() }
+    const open = spool.start(uid, text)
+    return { open, startedAt: monotonic(), written: spool.flushed() }
   }
 
   /** What begins could not be written, so it was not sent. */
   unsent(begun: Begun | undefined): void {
     const error = 'not sent: the audit journal could not be written'
-    if (begun) this.#audit.spool.end(begun.uid, this.#requests.end({ success: false, error }))
+    if (begun) this.#audit.spool.end(begun.open, this.#requests.end({ success: false, error }))
   }
 
   /** Before the answer leaves. */
@@ -107,7 +108,7 @@ export class Recorder {
     const fields = { success: error === undefined, result_bytes: bytes, error: error?.slice(0, MAX_ERROR) }
     if (begun) {
       const { spool } = this.#audit
-      spool.end(begun.uid, this.#requests.end({ ...fields, latency_ms: this.#since(begun.startedAt), answer: result }))
+      spool.end(begun.open, this.#requests.end({ ...fields, latency_ms: this.#since(begun.startedAt), answer: result }))
       return spool.flushed()
     }
     return error === undefined

@@ -213,8 +213,11 @@ function createMemorySpool(): { spool: Recording; events: AuditEvent[]; journal:
   const begun = new Map<string, AuditEvent>()
   const journal: MemoryJournal = { isFull: false, gate: Promise.resolve() }
   const spool: Recording = {
-    start: (uid, text) => void begun.set(uid, JSON.parse(text)),
-    end: (uid, text) => {
+    start: (uid, text) => {
+      begun.set(uid, JSON.parse(text))
+      return { uid, line: text, place: -1 }
+    },
+    end: ({ uid }, text) => {
       const event = begun.get(uid)
       if (event) events.push(settleEvent({ ...event, ...JSON.parse(text) }))
       begun.delete(uid)

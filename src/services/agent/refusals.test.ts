@@ -15,7 +15,7 @@ function create() {
     if (clock.isFull) throw new AppError('resource_exhausted', 'full')
   }
   const spool = {
-    start: () => {},
+    start: (uid: string) => ({ uid, line: '', place: -1 }),
     end: () => {},
     point: (event: AuditEvent) => void events.push(event),
     flushed,

@@ -29,7 +29,7 @@ function create(more: Partial<ServersOptions> = {}) {
     tokens: { get: () => 'token' },
     audit: {
       spool: {
-        start: () => {},
+        start: (uid) => ({ uid, line: '', place: -1 }),
         end: () => {},
         point: () => {},
         flushed: async () => {},

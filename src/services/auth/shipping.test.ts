@@ -72,8 +72,8 @@ test('a store that cannot be opened loses nothing: the thread is started again',
 test('what comes while the thread sleeps is stored, in one chain with what others write', async () => {
   const shipping = start()
   for (const uid of ['a', 'b', 'c']) {
-    spool.start(uid, JSON.stringify(event(uid, { event: 'mcp.session.request' })))
-    spool.end(uid, '{"success":true}')
+    const open = spool.start(uid, JSON.stringify(event(uid, { event: 'mcp.session.request' })))
+    spool.end(open, '{"success":true}')
     await spool.flushed()
     await eventually(`event ${uid}`, async () => ((await uids()).includes(uid) ? true : undefined))
     await appendEvents(db, [event(`own-${uid}`)], 'example')

@@ -32,7 +32,7 @@ export interface ExchangeReader {
 /** Reads an MCP request whose answer goes to `response`. Neither is called when the client left when all was read. */
 export function readExchange(request: IncomingMessage, response: ServerResponse, maxBytes: number, reader: ExchangeReader): void {
   const deliver = (body: Buffer): void => {
-    if (!response.destroyed) reader.onExchange(exchangeOf(request, response, body))
+    if (!response.destroyed) reader.onExchange(new NodeExchange(request, response, body))
   }
   if (request.method !== 'POST') return deliver(NOTHING)
   const type = request.headers['content-type']
@@ -45,21 +45,34 @@ export function readExchange(request: IncomingMessage, response: ServerResponse,
 
 const NOTHING = Buffer.alloc(0)
 
-/** An object of its own accessors, so that a copy of it has the signal too. */
-function exchangeOf(request: IncomingMessage, response: ServerResponse, body: Buffer): HttpExchange {
-  let gone: AbortController | undefined
-  return {
-    method: request.method ?? 'GET',
-    path: request.url ?? '/',
-    headers: headersOf(request),
-    body,
-    remoteAddress: request.socket.remoteAddress ?? '',
-    /** Most requests are answered without anybody asking for it. */
-    get signal() {
-      gone ??= watchClient(response)
-      return gone.signal
-    },
-    answer: answerOf(response),
+/**
+ * A class and no literal with a `get signal()`: each evaluation of such a literal makes a hidden class of its own, which lives in the old part
+ * of the heap and keeps the request it belongs to there until the next full collection.
+ */
+class NodeExchange implements HttpExchange {
+  readonly method: string
+  readonly path: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Buffer
+  readonly remoteAddress: string
+  readonly answer: Answer
+  readonly #response: ServerResponse
+  #gone: AbortController | undefined
+
+  constructor(request: IncomingMessage, response: ServerResponse, body: Buffer) {
+    this.method = request.method ?? 'GET'
+    this.path = request.url ?? '/'
+    this.headers = headersOf(request)
+    this.body = body
+    this.remoteAddress = request.socket.remoteAddress ?? ''
+    this.answer = answerOf(response)
+    this.#response = response
+  }
+
+  /** Most requests are answered without anybody asking for it. */
+  get signal(): AbortSignal {
+    this.#gone ??= watchClient(this.#response)
+    return this.#gone.signal
   }
 }
 
