@@ -1,0 +1,166 @@
+import type { Duplex } from 'node:stream'
+import { type AppError, toAppError } from '../lib/errors.ts'
+import type { Clock } from './clock.ts'
+import type { Exchange, ExchangeTarget } from './exchange.ts'
+import { TunnelFault } from './fault.ts'
+import { decodeAnswerHead, encodeRequestHead } from './head.ts'
+import { Inbox } from './inbox.ts'
+import { DEFAULT_LIMITS } from './limits.ts'
+import type { TunnelLimits } from './limits.ts'
+import { answerError, lostError } from './lost.ts'
+import { Mux } from './mux.ts'
+import type { Stream, StreamUser } from './stream.ts'
+
+export interface ProxyTunnelOptions {
+  /** Who is at the other end, for messages: `the agent "build-7"`. */
+  peer: string
+  clock: Clock
+  limits?: Partial<TunnelLimits>
+  /** Answers an exchange of which nothing was answered yet; `error.details.carried_out` says whether it may be sent again. A plain MCP error without. */
+  fail?: (exchange: Exchange, error: AppError) => void
+  /** The agent asked for no more requests: it is shutting down. */
+  onDraining?: () => void
+  /** The first stream's number, for tests. */
+  firstId?: number
+}
+
+/** The Proxy Service's end of a tunnel. */
+export interface ProxyTunnel {
+  /** Sends an exchange to the agent; never throws. */
+  target: ExchangeTarget
+  /** Exchanges under way. */
+  load(): number
+  /** Whether it takes exchanges: not once either end is shutting down, or is full. */
+  isTaking(): boolean
+  /** Settles when the tunnel is gone: with undefined when it was drained or closed without an error. Never rejects. */
+  closed: Promise<AppError | undefined>
+  /** Asks the agent for another tunnel; this one ends with its last exchange. */
+  drain(): void
+  /** Ends it now, and every exchange under way. */
+  close(why?: string): void
+}
+
+/** Uses an accepted connection of an agent, whose identity the caller has verified. */
+export function openTunnel(socket: Duplex, options: ProxyTunnelOptions): ProxyTunnel {
+  const { peer, clock, onDraining, fail = answerError } = options
+  const mux = new Mux(socket, {
+    role: 'opener',
+    clock,
+    limits: { ...DEFAULT_LIMITS, ...options.limits },
+    onGoaway: () => onDraining?.(),
+    ...(options.firstId !== undefined && { firstId: options.firstId }),
+  })
+  return {
+    target: (exchange) => {
+      const obstacle = mux.obstacle
+      if (obstacle) return fail(exchange, lostError(obstacle, peer, false))
+      try {
+        forward(mux, exchange, { peer, fail })
+      } catch (thrown) {
+        fail(exchange, toAppError(thrown))
+      }
+    },
+    load: () => mux.load,
+    isTaking: () => mux.obstacle === undefined,
+    closed: mux.closed.then((fault) => fault && lostError(fault, peer, true)),
+    drain: () => mux.leave('the proxy is shutting down'),
+    close: (why) => mux.close(why === undefined ? undefined : new TunnelFault('closing', why)),
+  }
+}
+
+type Failing = Required<Pick<ProxyTunnelOptions, 'peer' | 'fail'>>
+
+function forward(mux: Mux, exchange: Exchange, failing: Failing): void {
+  const { signal, body } = exchange
+  if (signal.aborted) return
+  const head = encodeRequestHead(exchange)
+  const carried = new Carried(exchange, failing)
+  const stream = mux.open(head, carried, body.length === 0)
+  carried.begin(stream, signal)
+  if (body.length > 0) stream.end(body)
+}
+
+/** What belongs to one connection alone, and an agent has no say in (RFC 9110 §7.6.1). */
+const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']
+
+/** An exchange on its way: gives the stream's answer to the client, and the client's leaving to the stream. */
+class Carried implements StreamUser {
+  readonly #exchange: Exchange
+  readonly #failing: Failing
+  #stream: Stream | undefined
+  #signal: AbortSignal | undefined
+  #inbox: Inbox | undefined
+  /** Of the body, when the answer says how long it is. */
+  #bytesLeft = Number.POSITIVE_INFINITY
+  #isCounted = false
+  readonly #onGone = (): void => this.#leave()
+
+  constructor(exchange: Exchange, failing: Failing) {
+    this.#exchange = exchange
+    this.#failing = failing
+  }
+
+  begin(stream: Stream, signal: AbortSignal): void {
+    this.#stream = stream
+    this.#signal = signal
+    signal.addEventListener('abort', this.#onGone)
+  }
+
+  onAccept(payload: Buffer): void {
+    const stream = this.#stream
+    if (!stream) return
+    try {
+      const { status, headers } = decodeAnswerHead(payload)
+      if (HOP_BY_HOP.some((name) => Object.hasOwn(headers, name))) throw new TunnelFault('protocol', 'a header is of one connection only')
+      this.#expect(status, headers['content-length'])
+      this.#exchange.answer.head(status, headers)
+    } catch (thrown) {
+      return this.#break('the answer has a malformed head', thrown)
+    }
+    this.#inbox = new Inbox(stream, this.#exchange.answer)
+  }
+
+  onData(part: Buffer, isEnd: boolean): void {
+    this.#bytesLeft -= part.length
+    if (this.#bytesLeft < 0 || (isEnd && this.#isCounted && this.#bytesLeft > 0)) {
+      this.#break('the answer is not as long as it says', undefined)
+      return
+    }
+    if (isEnd) this.#unwatch()
+    this.#inbox?.push(part, isEnd)
+  }
+
+  onReset(fault: TunnelFault): void {
+    this.#unwatch()
+    this.#inbox?.close()
+    // The agent breaks an answer off in the way it does where no tunnel is between.
+    if (this.#inbox || fault.code === 'aborted') this.#exchange.answer.abort(fault.message)
+    else this.#failing.fail(this.#exchange, lostError(fault, this.#failing.peer, true))
+  }
+
+  /** What a body of the wrong length would do to a client's connection, it would take for the next answer. */
+  #expect(status: number, length: string | undefined): void {
+    const isBodiless = status === 204 || status === 304
+    if (isBodiless) this.#bytesLeft = 0
+    else if (length !== undefined) {
+      if (!/^\d{1,15}$/.test(length)) throw new TunnelFault('protocol', 'a content-length is no number')
+      this.#bytesLeft = this.#exchange.method === 'HEAD' ? 0 : Number(length)
+    }
+    this.#isCounted = Number.isFinite(this.#bytesLeft)
+  }
+
+  #break(message: string, cause: unknown): void {
+    this.#stream?.reset('protocol', message)
+    this.onReset(new TunnelFault('protocol', message, cause))
+  }
+
+  #leave(): void {
+    this.#unwatch()
+    this.#inbox?.close()
+    this.#stream?.reset('cancelled', 'the client went away')
+  }
+
+  #unwatch(): void {
+    this.#signal?.removeEventListener('abort', this.#onGone)
+  }
+}
