@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { resourceSchema } from './envelope.ts'
+import { findHostingFault, findHostingField, hostingFields } from './hosting.ts'
 
 /** What the built-in demo server is registered as. */
 export const DEMO_URI = 'mcp+stdio://teleport-mcp-demo'
@@ -26,6 +27,7 @@ const mcpSchema = z.strictObject({
   args: z.array(z.string()).optional(),
   /** Account the command runs as. Required for stdio servers. */
   run_as_host_user: z.string().min(1).optional(),
+  ...hostingFields,
 })
 
 const dynamicLabelSchema = z.strictObject({ command: z.array(z.string()).min(1), period: z.string(), result: z.string().optional() })
@@ -83,16 +85,22 @@ function findFault(spec: { uri?: string | undefined; mcp?: z.infer<typeof mcpSch
     if (SCHEMES[url.protocol] !== 'stdio') {
       if (!url.host) return { path: ['uri'], message: 'must name a host' }
       if (url.username || url.password) return { path: ['uri'], message: 'must not contain credentials: use rewrite.headers' }
-      return spec.mcp?.command
-        ? { path: ['mcp', 'command'], message: 'an HTTP server has no command: give either spec.uri or spec.mcp.command' }
-        : undefined
+      if (spec.mcp?.command)
+        return { path: ['mcp', 'command'], message: 'an HTTP server has no command: give either spec.uri or spec.mcp.command' }
+      return findForeignField(spec.mcp)
     }
-    if (spec.uri === DEMO_URI) return undefined
+    if (spec.uri === DEMO_URI) return findForeignField(spec.mcp)
   }
   if (!spec.mcp?.command) return { path: ['mcp', 'command'], message: 'a stdio server needs a command' }
   if (!spec.mcp.run_as_host_user)
     return { path: ['mcp', 'run_as_host_user'], message: 'a stdio server needs run_as_host_user, the account its command runs as' }
-  return undefined
+  const fault = findHostingFault(spec.mcp)
+  return fault && { path: ['mcp', ...fault.path], message: fault.message }
+}
+
+function findForeignField(mcp: z.infer<typeof mcpSchema> | undefined): Fault | undefined {
+  const name = findHostingField(mcp ?? {})
+  return name ? { path: ['mcp', name], message: 'is for servers that the agent starts by a command' } : undefined
 }
 
 /** How its MCP server is reached, by the scheme of its URI. */

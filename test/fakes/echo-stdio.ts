@@ -3,13 +3,14 @@
  *
  *   --garbage        lines that are no JSON-RPC before each answer
  *   --grandchild     starts a shell that ignores SIGINT and SIGTERM, with the same flags as arguments
+ *   --daemon         starts a shell of its own session, with the same flags, that starts another
  *   --stubborn       ignores SIGINT and the end of stdin
  *   --exit-at-start  writes `no licence` to stderr and exits with code 3
  *   --mark=TEXT      does nothing but show in the list of processes
  *
  * Tools: see TOOLS below. `received` answers with every line that came in, as text.
  */
-import { spawn } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 
 interface Message {
@@ -91,6 +92,8 @@ const TOOLS: Record<string, (call: Call) => void> = {
       }),
     )
   },
+  /** Answers with what a shell `command` printed. */
+  sh: (call) => void execFile('sh', ['-c', `( ${String(call.arguments['command'])} ) 2>&1`], (_, stdout) => answer(call, stdout.trim())),
   pid: (call) => answer(call, String(process.pid)),
   received: (call) => answer(call, JSON.stringify(received)),
   /** Writes `text` to stderr, then answers. */
@@ -107,6 +110,11 @@ if (flags.has('--stubborn')) {
   setInterval(() => undefined, 1000)
 }
 if (flags.has('--grandchild')) spawn('sh', ['-c', "trap '' INT TERM; while :; do sleep 1; done", ...flags], { stdio: 'ignore' })
+
+if (flags.has('--daemon')) {
+  const script = 'trap \'\' INT TERM HUP; setsid sh -c \'while :; do sleep 1; done\' "$0" "$@" & while :; do sleep 1; done'
+  spawn('sh', ['-c', script, ...flags], { stdio: 'ignore', detached: true }).unref()
+}
 
 createInterface({ input: process.stdin }).on('line', (line) => {
   received.push(line)

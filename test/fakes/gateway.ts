@@ -9,9 +9,7 @@ import { echoApp, openAs, stdioDeps } from './stdio-app.ts'
 const [how, count, mark] = process.argv.slice(2)
 const deps = await stdioDeps()
 process.on('exit', () => deps.registry.killAllNow())
-// Who is killed cannot end its grandchildren: that case is about the children.
-const flags = how === 'exit' ? ['--stubborn', '--grandchild'] : ['--stubborn']
-const upstream = createStdioUpstream(echoApp(...flags, `--mark=${mark}`), deps)
+const upstream = createStdioUpstream(echoApp('--stubborn', '--grandchild', '--daemon', `--mark=${mark}`), deps)
 const opening = Array.from({ length: Number(count) }, async () => {
   const session = await upstream.open(openAs('legacy'))
   await session.send(call('1', 'pid'), never)

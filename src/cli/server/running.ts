@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { readFile, rm } from 'node:fs/promises'
-import { hostname, userInfo } from 'node:os'
+import { hostname } from 'node:os'
 import { join } from 'node:path'
 import { createApiClient } from '../../client/call.ts'
 import { prepareLocalSocket } from '../../client/local-carrier.ts'
@@ -15,8 +15,6 @@ import type { Environment } from '../../lib/paths.ts'
 import { createRedactor } from '../../lib/redact.ts'
 import { acquireInstanceLock } from '../../lib/single-instance.ts'
 import { createMcpMetrics } from '../../mcp/metrics.ts'
-import { createChildRegistry } from '../../mcp/upstream/child.ts'
-import { createRunCommand, probeSelf } from '../../mcp/upstream/host-user.ts'
 import { createBridgedUpstream } from '../../mcp/eras/bridged.ts'
 import { createUpstream } from '../../mcp/upstream/open.ts'
 import type { Identity } from '../../resources/identity.ts'
@@ -28,6 +26,7 @@ import { type ProxyConfig, publicAddresses, splitAddress } from '../../services/
 import { createProxyServer } from '../../services/proxy/server.ts'
 import type { Exchange } from '../../tunnel/exchange.ts'
 import type { Config } from './config.ts'
+import { openStdioHost } from './stdio-host.ts'
 import { addJournalMetrics, addQuarantineMetrics, type Diagnostics, startDiagnostics } from './diagnostics.ts'
 
 /** For calls under way, when it ends. */
@@ -89,7 +88,9 @@ export async function startRunning({ config, env, log, now, version }: RunningOp
       random: (size) => randomBytes(size),
     })
     closers.push(() => auth.close())
-    const { agent, registry } = await startAgentOf({ config, env, log, now, version }, auth, hostId, diagnostics)
+    const host = config.agent.enabled ? await openStdioHost(config.dataDirectory, env, log) : undefined
+    closers.push(async () => host?.close())
+    const agent = host && startAgentOf({ config, env, log, now, version }, auth, hostId, diagnostics, host)
     if (agent) closers.push(() => agent.close())
     const { proxyServer, aggregate } = createProxy({ config, env, log, now, version }, auth, agent, hostId, closers)
     if (diagnostics) addQuarantineMetrics(diagnostics.metrics, () => aggregate.quarantine())
@@ -110,7 +111,7 @@ export async function startRunning({ config, env, log, now, version }: RunningOp
     await agent?.announced()
     diagnostics?.setState('ok')
     closers.push(async () => diagnostics?.setState('stopping'))
-    return { auth, agent, address, diagnostics: diagnostics?.address, publicAddress, close, killChildren: () => registry.killAllNow() }
+    return { auth, agent, address, diagnostics: diagnostics?.address, publicAddress, close, killChildren: () => host?.killNow() }
   } catch (error) {
     await close()
     throw error
@@ -168,19 +169,16 @@ function withToken(auth: AuthService, token: string, remoteAddress: string): Ret
   return (request) => carrier({ ...request, remoteAddress, headers: { ...request.headers, authorization: `Bearer ${token}` } })
 }
 
-async function startAgentOf(
-  { config, env, log, now, version }: RunningOptions,
+function startAgentOf(
+  { config, log, now, version }: RunningOptions,
   auth: AuthService,
   hostId: string,
   diagnostics: Diagnostics | undefined,
+  host: Awaited<ReturnType<typeof openStdioHost>>,
 ) {
-  const registry = createChildRegistry()
-  if (!config.agent.enabled) return { agent: undefined, registry }
-  const run = createRunCommand(env)
-  const self = await probeSelf(run, { uid: process.getuid?.() ?? 0, name: userInfo().username, hostname: hostname() })
   const spoolDirectory = join(config.dataDirectory, 'spool')
   if (diagnostics) addJournalMetrics(diagnostics.metrics, spoolDirectory)
-  const agent = startAgent({
+  return startAgent({
     config: config.agent,
     clusterName: auth.clusterName,
     hostId,
@@ -193,17 +191,19 @@ async function startAgentOf(
     feed: auth.feed,
     assertionKeys: () => auth.assertionKeys(),
     createUpstream: (app) =>
-      createBridgedUpstream(
-        createUpstream(app, { now, log, demo: { clusterName: auth.clusterName }, stdio: { self, run, env, registry }, http: {} }),
-        { server: app.metadata.name, now, random: (size) => randomBytes(size), log, version },
-      ),
+      createBridgedUpstream(createUpstream(app, { now, log, demo: { clusterName: auth.clusterName }, stdio: host, http: {} }), {
+        server: app.metadata.name,
+        now,
+        random: (size) => randomBytes(size),
+        log,
+        version,
+      }),
     redactor: createRedactor(),
     ids: createIds(),
     now,
     monotonic: () => performance.now(),
     log,
   })
-  return { agent, registry }
 }
 
 /** What a service of this process is at the Auth Service. */

@@ -1,13 +1,13 @@
 import { spawn } from 'node:child_process'
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
-import { constants } from 'node:fs'
-import { access, stat } from 'node:fs/promises'
-import { delimiter, join, resolve } from 'node:path'
+import { constants as system } from 'node:os'
 import { setTimeout as delay } from 'node:timers/promises'
 import { AppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
-import type { HostUser, Launch } from './host-user.ts'
-import { createStderrLines } from './stderr-tail.ts'
+import type { Launch } from '../hosting/confine.ts'
+import { isDirectory, isExecutable } from '../hosting/places.ts'
+import type { Tree } from '../hosting/trees.ts'
+import { type StderrOptions, watchStderr } from './child-stderr.ts'
 
 /** A running program with everything it started in its process group. */
 export interface Child {
@@ -44,16 +44,18 @@ export interface ChildRegistry {
   killAllNow(): void
 }
 
-export interface ChildOptions {
+export interface ChildOptions extends StderrOptions {
   command: string
   args: readonly string[]
   launch: Launch
-  /** The agent's environment; an allow list of it is handed on. */
-  env: Readonly<Record<string, string | undefined>>
-  /** Default: the agent's own directory, or the home of the other user it runs as. */
-  cwd?: string | undefined
+  /** All of its environment. */
+  env: Readonly<Record<string, string>>
+  cwd: string
+  /** Where it is kept with all it starts; ended with it. */
+  tree?: Tree | undefined
+  /** Milliseconds after which it is ended. */
+  wallTimeMs?: number | undefined
   registry: ChildRegistry
-  onStderr: (line: string) => void
   log: Logger
 }
 
@@ -72,14 +74,14 @@ export function createChildRegistry(): ChildRegistry {
 }
 
 /**
- * Starts a program without a shell, in a process group of its own, with an environment that holds none of our secrets.
+ * Starts a program without a shell, in a process group of its own.
  *
- * @throws AppError failed_precondition when the command cannot be found or started.
+ * @throws AppError failed_precondition when the command or the directory cannot be found, or the program not be started.
  */
 export async function startChild(options: ChildOptions): Promise<Child> {
-  const { command, args, launch } = options
-  const env = childEnvironment(options.env, launch)
-  const cwd = options.cwd ?? (launch.changesUser ? await homeOf(launch.user) : process.cwd())
+  const { command, args, launch, env, cwd } = options
+  if (!(await isDirectory(cwd)))
+    throw new AppError('failed_precondition', `the working directory ${JSON.stringify(cwd)} does not exist on the agent's machine`)
   if (!(await isExecutable(command, env['PATH'] ?? '', cwd)))
     throw new AppError(
       'failed_precondition',
@@ -104,20 +106,34 @@ const GROUP_END_MS = 500
 const LINGER_MS = 1000
 
 function supervise(spawned: ChildProcessWithoutNullStreams, options: ChildOptions): Child {
-  const { log, registry } = options
+  const { log, registry, tree, launch } = options
   const pid = spawned.pid ?? 0
-  const stderr = watchStderr(spawned, options.onStderr)
+  const stderr = watchStderr(spawned, options)
   let stopping: Promise<void> | undefined
   let isGone = false
   // Once the group is gone its number may be given to somebody else.
   const signal = (name: NodeJS.Signals): void => void (isGone || signalGroup(pid, name))
 
-  const exited = waitForExit(spawned, () => signal('SIGKILL')).then((end): Exit => {
-    const clean = end.code === 0 || end.signal === 'SIGINT' || end.code === 128 + 2
-    return { reason: end.signal ? `signal ${end.signal}` : `code ${end.code}`, clean, lastStderr: stderr.last() }
+  const kill = (): void => {
+    signal('SIGKILL')
+    tree?.killNow()
+  }
+  let endedBy: string | undefined
+  const onWallTime = (): void => {
+    endedBy = 'its wall time was over'
+    void child.stop()
+  }
+  const wallTimer = options.wallTimeMs === undefined ? undefined : setTimeout(onWallTime, options.wallTimeMs).unref()
+
+  const exited = waitForExit(spawned, kill).then((end): Exit => {
+    clearTimeout(wallTimer)
+    const name = end.signal ?? (launch.isWrapped ? signalOf(end.code) : undefined)
+    const clean = end.code === 0 || name === 'SIGINT' || end.code === 128 + 2
+    return { reason: endedBy ?? (name ? `signal ${name}` : `code ${end.code}`), clean, lastStderr: stderr.last() }
   })
   const gone = exited.then(async () => {
-    if (!(await waitForGroup(pid)))
+    const isTreeGone = (await tree?.end()) ?? true
+    if (!(await waitForGroup(pid)) || !isTreeGone)
       log.debug('processes of a stopped MCP server are left as zombies: nothing here reaps them', { pgid: pid })
     isGone = true
     registry.remove(child)
@@ -126,7 +142,7 @@ function supervise(spawned: ChildProcessWithoutNullStreams, options: ChildOption
   const stop = async (graceMs: number): Promise<void> => {
     spawned.stdin.end()
     signal('SIGINT')
-    const timer = setTimeout(() => signal('SIGKILL'), graceMs)
+    const timer = setTimeout(kill, graceMs)
     await exited
     clearTimeout(timer)
     await gone
@@ -138,7 +154,7 @@ function supervise(spawned: ChildProcessWithoutNullStreams, options: ChildOption
     write: createWriter(spawned),
     onOutput: (listener) => spawned.stdout.on('data', listener),
     stop: (graceMs = DEFAULT_GRACE_MS) => (stopping ??= stop(graceMs)),
-    killNow: () => signal('SIGKILL'),
+    killNow: () => kill(),
   }
   watchPipes(spawned, child, log)
   registry.add(child)
@@ -182,15 +198,9 @@ function watchPipes(spawned: ChildProcessWithoutNullStreams, child: Child, log: 
   spawned.on('error', (error) => log.debug('a signal to an MCP server failed', { pid: child.pid, error: error.message }))
 }
 
-function watchStderr(spawned: ChildProcessWithoutNullStreams, onStderr: (line: string) => void): { last(): string | undefined } {
-  let last: string | undefined
-  const lines = createStderrLines((line) => {
-    last = line
-    onStderr(line)
-  })
-  spawned.stderr.on('data', (chunk: Buffer) => lines.push(chunk))
-  spawned.stderr.on('end', () => lines.end())
-  return { last: () => last }
+/** The signal that a shell or sandbox around the program tells of by its own exit code. */
+function signalOf(code: number | null): string | undefined {
+  return code === null ? undefined : Object.entries(system.signals).find(([, number]) => code === 128 + number)?.[0]
 }
 
 interface Ended {
@@ -242,39 +252,6 @@ function started(spawned: ChildProcessWithoutNullStreams): Promise<void> {
       resolveStart()
     })
   })
-}
-
-const PASSED_ON = new Set(['PATH', 'LANG', 'TZ', 'SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS', 'HTTP_PROXY', 'HTTPS_PROXY', 'NO_PROXY'])
-
-function childEnvironment(own: ChildOptions['env'], { user, changesUser }: Launch): Record<string, string> {
-  const env: Record<string, string> = {}
-  for (const [name, value] of Object.entries(own)) {
-    const isProxy = PASSED_ON.has(name.toUpperCase()) && name.toUpperCase().endsWith('_PROXY')
-    if (value !== undefined && (PASSED_ON.has(name) || isProxy || name.startsWith('LC_'))) env[name] = value
-  }
-  // Our temporary directory may be closed to somebody else.
-  if (own['TMPDIR'] && !changesUser) env['TMPDIR'] = own['TMPDIR']
-  env['PATH'] ??= '/usr/local/bin:/usr/bin:/bin'
-  return { ...env, HOME: user.home, USER: user.name, LOGNAME: user.name, SHELL: user.shell, TERM: 'dumb' }
-}
-
-async function homeOf(user: HostUser): Promise<string> {
-  const home = await stat(user.home).catch(() => undefined)
-  return home?.isDirectory() ? user.home : '/'
-}
-
-async function isExecutable(command: string, path: string, cwd: string): Promise<boolean> {
-  if (command.includes('\0')) return false
-  const candidates = command.includes('/')
-    ? [resolve(cwd, command)]
-    : path.split(delimiter).map((directory) => join(resolve(cwd, directory), command))
-  for (const candidate of candidates) {
-    const found = await access(candidate, constants.X_OK)
-      .then(() => stat(candidate))
-      .catch(() => undefined)
-    if (found?.isFile()) return true
-  }
-  return false
 }
 
 function reasonOf(cause: unknown): string {

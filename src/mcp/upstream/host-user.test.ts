@@ -1,9 +1,17 @@
 import { describe, expect, test } from 'vitest'
 import { faultOf } from '../../../test/fakes/outgoing.ts'
-import { createRunCommand, launchAs, resolveHostUser } from './host-user.ts'
-import type { RunCommand } from './host-user.ts'
+import { createRunCommand } from '../hosting/run-command.ts'
+import type { RunCommand } from '../hosting/run-command.ts'
+import { changesUser, resolveHostUser } from './host-user.ts'
+import type { Self } from '../hosting/machine.ts'
 
-const root = { uid: 0, name: 'root', hostname: 'agent1', setpriv: true }
+const root: Self = {
+  uid: 0,
+  name: 'root',
+  hostname: 'agent1',
+  programs: { sh: '/bin/sh', setpriv: '/bin/setpriv', prlimit: undefined, unshare: undefined, bwrap: undefined, env: undefined },
+  sandboxFault: 'none here',
+}
 const alice = { name: 'alice', uid: 1001, gid: 1002, home: '/home/alice', shell: '/bin/bash' }
 
 /** A machine whose commands say what the table has; others do not exist. */
@@ -68,30 +76,24 @@ describe('resolveHostUser', () => {
   })
 })
 
-describe('launchAs', () => {
+describe('changesUser', () => {
   test('an agent that is not root starts nothing as somebody else', () => {
-    expect(() => launchAs(alice, { ...root, uid: 1000, name: 'agent' })).toThrow(
+    expect(() => changesUser(alice, { ...root, uid: 1000, name: 'agent' })).toThrow(
       'the agent runs as agent and may not start processes as alice: run it as root or set run_as_host_user: agent',
     )
-    expect(() => launchAs({ ...alice, name: 'root', uid: 0 }, { ...root, uid: 1000, name: 'agent' })).toThrow(
+    expect(() => changesUser({ ...alice, name: 'root', uid: 0 }, { ...root, uid: 1000, name: 'agent' })).toThrow(
       'may not start processes as root',
     )
   })
 
   test('root without setpriv starts nothing as somebody else', () => {
-    expect(() => launchAs(alice, { ...root, setpriv: false })).toThrow(
+    expect(() => changesUser(alice, { ...root, programs: { ...root.programs, setpriv: undefined } })).toThrow(
       'starting processes as alice needs setpriv (package util-linux) on agent1',
     )
   })
 
-  test('root becomes the user with all groups and no capabilities', () => {
-    const prefix = ['setpriv', '--reuid=1001', '--regid=1002', '--init-groups', '--inh-caps=-all', '--pdeathsig', 'KILL', '--']
-    expect(launchAs(alice, root)).toEqual({ user: alice, changesUser: true, prefix })
-  })
-
-  test('the own account needs nothing, but dies with the agent where that is possible', () => {
-    const self = { ...root, uid: 1001, name: 'alice' }
-    expect(launchAs(alice, self)).toEqual({ user: alice, changesUser: false, prefix: ['setpriv', '--pdeathsig', 'KILL', '--'] })
-    expect(launchAs(alice, { ...self, setpriv: false })).toEqual({ user: alice, changesUser: false, prefix: [] })
+  test('root may become anybody, and everybody may stay who they are', () => {
+    expect(changesUser(alice, root)).toBe(true)
+    expect(changesUser(alice, { ...root, uid: 1001, name: 'alice' })).toBe(false)
   })
 })

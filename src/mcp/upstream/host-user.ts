@@ -1,5 +1,6 @@
-import { execFile } from 'node:child_process'
 import { AppError } from '../../lib/errors.ts'
+import type { Self } from '../hosting/machine.ts'
+import type { RunCommand } from '../hosting/run-command.ts'
 
 /** An account of this machine. */
 export interface HostUser {
@@ -9,26 +10,6 @@ export interface HostUser {
   home: string
   shell: string
 }
-
-/** The account the agent itself runs as, and what this machine offers to start processes. */
-export interface Self {
-  uid: number
-  name: string
-  hostname: string
-  /** Whether `setpriv` of util-linux is there (not BusyBox's, which lacks the options we need). */
-  setpriv: boolean
-}
-
-/** How a process is started as somebody: the words that stand before its command. */
-export interface Launch {
-  user: HostUser
-  /** False when the agent runs as that user anyway. */
-  changesUser: boolean
-  prefix: readonly string[]
-}
-
-/** Runs a small command to its end. `code` is undefined when the command does not exist or could not be run. */
-export type RunCommand = (command: string, args: readonly string[]) => Promise<{ code: number | undefined; stdout: string }>
 
 /**
  * Finds an account by name or numeric uid: through `getent passwd`, so that directory services count too, else through `id` (macOS).
@@ -42,43 +23,23 @@ export async function resolveHostUser(name: string, run: RunCommand, hostname: s
 }
 
 /**
- * The words that start a process as `user`. Never falls back to another account. Under `setpriv` the process keeps the supplementary groups
- * of its user and is killed when the agent dies (`PR_SET_PDEATHSIG`). That holds for the process itself only: what it started in turn sees
- * just its pipes close when the agent is killed with SIGKILL.
+ * Whether a process of `user` has to change its account to become that. Never falls back to another account.
  *
  * @throws AppError failed_precondition when the agent may not become that user.
  */
-export function launchAs(user: HostUser, self: Self): Launch {
-  if (user.uid === self.uid) return { user, changesUser: false, prefix: self.setpriv ? ['setpriv', '--pdeathsig', 'KILL', '--'] : [] }
+export function changesUser(user: HostUser, self: Self): boolean {
+  if (user.uid === self.uid) return false
   if (self.uid !== 0)
     throw new AppError(
       'failed_precondition',
       `the agent runs as ${self.name} and may not start processes as ${user.name}: run it as root or set run_as_host_user: ${self.name}`,
     )
-  if (!self.setpriv)
+  if (!self.programs.setpriv)
     throw new AppError(
       'failed_precondition',
       `starting processes as ${user.name} needs setpriv (package util-linux) on ${self.hostname}: install it or set run_as_host_user: ${self.name}`,
     )
-  const identity = [`--reuid=${user.uid}`, `--regid=${user.gid}`, '--init-groups', '--inh-caps=-all']
-  return { user, changesUser: true, prefix: ['setpriv', ...identity, '--pdeathsig', 'KILL', '--'] }
-}
-
-/** Learns once whether `setpriv` works here. */
-export async function probeSelf(run: RunCommand, account: { uid: number; name: string; hostname: string }): Promise<Self> {
-  const { code } = await run('setpriv', ['--pdeathsig', 'KILL', '--', 'true'])
-  return { ...account, setpriv: code === 0 }
-}
-
-/** `RunCommand` over real processes, with `env` and a deadline of ten seconds. */
-export function createRunCommand(env: Readonly<Record<string, string | undefined>>): RunCommand {
-  return (command, args) =>
-    new Promise((resolve) => {
-      execFile(command, [...args], { env: { ...env }, timeout: 10_000, maxBuffer: 64 * 1024, encoding: 'utf8' }, (error, stdout) => {
-        const code = error ? error.code : 0
-        resolve({ code: typeof code === 'number' ? code : undefined, stdout })
-      })
-    })
+  return true
 }
 
 /** Account names as directory services allow them; never one that a command would take for an option. */

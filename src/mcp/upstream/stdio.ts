@@ -1,10 +1,8 @@
 import { AppError } from '../../lib/errors.ts'
-import type { Logger } from '../../lib/log.ts'
 import type { App } from '../../resources/app.ts'
-import { startChild } from './child.ts'
-import type { Child, ChildRegistry } from './child.ts'
-import { launchAs, resolveHostUser } from './host-user.ts'
-import type { RunCommand, Self } from './host-user.ts'
+import { startHosted } from '../hosting/start.ts'
+import type { HostDeps } from '../hosting/start.ts'
+import type { Child } from './child.ts'
 import { createStderrTail } from './stderr-tail.ts'
 import { createChannel } from './stdio-channel.ts'
 import type { Channel } from './stdio-channel.ts'
@@ -13,14 +11,7 @@ import type { StdioLimits } from './stdio-limits.ts'
 import { openShared } from './stdio-shared.ts'
 import type { OpenOptions, Upstream, UpstreamSession } from './upstream.ts'
 
-export interface StdioDeps {
-  log: Logger
-  /** The account the agent runs as. */
-  self: Self
-  run: RunCommand
-  /** The agent's environment; children get an allow list of it. */
-  env: Readonly<Record<string, string | undefined>>
-  registry: ChildRegistry
+export interface StdioDeps extends HostDeps {
   limits?: Partial<StdioLimits>
   /** Milliseconds of a clock that only goes forward; default: that of the process. */
   now?: () => number
@@ -36,6 +27,7 @@ export function createStdioUpstream(app: App, deps: StdioDeps): Upstream {
   const tail = createStderrTail()
   const sessions = new Set<UpstreamSession>()
   const server = app.metadata.name
+  const running = new Set<Child>()
   let children = 0
   let isClosed = false
 
@@ -47,11 +39,17 @@ export function createStdioUpstream(app: App, deps: StdioDeps): Upstream {
         `MCP server "${server}" has ${children} processes already: close sessions that are not needed`,
       )
     children++
-    const child = await startOne(app, deps, options, tail.push).catch((error: unknown) => {
+    const child = await startHosted(app, deps, options.caller.name, tail.push).catch((error: unknown) => {
       children--
       throw error
     })
-    void child.exited.then(() => children--)
+    running.add(child)
+    void child.exited
+      .then(() => child.stop())
+      .then(() => {
+        children--
+        running.delete(child)
+      })
     return createChannel({ child, server, era: options.era, limits, log: deps.log })
   }
 
@@ -76,28 +74,9 @@ export function createStdioUpstream(app: App, deps: StdioDeps): Upstream {
     async close() {
       isClosed = true
       await Promise.all(sessions.values().map((session) => session.close()))
+      await Promise.all(running.values().map((child) => child.stop(limits.stopGraceMs)))
     },
   }
-}
-
-async function startOne(app: App, deps: StdioDeps, { caller }: OpenOptions, onStderr: (line: string) => void): Promise<Child> {
-  const { command, args = [], run_as_host_user: account } = app.spec.mcp ?? {}
-  const server = app.metadata.name
-  if (!command || !account)
-    throw new AppError('failed_precondition', `MCP server "${server}" needs spec.mcp.command and spec.mcp.run_as_host_user`)
-  const launch = launchAs(await resolveHostUser(account, deps.run, deps.self.hostname), deps.self)
-  return startChild({
-    command,
-    args,
-    launch,
-    env: deps.env,
-    registry: deps.registry,
-    log: deps.log,
-    onStderr: (line) => {
-      onStderr(line)
-      deps.log.debug('stderr of an MCP server', { server, caller: caller.name, line })
-    },
-  })
 }
 
 function notServed(server: string): AppError {

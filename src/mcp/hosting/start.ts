@@ -1,0 +1,80 @@
+import { parseDuration } from '../../lib/duration.ts'
+import { AppError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import { createRedactor } from '../../lib/redact.ts'
+import { findSize } from '../../lib/size.ts'
+import type { App } from '../../resources/app.ts'
+import { startChild } from '../upstream/child.ts'
+import type { Child, ChildRegistry } from '../upstream/child.ts'
+import { changesUser, resolveHostUser } from '../upstream/host-user.ts'
+import type { RunCommand } from './run-command.ts'
+import { childEnvironment } from './child-env.ts'
+import { directoryOf } from './places.ts'
+import { confine } from './confine.ts'
+import type { Self } from './machine.ts'
+import { readSecretFiles } from './secret-files.ts'
+import type { Trees } from './trees.ts'
+
+/** What it takes to run programs as host users. */
+export interface HostDeps {
+  log: Logger
+  /** The account the agent runs as, and what its machine offers. */
+  self: Self
+  run: RunCommand
+  /** The agent's environment; children get an allow list of it. */
+  env: Readonly<Record<string, string | undefined>>
+  registry: ChildRegistry
+  /** Keeps process trees together, where the machine can. */
+  trees?: Trees | undefined
+  /** Directories that no sandbox may see: the agent's own. */
+  hidden?: readonly string[]
+}
+
+/**
+ * Starts the program of a stdio server as its spec says.
+ *
+ * @throws AppError failed_precondition with the reason when that cannot be; never started as anybody else, or with less confinement.
+ */
+export async function startHosted(app: App, deps: HostDeps, caller: string, onStderr: (line: string) => void): Promise<Child> {
+  const { command, args = [], run_as_host_user: account, ...hosting } = app.spec.mcp ?? {}
+  const { self, log, registry, trees, hidden = [] } = deps
+  const server = app.metadata.name
+  if (!command || !account)
+    throw new AppError('failed_precondition', `MCP server "${server}" needs spec.mcp.command and spec.mcp.run_as_host_user`)
+  const user = await resolveHostUser(account, deps.run, self.hostname)
+  const changes = changesUser(user, self)
+  const isSandbox = hosting.confinement === 'sandbox'
+  // Ours, or the account's home, may not be in there.
+  const cwd = hosting.cwd ?? (isSandbox ? '/' : await directoryOf(user, changes))
+  const secrets = await readSecretFiles(
+    (hosting.env_from ?? []).map(({ file }) => file),
+    self.uid,
+  )
+  const set = { ...hosting.env, ...Object.fromEntries(secrets) }
+  const env = childEnvironment({ own: deps.env, user, changesUser: changes, set, isSandbox })
+  const confined = { user, self, hosting, cwd, hidden }
+  // Refused before anything is made.
+  confine({ ...confined, place: trees && { entries: [], limits: trees.limits } })
+  const tree = await trees?.create({ memoryBytes: findSize(hosting.limits?.memory ?? ''), processes: hosting.limits?.processes })
+  try {
+    return await startChild({
+      command,
+      args,
+      launch: confine({ ...confined, place: tree }),
+      env,
+      cwd,
+      tree,
+      wallTimeMs: hosting.limits?.wall_time === undefined ? undefined : parseDuration(hosting.limits.wall_time),
+      registry,
+      log,
+      hideSecrets: createRedactor({ knownSecrets: secrets.values() }).text,
+      onStderr: (line) => {
+        onStderr(line)
+        log.debug('stderr of an MCP server', { server, caller, line })
+      },
+    })
+  } catch (thrown) {
+    await tree?.end()
+    throw thrown
+  }
+}
