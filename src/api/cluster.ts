@@ -29,7 +29,13 @@ export const getStatus = route({
   access: 'authenticated',
   summary: 'Cluster name, version and certificate authorities.',
   input: z.strictObject({}),
-  output: z.object({ cluster_name: z.string(), version: z.string(), authorities: z.array(authoritySchema), ca_pins: z.array(z.string()) }),
+  output: z.object({
+    cluster_name: z.string(),
+    version: z.string(),
+    proxy_address: z.string().describe('HOST:PORT, as people and machines reach the proxy'),
+    authorities: z.array(authoritySchema),
+    ca_pins: z.array(z.string()),
+  }),
 })
 
 export const getJwks = route({

@@ -173,12 +173,12 @@ export const EVENTS = {
   'api_token.delete': { code: { success: 'SPATK002I' }, fields: API_TOKEN, summary: 'An API token was revoked.' },
   'api_token.use.failure': {
     code: { failure: 'SPATK003W' },
-    fields: { ...API_TOKEN, server: 'public' },
+    fields: { ...API_TOKEN, server: 'public', server_id: 'public' },
     summary: 'A token was presented that is not valid.',
   },
   'access.denied': {
     code: { failure: 'SPACC001W' },
-    fields: { ...CALLER, kind: 'public', name: 'public', verb: 'public', server: 'public' },
+    fields: { ...CALLER, kind: 'public', name: 'public', verb: 'public', server: 'public', server_id: 'public' },
     summary: 'Somebody asked for something that the roles do not allow.',
   },
   'jwt_key.rotate': {

@@ -137,7 +137,11 @@ async function start(issuer: Authority, claimed: Authority = issuer, dns = ['loc
         : undefined
     const name = raw instanceof X509Certificate ? (raw.subject.match(/CN=(.*)/)?.[1] ?? '') : ''
     response.setHeader('content-type', 'application/json')
-    response.end(JSON.stringify(request.url === '/v1/status' ? { cluster_name: name, version: '0', authorities: [], ca_pins: [] } : find))
+    response.end(
+      JSON.stringify(
+        request.url === '/v1/status' ? { cluster_name: name, version: '0', proxy_address: 'p:443', authorities: [], ca_pins: [] } : find,
+      ),
+    )
   })
   closers.push(() => close(server))
   return { host: 'localhost', port: await listen(server) }

@@ -2,6 +2,7 @@ import { createProgram, interruptSignal, runProgram } from '../../lib/command-li
 import type { OptionRow, Program } from '../../lib/command-rows.ts'
 import { addAuditCommands } from './audit-commands.ts'
 import type { TctlIo } from './context.ts'
+import { addMachineCommands } from './machine-commands.ts'
 import { addPeopleCommands } from './people-commands.ts'
 import { addResourceCommands } from './resource-commands.ts'
 
@@ -43,6 +44,7 @@ function createTctl(io: TctlIo): Program {
   })
   addResourceCommands(program, io)
   addPeopleCommands(program, io)
+  addMachineCommands(program, io)
   addAuditCommands(program, io)
   return program
 }

@@ -9,10 +9,9 @@ const TRAITS: readonly OptionRow[] = [
   { flags: '--set-traits <traits>', description: 'Traits, key=value; repeat a key for more values', list: true },
 ]
 
-/** Commands about users, tokens, identities, locks and access. */
+/** Commands about users, API tokens, identities, locks and access. */
 export function addPeopleCommands(program: Program, io: TctlIo): void {
   addUsers(program, io)
-  addTokens(program, io)
   addApiTokens(program, io)
   addIdentities(program, io)
   addAccess(program, io)
@@ -64,37 +63,6 @@ function addUsers(program: Program, io: TctlIo): void {
     arguments: name,
     options: [{ flags: '--ttl <duration>', description: 'How long the link lives (at most 24h)', default: '8h' }, FORMAT],
     load: action(io, () => import('./users-reset.ts')),
-  })
-}
-
-function addTokens(program: Program, io: TctlIo): void {
-  command(program, { path: 'tokens', summary: 'Join tokens of agents and bots' })
-  command(program, {
-    path: 'tokens add',
-    summary: 'Make a join token',
-    options: [
-      { flags: '--type <types>', description: 'What may join with it: app, node, proxy, bot …', list: true, required: true },
-      { flags: '--ttl <duration>', description: 'How long it lives', default: '30m' },
-      { flags: '--value <value>', description: 'The token itself, instead of a random one' },
-      { flags: '--labels <labels>', description: 'Labels, key=value', list: true },
-      FORMAT,
-    ],
-    examples: ['tctl tokens add --type=app --ttl=1h'],
-    load: action(io, () => import('./tokens-add.ts')),
-  })
-  command(program, {
-    path: 'tokens ls',
-    aliases: ['list'],
-    summary: 'List join tokens',
-    options: [{ flags: '--with-secrets', description: 'Show the tokens themselves' }, FORMAT],
-    load: action(io, () => import('./tokens-ls.ts')),
-  })
-  command(program, {
-    path: 'tokens rm',
-    aliases: ['delete'],
-    summary: 'Delete a join token',
-    arguments: [{ name: '<token>', description: 'The token' }],
-    load: action(io, () => import('./tokens-rm.ts')),
   })
 }
 

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
-import { addResource } from '../../client/admin.ts'
+import { addResource, fetchStatus } from '../../client/admin.ts'
+import type { ClusterStatus } from '../../client/admin.ts'
 import { parseDuration } from '../../lib/duration.ts'
 import { AppError } from '../../lib/errors.ts'
 import { renderOutput } from '../../lib/output.ts'
@@ -11,6 +12,9 @@ import { parsePairs } from './pairs.ts'
 
 export async function run({ call, io, now, withApi }: Context): Promise<void> {
   const roles = call.list('type').map(parseJoinRole)
+  const bot = call.text('bot')
+  if (roles.includes('Bot') && bot === undefined)
+    io.stderr.write('WARNING: no bot can join with this token: say which with --bot, or use tctl bots add.\n')
   const labels = parsePairs(call.list('labels'))
   const token = parseResource('token', {
     kind: 'token',
@@ -19,18 +23,31 @@ export async function run({ call, io, now, withApi }: Context): Promise<void> {
       name: call.text('value') ?? randomBytes(16).toString('hex'),
       expires: new Date(now() + parseDuration(call.text('ttl') ?? '30m')).toISOString(),
     },
-    spec: { roles, join_method: 'token', ...(Object.keys(labels).length > 0 ? { suggested_labels: labels } : {}) },
+    spec: {
+      roles,
+      join_method: 'token',
+      ...(bot !== undefined && { bot_name: bot }),
+      ...(Object.keys(labels).length > 0 ? { suggested_labels: labels } : {}),
+    },
   })
-  await withApi((api) => addResource(api, token))
+  const status = await withApi(async (api) => {
+    await addResource(api, token)
+    return await fetchStatus(api)
+  })
   const shown = { token: token.metadata.name, roles, expires: token.metadata.expires }
-  io.stdout.write(
-    renderOutput(
-      formatOf(call),
-      shown,
-      () =>
-        `The invite token: ${shown.token}\nThis token will expire at ${shown.expires}.\n\nAgents join with it as join_params.token_name in sallyport.yaml.`,
-    ),
-  )
+  io.stdout.write(renderOutput(formatOf(call), shown, () => renderToken(shown, status)))
+}
+
+function renderToken(
+  { token, roles, expires }: { token: string; roles: string[]; expires: string | undefined },
+  status: ClusterStatus,
+): string {
+  const services = roles.filter((role) => role !== 'Bot').map((role) => role.toLowerCase())
+  const pins = status.ca_pins.map((pin) => `    --ca-pin=${pin} \\\n`).join('')
+  const start =
+    `\nStart the agent on its host:\n\nsallyport start \\\n    --roles=${services.join(',')} \\\n    --token=${token} \\\n` +
+    `${pins}    --auth-server=${status.proxy_address}\n\nIn sallyport.yaml it is join_params.token_name.`
+  return `The invite token: ${token}\nThis token will expire at ${expires}.\n${services.length > 0 ? start : ''}`
 }
 
 function parseJoinRole(word: string): (typeof JOIN_ROLES)[number] {

@@ -1,36 +1,36 @@
 import { fetchResources } from '../../client/admin.ts'
 import { renderOutput } from '../../lib/output.ts'
 import { renderTable } from '../../lib/table.ts'
+import { parseResource } from '../../resources/registry.ts'
+import type { Token } from '../../resources/token.ts'
 import type { Context } from './context.ts'
 import { formatOf } from './format.ts'
 
 export async function run({ call, io, withApi }: Context): Promise<void> {
-  const tokens = await withApi((api) => fetchResources(api, 'token', { withSecrets: call.flag('with-secrets') }))
+  const stored = await withApi((api) => fetchResources(api, 'token', { withSecrets: call.flag('with-secrets') }))
+  const tokens = stored.map((token) => parseResource('token', token))
   const format = formatOf(call)
   if (tokens.length === 0 && format === 'text') return void io.stderr.write('No active tokens found: tctl tokens add makes one.\n')
   io.stdout.write(
-    renderOutput(format, tokens, (items) => {
-      const rows = items.map(({ metadata, spec }) => [
-        metadata.name,
-        words(spec, 'roles'),
-        pairs(spec),
-        typeof metadata['expires'] === 'string' ? metadata['expires'] : 'never',
-      ])
-      return renderTable(['Token', 'Type', 'Labels', 'Expiry Time (UTC)'], rows)
-    }),
+    renderOutput(format, tokens, (items) =>
+      renderTable(
+        ['Token', 'Type', 'Labels', 'Expiry Time (UTC)', 'Join Method', 'Known As'],
+        items.map((token) => [
+          token.metadata.name,
+          token.spec.roles.join(','),
+          labelsOf(token),
+          token.metadata.expires ?? 'never',
+          token.spec.join_method,
+          // How certificates, events and locks name it.
+          token.status?.safe_name ?? token.metadata.name,
+        ]),
+      ),
+    ),
   )
 }
 
-function words(spec: unknown, name: string): string {
-  const value: unknown = typeof spec === 'object' && spec !== null ? Reflect.get(spec, name) : undefined
-  return Array.isArray(value) ? value.map(String).join(',') : ''
-}
-
-function pairs(spec: unknown): string {
-  const labels: unknown = typeof spec === 'object' && spec !== null ? Reflect.get(spec, 'suggested_labels') : undefined
-  return typeof labels === 'object' && labels !== null
-    ? Object.entries(labels)
-        .map(([key, value]) => `${key}=${String(value)}`)
-        .join(',')
-    : ''
+function labelsOf({ spec }: Token): string {
+  return Object.entries(spec.suggested_labels ?? {})
+    .map(([key, value]) => `${key}=${String(value)}`)
+    .join(',')
 }

@@ -3,11 +3,11 @@ import { deleteResource } from '../../../storage/resources.ts'
 import type { AuthContext } from '../context.ts'
 import type { AnyResource } from '../resource-rules.ts'
 import { hasExpired } from '../live-resources.ts'
-import { safeTokenName } from './join-tokens.ts'
+import { isEphemeral, safeTokenName } from './join-tokens.ts'
 
 /**
- * Ends what rests on a resource that is being deleted, or begun anew, within its transaction: with a bot its instances go, with a join
- * token the instances and hosts that joined with it. A token that is used up or over ends nothing. Returns what tells everybody who watches.
+ * Ends what rests on a resource that is being deleted, or begun anew, within its transaction: with a bot its instances go, and the secrets
+ * that were made for it; with a join token the instances and hosts that joined with it. A token that is used up or over ends nothing. Returns what tells everybody who watches.
  */
 export async function endMachinesOf(context: AuthContext, tx: Executor, resource: AnyResource): Promise<() => void> {
   const { live } = context
@@ -22,7 +22,8 @@ export async function endMachinesOf(context: AuthContext, tx: Executor, resource
     .list('bot_instance')
     .filter(({ spec, status }) => (token === undefined ? spec.bot_name === name : status.join_token === token))
   const hosts = live.list('host').filter(({ status }) => token !== undefined && status.join_token === token)
-  const machines = [...instances, ...hosts].filter((machine) => !hasExpired(machine, context.now()))
+  const secrets = live.list('token').filter((other) => token === undefined && isEphemeral(other) && other.spec.bot_name === name)
+  const machines = [...instances, ...hosts, ...secrets].filter((machine) => !hasExpired(machine, context.now()))
   for (const machine of machines) await deleteResource(tx, machine.kind, machine.metadata.name, context.now())
   return () => {
     for (const machine of machines) {

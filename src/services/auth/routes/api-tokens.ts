@@ -24,6 +24,7 @@ export async function createApiToken(
   // Who finds a token must not be able to make a lasting or wider one of it.
   if (caller.identity.credential === 'api_token')
     throw new AppError('permission_denied', 'an API token cannot make another one: sign in with tsh login')
+  if (caller.identity.kind === 'bot') throw new AppError('permission_denied', 'bots have no API tokens: tbot keeps their identities fresh')
   const owner = input.user ?? ownName(caller.identity)
   if (owner !== ownName(caller.identity)) await authorize(context, caller, KIND, 'create')
   if (owner === undefined) throw new AppError('invalid_argument', 'user: say whose token it is to be')

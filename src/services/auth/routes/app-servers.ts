@@ -1,10 +1,12 @@
 import type { OutputOf, ParsedInputOf } from '../../../api/route.ts'
 import type { ROUTES } from '../../../api/routes.ts'
 import { parseResource } from '../../../resources/registry.ts'
-import type { Kind } from '../../../resources/registry.ts'
+import type { Kind, ResourceOf } from '../../../resources/registry.ts'
 import { upsertResource } from '../../../storage/resources.ts'
 import { authorize } from '../authorize.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
+import { noteHost } from '../join/inventory.ts'
+import type { HostFacts } from '../join/inventory.ts'
 import { type AnyResource, prepareResource, resourceEvent } from '../resource-rules.ts'
 
 /** Heartbeats of many servers in one transaction: each would be a wait for the disk of its own. */
@@ -30,6 +32,19 @@ export async function announceServers(
       const event = resourceEvent(context, caller, existing ? 'update' : 'create', one)
       if (event) events.push(event)
     }
-    return { output: {}, events, publish: () => saved.forEach((one) => context.live.put<Kind>('app_server', one)) }
+    const note = await noteHost(context, tx, caller, factsOf(resources))
+    return {
+      output: {},
+      events,
+      publish() {
+        for (const one of saved) context.live.put<Kind>('app_server', one)
+        note?.()
+      },
+    }
   })
+}
+
+/** What a heartbeat says of the host itself. */
+function factsOf([first]: readonly ResourceOf<'app_server'>[]): HostFacts {
+  return { hostname: first?.spec.hostname ?? '', version: first?.spec.version ?? '', services: ['app'] }
 }

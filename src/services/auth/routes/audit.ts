@@ -1,8 +1,10 @@
 import type { OutputOf, ParsedInputOf } from '../../../api/route.ts'
 import type { ROUTES } from '../../../api/routes.ts'
 import { parseEvent } from '../../../audit/build-event.ts'
+import type { AuditEvent } from '../../../audit/event.ts'
 import { renderChained } from '../../../audit/chain.ts'
 import { AppError } from '../../../lib/errors.ts'
+import type { Identity } from '../../../resources/identity.ts'
 import { searchEvents as search } from '../../../storage/events.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 
@@ -25,7 +27,7 @@ export async function emitEvents(
 ): Promise<OutputOf<typeof ROUTES.emitEvents>> {
   // A role that may do everything may still not write history.
   if (caller.identity.kind !== 'host') throw new AppError('permission_denied', 'audit events are written by services only')
-  const parsed = events.map(parseEvent)
+  const parsed = events.map(parseEvent).map((event) => ofHost(event, caller.identity))
   const foreign = parsed.find((event) => !SERVICE_EVENTS.test(event.event) || event.cluster_name !== context.clusterName)
   if (foreign)
     throw new AppError(
@@ -33,6 +35,14 @@ export async function emitEvents(
       `events of type "${foreign.event}" are written by the Auth Service of "${foreign.cluster_name}" only`,
     )
   return { stored: await context.journal.record(parsed) }
+}
+
+/** A host on another machine speaks for itself alone: its events carry its id, whatever it says. */
+function ofHost(event: AuditEvent, { name, credential }: Identity): AuditEvent {
+  if (credential === 'local') return event
+  if (event.server_id !== undefined && event.server_id !== name)
+    throw new AppError('permission_denied', `event ${event.uid} is of the agent "${event.server_id}", and this is "${name}"`)
+  return { ...event, server_id: name }
 }
 
 function parseTime(name: string, text: string | undefined): number | undefined {

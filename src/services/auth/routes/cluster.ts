@@ -24,6 +24,7 @@ export async function getStatus(context: AuthContext): Promise<OutputOf<typeof R
   return {
     cluster_name: context.clusterName,
     version: context.version,
+    proxy_address: context.publicAddress(),
     authorities: [user, host].map(({ type, certificatePem }) => ({
       type,
       certificate: certificatePem,

@@ -4,13 +4,12 @@ import type { ParsedInputOf } from '../../../api/route.ts'
 import type { ROUTES } from '../../../api/routes.ts'
 import { buildEvent } from '../../../audit/build-event.ts'
 import { AppError } from '../../../lib/errors.ts'
-import type { Host } from '../../../resources/host.ts'
-import { upsertResource } from '../../../storage/resources.ts'
 import type { AuthContext, Caller, KnownCaller } from '../context.ts'
 import { parseProvenKey } from '../issue.ts'
 import { issueOutput } from '../join/bot-outputs.ts'
 import { joinBot, renewBot } from '../join/bots.ts'
 import { joinHost, renewHost } from '../join/hosts.ts'
+import { noteHost } from '../join/inventory.ts'
 import { findJoinToken, safeTokenName } from '../join/join-tokens.ts'
 import { isJoinMethod, joinMethodRow } from '../join/methods.ts'
 import type { ProvenJoin } from '../join/proven-join.ts'
@@ -88,28 +87,17 @@ export async function issueBotOutput(context: AuthContext, input: Input<'issueBo
   return await issueOutput(context, input, caller)
 }
 
-/** What a host says of itself; of the services in the process of the Auth Service it is all there is. */
+/** A host says that it is there. */
 export async function announceHost(
   context: AuthContext,
-  { hostname, version, services }: Input<'announceHost'>,
-  { identity, remoteAddress }: KnownCaller,
+  facts: Input<'announceHost'>,
+  caller: KnownCaller,
 ): Promise<Record<string, never>> {
+  const { identity } = caller
   if (identity.kind !== 'host' || identity.roles.includes('Admin'))
     throw new AppError('permission_denied', 'the inventory is written by services only')
   return await context.journal.commit(async (tx) => {
-    const existing = context.live.find('host', identity.name)
-    const at = new Date(context.now()).toISOString()
-    const isLocal = identity.credential === 'local'
-    if (!existing && !isLocal) throw new AppError('unauthenticated', 'this host is not part of the cluster any more: join again')
-    const status = isLocal || !existing ? { join_method: 'local', joined_at: existing?.status.joined_at ?? at } : existing.status
-    const host: Host = {
-      kind: 'host',
-      version: 'v1',
-      metadata: isLocal || !existing ? { name: identity.name } : existing.metadata,
-      spec: { hostname, roles: isLocal || !existing ? identity.roles : existing.spec.roles },
-      status: { ...status, last_seen: at, version, services, remote_addr: remoteAddress },
-    }
-    const saved = await upsertResource(tx, 'host', host, context.now())
-    return { output: {}, events: [], publish: () => context.live.put('host', saved) }
+    const publish = await noteHost(context, tx, caller, facts)
+    return { output: {}, events: [], ...(publish && { publish }) }
   })
 }

@@ -26,6 +26,11 @@ export async function signCertificate(context: AuthContext, input: Input<'signCe
   // What outlives the token, or may more than it, does not come from it.
   if (caller.identity.credential === 'api_token')
     throw new AppError('permission_denied', 'an API token cannot get a certificate: sign in with tsh login')
+  if (caller.identity.allowReissue === false)
+    throw new AppError(
+      'permission_denied',
+      'this identity gets no further certificates: set allow_reissue on the output of tbot that wrote it',
+    )
   const key = parseProvenKey('sign', input.user, input)
   const wanted = { user: input.user, key, ttlSeconds: input.ttl, mfaVerified: false, account: undefined }
   const { issued, serial } = await issueForUser(context, wanted)

@@ -13,7 +13,7 @@ import {
 import { removeAccount, renewAccount } from '../accounts.ts'
 import { authorize, listPermitted } from '../authorize.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
-import { withoutSecrets } from '../join/join-tokens.ts'
+import { safeTokenName, withoutSecrets } from '../join/join-tokens.ts'
 import { endMachinesOf } from '../join/end-machines.ts'
 import { defaultAuthPreference } from '../presets.ts'
 import { checkDeletable, findWarnings, prepareResource, resourceEvent } from '../resource-rules.ts'
@@ -35,7 +35,7 @@ export async function listResources(
 
 export async function getResource(context: AuthContext, input: Input<'getResource'>, caller: KnownCaller): Promise<WireResource> {
   const kind = parseKind(input.kind)
-  const resource = context.live.find(kind, input.name)
+  const resource = context.live.find(kind, fullName(context, kind, input.name))
   await authorize(context, caller, kind, input.with_secrets ? 'read' : 'readnosecrets', resource)
   if (!resource) throw notFound(kind, input.name)
   return toWire(resource, input.with_secrets === true)
@@ -70,24 +70,25 @@ export async function deleteResource(
   caller: KnownCaller,
 ): Promise<Record<string, never>> {
   const kind = parseKind(input.kind)
-  await authorize(context, caller, kind, 'delete', context.live.find(kind, input.name))
+  const name = fullName(context, kind, input.name)
+  await authorize(context, caller, kind, 'delete', context.live.find(kind, name))
   if (kindRow(kind).singleton !== undefined) {
-    await reset(context, caller, input.name)
+    await reset(context, caller, name)
     return {}
   }
   return await context.journal.commit(async (tx) => {
-    const resource = context.live.find(kind, input.name)
-    if (!resource) throw notFound(kind, input.name)
+    const resource = context.live.find(kind, name)
+    if (!resource) throw notFound(kind, name)
     checkDeletable(context, caller, resource)
-    await removeResource(tx, kind, input.name, context.now())
-    const tokens = kind === 'user' ? await removeAccount(tx, input.name) : []
+    await removeResource(tx, kind, name, context.now())
+    const tokens = kind === 'user' ? await removeAccount(tx, name) : []
     const end = await endMachinesOf(context, tx, resource)
     const event = resourceEvent(context, caller, 'delete', resource)
     return {
       output: {},
       events: event ? [event] : [],
       publish() {
-        context.live.remove(kind, input.name)
+        context.live.remove(kind, name)
         for (const id of tokens) context.live.revoke('api_token', id)
         end()
       },
@@ -136,6 +137,12 @@ async function reset(context: AuthContext, caller: KnownCaller, name: string): P
   const initial = defaultAuthPreference()
   if (name !== initial.metadata.name) throw new AppError('not_found', `cluster_auth_preference "${name}" not found`)
   await save(context, caller, 'cluster_auth_preference', initial, 'update')
+}
+
+/** A join token may also be named by what stands for it, so that nobody has to write down a secret. */
+function fullName(context: AuthContext, kind: Kind, name: string): string {
+  if (kind !== 'token' || context.live.find(kind, name)) return name
+  return context.live.list('token').find((token) => safeTokenName(context, token) === name)?.metadata.name ?? name
 }
 
 /** A name that is a secret is not repeated: messages reach logs. */

@@ -1,0 +1,50 @@
+import { fetchResource, fetchResources } from '../../client/admin.ts'
+import { AppError } from '../../lib/errors.ts'
+import { renderOutput, renderYamlDocuments } from '../../lib/output.ts'
+import { renderTable } from '../../lib/table.ts'
+import type { BotInstance } from '../../resources/bot-instance.ts'
+import type { Lock } from '../../resources/lock.ts'
+import { parseResource } from '../../resources/registry.ts'
+import type { Context } from './context.ts'
+import { formatOf } from './format.ts'
+
+export async function run({ call, io, withApi }: Context): Promise<void> {
+  const [bot, id] = splitInstance(call.argument('instance') ?? '')
+  const { stored, instance, locks } = await withApi(async (api) => {
+    const found = await fetchResource(api, 'bot_instance', id)
+    const all = (await fetchResources(api, 'lock')).map((lock) => parseResource('lock', lock))
+    return { stored: found, instance: parseResource('bot_instance', found), locks: all }
+  })
+  if (bot !== undefined && instance.spec.bot_name !== bot) throw new AppError('not_found', `bot_instance "${bot}/${id}" not found`)
+  const format = formatOf(call)
+  if (format === 'yaml') return void io.stdout.write(renderYamlDocuments([stored]))
+  io.stdout.write(renderOutput(format, instance, (one) => renderInstance(one, locks)))
+}
+
+function splitInstance(text: string): [bot: string | undefined, id: string] {
+  const [first = '', second] = text.split('/')
+  return second === undefined ? [undefined, first] : [first, second]
+}
+
+function renderInstance({ spec, status }: BotInstance, locks: readonly Lock[]): string {
+  const lock = locks.find(({ spec: { target } }) => target.bot_instance_id === spec.instance_id || target.join_token === status.join_token)
+  const facts = [
+    ['Bot', spec.bot_name],
+    ['ID', spec.instance_id],
+    ['Join method', status.join_method],
+    ['Join token', status.join_token],
+    ['Generation', status.renewable ? `${status.generation}` : 'n/a'],
+    ['Certificate expires', status.certificate_expires],
+    ...(spec.previous_instance_id === undefined ? [] : [['Instance before', spec.previous_instance_id]]),
+    ...(lock ? [['Locked', `lock/${lock.metadata.name}${lock.spec.message === undefined ? '' : `: ${lock.spec.message}`}`]] : []),
+  ]
+  const lines = facts.map(([name = '', value = '']) => `${`${name}:`.padEnd(21)}${value}`).join('\n')
+  const rows = status.latest_authentications.map((each) => [
+    each.authenticated_at,
+    each.generation === undefined ? '' : `${each.generation}`,
+    each.remote_addr,
+    each.hostname ?? '',
+    each.serial,
+  ])
+  return `${lines}\n\n${renderTable(['Certificate Of', 'Generation', 'Address', 'Hostname', 'Serial'], rows)}`
+}

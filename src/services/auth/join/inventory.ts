@@ -1,0 +1,52 @@
+import type { Host } from '../../../resources/host.ts'
+import type { Executor } from '../../../storage/database.ts'
+import { upsertResource } from '../../../storage/resources.ts'
+import type { AuthContext, KnownCaller } from '../context.ts'
+
+/** What a host says of itself. */
+export interface HostFacts {
+  hostname: string
+  version: string
+  services: readonly string[]
+}
+
+/** A host that says the same again within that time costs no write. */
+const QUIET_MS = 30_000
+
+/**
+ * Notes that a host was seen, within a transaction; what tells everybody who watches, or undefined where nothing is new. The services in the
+ * process of the Auth Service, which never joined, get their entry by this, and keep their id from everybody else.
+ */
+export async function noteHost(
+  context: AuthContext,
+  tx: Executor,
+  { identity, remoteAddress }: KnownCaller,
+  facts: HostFacts,
+): Promise<(() => void) | undefined> {
+  const existing = context.live.find('host', identity.name)
+  const isLocal = identity.credential === 'local'
+  if (identity.kind !== 'host' || identity.roles.includes('Admin') || (!existing && !isLocal)) return undefined
+  const known = isLocal && existing?.status.join_method !== 'local' ? undefined : existing
+  const services = [...new Set([...(known?.status.services ?? []), ...facts.services])].toSorted()
+  const now = context.now()
+  const isSame =
+    known?.spec.hostname === facts.hostname && known.status.version === facts.version && known.status.services.join() === services.join()
+  if (isSame && now - Date.parse(known.status.last_seen) < QUIET_MS) return undefined
+  const at = new Date(now).toISOString()
+  const host: Host = {
+    kind: 'host',
+    version: 'v1',
+    metadata: known?.metadata ?? { name: identity.name },
+    spec: { hostname: facts.hostname, roles: known?.spec.roles ?? identity.roles },
+    status: {
+      ...(known?.status ?? { join_method: 'local', joined_at: at }),
+      last_seen: at,
+      version: facts.version,
+      services,
+      remote_addr: remoteAddress,
+    },
+  }
+  const { revision: _, ...metadata } = host.metadata
+  const saved = await upsertResource(tx, 'host', { ...host, metadata }, now)
+  return () => context.live.put('host', saved)
+}
