@@ -60,7 +60,7 @@ function findNode() {
 
 function rerun(node, name) {
   const child = spawn(node, [join(__dirname, name), ...process.argv.slice(2)], { stdio: 'inherit' })
-  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP']
+  const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', ...(name === 'tbot' ? ['SIGUSR1'] : [])]
   for (const signal of signals) process.on(signal, () => child.kill(signal))
   child.on('error', (error) => {
     process.stderr.write(`${name} cannot start ${node}: ${error.message}\n`)

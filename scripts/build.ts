@@ -8,7 +8,7 @@ import { z } from 'zod'
 
 const ROOT = join(import.meta.dirname, '..')
 const DIST = join(ROOT, 'dist')
-const COMMANDS: Readonly<Record<string, string>> = { sallyport: 'server', tsh: 'tsh', tctl: 'tctl' }
+const COMMANDS: Readonly<Record<string, string>> = { sallyport: 'server', tsh: 'tsh', tctl: 'tctl', tbot: 'tbot' }
 /** Code that runs in a thread of its own, loaded by file: by its name in dist. */
 const THREADS: Readonly<Record<string, string>> = { 'journal-thread': 'src/services/auth/journal-thread.ts' }
 const packageSchema = z.object({ name: z.string(), version: z.string(), license: z.string().optional() })

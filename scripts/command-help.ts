@@ -1,9 +1,10 @@
 import { PassThrough, Writable } from 'node:stream'
 import { main as sallyport } from '../src/cli/server/main.ts'
+import { main as tbot } from '../src/cli/tbot/main.ts'
 import { main as tctl } from '../src/cli/tctl/main.ts'
 import { main as tsh } from '../src/cli/tsh/main.ts'
 
-const PROGRAMS = { sallyport, tsh, tctl } as const
+const PROGRAMS = { sallyport, tsh, tctl, tbot } as const
 
 export interface HelpPage {
   /** `tsh mcp ls`. */

@@ -166,7 +166,7 @@ async function renderCommands(): Promise<string> {
   return page(
     'Commands',
     'the help of each command',
-    '`sallyport tsh …` and `sallyport tctl …` do the same as `tsh …` and `tctl …`.',
+    '`sallyport tsh …`, `sallyport tctl …` and `sallyport tbot …` do the same as `tsh …`, `tctl …` and `tbot …`.',
     ...help.map(({ command, text }) => `## ${command}\n\n\`\`\`text\n${text.trimEnd()}\n\`\`\`\n`),
   )
 }

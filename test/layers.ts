@@ -18,6 +18,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'services/auth': ['lib', 'resources', 'access', 'ca', 'audit', 'api', 'storage'],
   'services/proxy': ['lib', 'resources', 'access', 'ca', 'audit', 'tunnel', 'mcp', 'client'],
   'services/agent': ['lib', 'resources', 'access', 'ca', 'audit', 'tunnel', 'mcp', 'client'],
+  'services/bot': ['lib', 'resources', 'ca', 'client'],
   'services/desktop': ['lib', 'resources', 'mcp', 'client'],
   'cli/server': [
     'lib',
@@ -36,9 +37,11 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'services/desktop',
     'cli/tsh',
     'cli/tctl',
+    'cli/tbot',
   ],
   'cli/tsh': ['lib', 'resources', 'client', 'services/desktop'],
   'cli/tctl': ['lib', 'resources', 'client', 'audit'],
+  'cli/tbot': ['lib', 'resources', 'client', 'services/bot'],
 }
 
 /** Packages that belong to some folders alone: SQL is written in `storage` and nowhere else. */

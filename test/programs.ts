@@ -7,7 +7,7 @@ import { eventually, within } from './wait.ts'
 export const ROOT = join(import.meta.dirname, '..')
 
 /** The launcher of a command, in `bin`. */
-export function bin(name: 'sallyport' | 'tsh' | 'tctl'): string {
+export function bin(name: 'sallyport' | 'tsh' | 'tctl' | 'tbot'): string {
   return join(ROOT, 'bin', name)
 }
 
@@ -22,7 +22,7 @@ export interface Started {
   pid: number
   stdout(): string
   stderr(): string
-  kill(signal: 'SIGTERM' | 'SIGINT' | 'SIGKILL'): void
+  kill(signal: 'SIGTERM' | 'SIGINT' | 'SIGKILL' | 'SIGUSR1'): void
   ended: Promise<Ended>
   /** Waits for a text on standard output. */
   saw(text: string): Promise<void>

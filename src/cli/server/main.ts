@@ -12,10 +12,11 @@ const DIAG_ADDR = { flags: '--diag-addr <address>', description: 'HOST:PORT, or 
 /** A stop that takes longer is given up. */
 const STOP_GRACE_MS = 30_000
 
-/** `sallyport`: runs the services; `sallyport tsh|tctl …` are the clients, for machines where those names are taken. */
+/** `sallyport`: runs the services; `sallyport tsh|tctl|tbot …` are the clients, for machines where those names are taken. */
 export async function main(argv: readonly string[], io: TshIo): Promise<number> {
   if (argv[0] === 'tsh') return (await import('../tsh/main.ts')).main(argv.slice(1), io)
   if (argv[0] === 'tctl') return (await import('../tctl/main.ts')).main(argv.slice(1), io)
+  if (argv[0] === 'tbot') return (await import('../tbot/main.ts')).main(argv.slice(1), io)
   const version = io.version ?? 'dev'
   const program = createProgram({
     name: 'sallyport',

@@ -1,0 +1,12 @@
+import type { OwnIdentity } from './cluster.ts'
+
+/** Something that the bot keeps fresh. */
+export interface BotService {
+  readonly name: string
+  readonly intervalMs: number
+  /** Gets new credentials and puts them where they belong; when they end, in milliseconds since 1970. */
+  renew(own: OwnIdentity): Promise<{ expiresAt: number }>
+  /** Begins to listen, for those that do. */
+  open?(): Promise<void>
+  close?(): Promise<void>
+}

@@ -1,0 +1,179 @@
+import { AppError, toAppError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import type { BotService } from './bot-service.ts'
+import type { OwnIdentity } from './cluster.ts'
+import type { HealthBoard } from './health.ts'
+import { OwnRefusal } from './own-identity.ts'
+import type { OwnKeeper } from './own-identity.ts'
+import { Schedule } from './schedule.ts'
+
+export interface BotOptions {
+  own: OwnKeeper
+  services: readonly BotService[]
+  /** How often the bot's own identity is renewed. */
+  intervalMs: number
+  health: HealthBoard
+  log: Logger
+  now: () => number
+  /** In [0, 1). */
+  random: () => number
+  /** Ends early, without an error, when the signal fires. */
+  sleep: (ms: number, signal: AbortSignal) => Promise<void>
+}
+
+export const SELF = 'self'
+/** The clock is looked at this often: timers stand still while a machine sleeps, and the clock may be set. */
+const LOOK_MS = 30_000
+const ONESHOT_ATTEMPTS = 4
+
+/** Keeps the bot's own identity and that of its services fresh: one that fails does not hold up another. */
+export class Bot {
+  readonly #options: BotOptions
+  readonly #self: Schedule
+  readonly #units: readonly { service: BotService; schedule: Schedule }[]
+  #own: OwnIdentity | undefined
+  #halted = false
+  #woken = new AbortController()
+
+  constructor(options: BotOptions) {
+    this.#options = options
+    this.#self = new Schedule(options.intervalMs, options.random)
+    this.#units = options.services.map((service) => ({ service, schedule: new Schedule(service.intervalMs, options.random) }))
+  }
+
+  /** Renews everything now, also what has been refused. */
+  renewNow(): void {
+    this.#halted = false
+    this.#self.wake()
+    for (const { schedule } of this.#units) schedule.wake()
+    this.#woken.abort()
+  }
+
+  /**
+   * Renews until the signal fires. Throws when the Auth Service refuses the first join: then there is nothing to keep fresh. A refusal
+   * later on leaves it running and unhealthy, so that what it offers can say why.
+   */
+  async run(signal: AbortSignal): Promise<void> {
+    const { now, sleep, services } = this.#options
+    for (const service of services) await service.open?.()
+    while (!signal.aborted) {
+      await this.#pass()
+      if (signal.aborted) return
+      const waits = [this.#self, ...this.#units.map(({ schedule }) => schedule)].map((schedule) => schedule.waitMs(now()))
+      const shortest = this.#halted ? LOOK_MS : Math.min(LOOK_MS, ...waits)
+      await sleep(shortest, AbortSignal.any([signal, this.#woken.signal]))
+      this.#woken = new AbortController()
+    }
+  }
+
+  /** Renews once and writes everything; what fails for good is thrown, the other outputs are written all the same. */
+  async runOnce(signal: AbortSignal): Promise<void> {
+    const own = await this.#insist(signal, async () => await this.#options.own.renew()).catch((thrown: unknown) => {
+      throw thrown instanceof OwnRefusal ? thrown.error : thrown
+    })
+    const failures: AppError[] = []
+    for (const { service } of this.#units) {
+      await this.#insist(signal, async () => await service.renew(own)).catch((thrown: unknown) => {
+        const error = toAppError(thrown)
+        failures.push(
+          new AppError(error.code, `${service.name}: ${error.message}`, {
+            cause: thrown,
+            ...(error.details && { details: error.details }),
+          }),
+        )
+      })
+    }
+    const [first, ...more] = failures
+    if (!first) return
+    if (more.length === 0) throw first
+    throw new AppError(first.code, failures.map(({ message }) => message).join('\n'), { cause: first })
+  }
+
+  async #insist<T>(signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
+    const schedule = new Schedule(Infinity, this.#options.random)
+    for (let left = ONESHOT_ATTEMPTS; ;) {
+      try {
+        return await attempt()
+      } catch (thrown) {
+        const isPassing = thrown instanceof AppError && (thrown.code === 'unavailable' || thrown.code === 'deadline_exceeded')
+        if (--left === 0 || !isPassing || signal.aborted) throw thrown
+        schedule.failed(this.#options.now())
+        await this.#options.sleep(schedule.waitMs(this.#options.now()), signal)
+      }
+    }
+  }
+
+  async #pass(): Promise<void> {
+    const { now } = this.#options
+    if (this.#halted && !(await this.#hasNewToken())) return
+    if (this.#halted) this.renewNow()
+    if (this.#self.isDue(now())) await this.#renewSelf()
+    const own = this.#own
+    if (!own || this.#halted) return
+    const due = this.#units.filter(({ schedule }) => schedule.isDue(now()))
+    await Promise.all(due.map((unit) => this.#renewService(unit, own)))
+  }
+
+  async #hasNewToken(): Promise<boolean> {
+    return await this.#options.own.hasNewToken().catch(() => false)
+  }
+
+  async #renewSelf(): Promise<void> {
+    const { own, health, log, now } = this.#options
+    try {
+      const hadOwn = this.#own !== undefined
+      this.#own = await own.renew()
+      this.#self.succeeded(now())
+      health.succeeded(SELF, this.#own.expiresAt)
+      const { name, botInstanceId, generation, expiresAt } = this.#own
+      log.info(hadOwn ? 'renewed the identity of the bot' : 'the bot has its identity', {
+        bot: name,
+        instance: botInstanceId,
+        generation,
+        expires: new Date(expiresAt).toISOString(),
+      })
+    } catch (thrown) {
+      if (thrown instanceof OwnRefusal) await this.#refused(thrown)
+      else {
+        this.#self.failed(now())
+        health.failed(SELF, toAppError(thrown).message)
+        log.warn('the identity of the bot could not be renewed; trying again', { error: toAppError(thrown) })
+      }
+    }
+  }
+
+  async #refused({ kind, error }: OwnRefusal): Promise<void> {
+    const { own, health, log, now } = this.#options
+    if (!(await own.isKnown())) throw error
+    const advice =
+      kind === 'locked'
+        ? `${error.message}\nRenewal has stopped. If the credentials of this bot may have been copied, leave the lock, remove the storage of this bot and join anew ` +
+          'with a new token; if not, remove the lock (tctl get locks, tctl rm lock/NAME) and send SIGUSR1 or restart tbot'
+        : error.message
+    this.#halted = kind === 'locked'
+    // Most often the clock, or a certificate authority: these may be mended at any moment.
+    if (error.code === 'failed_precondition') this.#self.failed(now())
+    else this.#self.refused(now())
+    health.failed(SELF, advice)
+    for (const { service } of this.#units) if (this.#halted) health.failed(service.name, 'the identity of the bot is refused')
+    log.error('the Auth Service refuses this bot', { reason: advice, code: error.code, details: error.details })
+  }
+
+  async #renewService({ service, schedule }: { service: BotService; schedule: Schedule }, own: OwnIdentity): Promise<void> {
+    const { health, log, now } = this.#options
+    try {
+      const { expiresAt } = await service.renew(own)
+      schedule.succeeded(now())
+      health.succeeded(service.name, expiresAt)
+      log.info('renewed', { service: service.name, expires: new Date(expiresAt).toISOString() })
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      const wasWell = health.find(service.name)?.status !== 'unhealthy'
+      schedule.failed(now())
+      health.failed(service.name, error.message)
+      log.warn('could not renew; trying again', { service: service.name, error })
+      // A lock, or an identity that was taken away, is seen here first: the next pass says what it is.
+      if (wasWell && (error.code === 'permission_denied' || error.code === 'unauthenticated')) this.#self.wake()
+    }
+  }
+}

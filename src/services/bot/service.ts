@@ -1,0 +1,69 @@
+import { isAbsolute } from 'node:path'
+import { z } from 'zod'
+import { destinationSchema } from './destination.ts'
+import { spanFields } from './durations.ts'
+
+const nameSchema = z
+  .string()
+  .regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$/, 'must be letters, digits, ".", "_" and "-", at most 64')
+  .describe('What /readyz, metrics and the log call it.')
+const rolesSchema = z.array(z.string().min(1)).max(100).optional().describe("Some of the bot's roles; without, all of them.")
+
+const identitySchema = z
+  .strictObject({
+    type: z.literal('identity'),
+    name: nameSchema.optional(),
+    destination: destinationSchema,
+    allow_reissue: z.boolean().default(false).describe('Whether the identity may get further certificates.'),
+    roles: rolesSchema,
+    ...spanFields,
+    ssh_config: z.enum(['on', 'off']).optional().describe('Accepted, without effect: there is no SSH here.'),
+    cluster: z.string().optional().describe('Accepted, without effect: there is one cluster behind a proxy.'),
+  })
+  .describe('Writes an identity file for `tsh -i`, and its parts, and keeps them fresh.')
+
+const LISTEN = /^(?:unix:\/\/(\/.+)|tcp:\/\/(127\.0\.0\.1|localhost|\[::1\]):(\d{1,5}))$/
+
+const mcpSchema = z
+  .strictObject({
+    type: z.literal('mcp'),
+    name: nameSchema.optional(),
+    listen: z
+      .string()
+      .regex(LISTEN, 'must be unix:///PATH or tcp://127.0.0.1:PORT')
+      .refine((text) => Number(text.match(LISTEN)?.[3] ?? 0) <= 65_535, 'has no such port')
+      .describe('Where MCP clients of this machine reach the servers: a socket of our own account, or a port of loopback.'),
+    destination: destinationSchema.optional().describe('Where the token is written that clients of a tcp:// address send.'),
+    roles: rolesSchema,
+    ...spanFields,
+  })
+  .refine(({ listen, destination }) => listen.startsWith('unix:') || (destination && destination.type !== 'memory'), {
+    path: ['destination'],
+    error: 'required with a tcp:// address: the token that its clients must send is written there',
+  })
+  .describe('A local MCP endpoint that carries fresh credentials.')
+
+const oauthTokenSchema = z
+  .strictObject({
+    type: z.literal('oauth-token'),
+    name: nameSchema.optional(),
+    destination: destinationSchema,
+    audience: z.string().min(1).describe('The URL of the MCP server that the token is for.'),
+    roles: rolesSchema,
+    ...spanFields,
+  })
+  .describe('Writes an access token for HTTP clients. This version refuses to start with it.')
+
+export const serviceSchema = z.discriminatedUnion('type', [identitySchema, mcpSchema, oauthTokenSchema])
+
+export type ServiceConfig = z.output<typeof serviceSchema>
+export type IdentityConfig = z.output<typeof identitySchema>
+export type McpConfig = z.output<typeof mcpSchema>
+
+export type ListenAddress = { path: string } | { host: string; port: number }
+
+/** What `listen` says, which the schema has judged. */
+export function parseListen(text: string): ListenAddress {
+  const [, path, host = '127.0.0.1', port] = text.match(LISTEN) ?? []
+  return path !== undefined && isAbsolute(path) ? { path } : { host: host.replace(/^\[|\]$/g, ''), port: Number(port) }
+}

@@ -1,0 +1,92 @@
+import { AppError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import { createMetrics } from '../../lib/metrics.ts'
+import type { Environment } from '../../lib/paths.ts'
+import { Bot, SELF } from './bot.ts'
+import type { BotService } from './bot-service.ts'
+import type { BotCluster } from './cluster.ts'
+import type { BotConfig, NamedService } from './config.ts'
+import { createDirectoryDestination } from './directory-destination.ts'
+import type { DirectoryDependencies } from './directory-destination.ts'
+import type { Destination, DestinationConfig } from './destination.ts'
+import { startDiagnostics } from './diagnostics.ts'
+import type { Diagnostics } from './diagnostics.ts'
+import { HealthBoard } from './health.ts'
+import { createIdentityService } from './identity-service.ts'
+import { createKubernetesSecret } from './kubernetes-secret.ts'
+import type { KubernetesApi } from './kubernetes-secret.ts'
+import { createMemoryDestination } from './memory-destination.ts'
+import { readOnboarding } from './onboarding.ts'
+import { OwnKeeper } from './own-identity.ts'
+import { openStorage } from './storage.ts'
+
+export interface StartOptions {
+  config: BotConfig
+  cluster: BotCluster
+  env: Environment
+  log: Logger
+  now: () => number
+  random: () => number
+  sleep: (ms: number, signal: AbortSignal) => Promise<void>
+  pid: number
+  directory: DirectoryDependencies
+  /** The Kubernetes API server, for a bot in a pod. */
+  kubernetes: KubernetesApi | undefined
+}
+
+export interface RunningBot {
+  diagnostics: Diagnostics | undefined
+  /** Settles when the signal has fired, or with oneshot when everything is written. */
+  run(signal: AbortSignal): Promise<void>
+  renewNow(): void
+  close(): Promise<void>
+}
+
+/** Wires a bot by its configuration. Whoever starts it closes it. */
+export async function startBot(options: StartOptions): Promise<RunningBot> {
+  const { config, log, now, random, sleep } = options
+  const services = config.services.flatMap((service) => createService(service, options))
+  const storageDirectory = config.storage.type === 'directory' ? config.storage.path : undefined
+  const storageDestination = openDestination(
+    config.storage.type === 'directory' ? { ...config.storage, readers: [] } : config.storage,
+    options,
+  )
+  const storage = await openStorage(storageDestination, storageDirectory, options)
+  const metrics = createMetrics()
+  const health = new HealthBoard([SELF, ...services.map(({ name }) => name)], metrics)
+  const readProof = () => readOnboarding(config.onboarding, options.env)
+  const own = new OwnKeeper({ storage, cluster: options.cluster, readProof })
+  const bot = new Bot({ own, services, intervalMs: config.intervalMs, health, log, now, random, sleep })
+  let diagnostics: Diagnostics | undefined
+  try {
+    diagnostics = config.diag && (await startDiagnostics(config.diag, { health, metrics, log }))
+  } catch (thrown) {
+    await storage.close()
+    throw thrown
+  }
+  return {
+    diagnostics,
+    run: (signal) => (config.oneshot ? bot.runOnce(signal) : bot.run(signal)),
+    renewNow: () => bot.renewNow(),
+    async close() {
+      for (const service of services) await service.close?.()
+      await diagnostics?.close()
+      await storage.close()
+    },
+  }
+}
+
+/** The services by their type. */
+function createService(service: NamedService, options: StartOptions): BotService[] {
+  if (service.type === 'identity')
+    return [createIdentityService(service, { cluster: options.cluster, destination: openDestination(service.destination, options) })]
+  throw new AppError(
+    'unimplemented',
+    `${service.name}: services of type ${service.type} come with a later version: remove it from the configuration`,
+  )
+}
+
+function openDestination(config: DestinationConfig, { directory, kubernetes }: StartOptions): Destination {
+  if (config.type === 'directory') return createDirectoryDestination(config, directory)
+  return config.type === 'memory' ? createMemoryDestination() : createKubernetesSecret(config, kubernetes)
+}
