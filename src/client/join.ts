@@ -100,16 +100,16 @@ export async function renewIdentity(
 
 /**
  * A bot's output: a short-lived identity with the bot's roles, or those of them that are named. With `allowReissue` false it is good for
- * calls and gets no further certificates.
+ * calls and gets no further certificates. Its key is made here unless one is given.
  */
 export async function issueBotOutput(
   api: ApiClient,
-  wanted: { roles?: string[]; ttlSeconds: number; allowReissue: boolean },
+  wanted: { roles?: string[]; ttlSeconds: number; allowReissue: boolean; privateKey?: KeyObject },
 ): Promise<Joined> {
-  const keys = await generateKeyPair()
-  const proof = proveFresh('bot-output', keys.privateKey)
+  const privateKey = wanted.privateKey ?? (await generateKeyPair()).privateKey
+  const proof = proveFresh('bot-output', privateKey)
   const issued = await api(issueOutputRoute, { ...proof, roles: wanted.roles, ttl: wanted.ttlSeconds, allow_reissue: wanted.allowReissue })
-  return receive(issued, renderPrivateKey(keys.privateKey), { trusted: [] })
+  return receive(issued, renderPrivateKey(privateKey), { trusted: [] })
 }
 
 /** Calls the Auth Service as this identity, over mutual TLS through the proxy; `close` ends its connections. */

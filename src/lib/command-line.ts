@@ -130,7 +130,7 @@ function buildTree(program: Program, run: Run): Command {
       const options = [...program.options, ...(row.options ?? [])]
       run.json = wantsJson(run.argv, options)
       run.debug = root.getOptionValue('debug') === true
-      const findGiven = (option: OptionRow): unknown => givenValue(row.options?.includes(option) ? node : root, option)
+      const findGiven = (option: OptionRow): unknown => findGivenValue(node, option)
       const invocation = resolveInvocation(row, program.options, findGiven, node.processedArgs, run.io)
       if (options.some((option) => parseFlags(option.flags).long === 'format')) run.json = invocation.text('format') === 'json'
       const { run: action } = await load()
@@ -152,9 +152,11 @@ function addOption(node: Command, row: OptionRow): void {
   if (negatable) node.addOption(new Option(`--no-${long}`))
 }
 
-function givenValue(node: Command, row: OptionRow): unknown {
+/** A command that has both an action and commands below it takes the flags that they share: they are looked for on the way up. */
+function findGivenValue(node: Command, row: OptionRow): unknown {
   const name = new Option(row.flags.replace('[no-]', '')).attributeName()
-  return node.getOptionValueSource(name) === 'cli' ? node.getOptionValue(name) : undefined
+  for (let at: Command | null = node; at; at = at.parent) if (at.getOptionValueSource(name) === 'cli') return at.getOptionValue(name)
+  return undefined
 }
 
 async function showHelp(program: Program, { io, rest }: Invocation): Promise<void> {

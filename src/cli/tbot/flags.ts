@@ -56,7 +56,7 @@ function readDestination(call: Invocation): Record<string, unknown> {
 function readStorage(place: string): Record<string, unknown> {
   if (place === 'memory://' || place === 'memory') return { type: 'memory' }
   const path = place.replace(/^file:\/\//, '')
-  if (/^[a-z-]+:\/\//.test(path))
+  if (/^[a-z][a-z0-9+.-]*:\/\//.test(path))
     throw new AppError('invalid_argument', `"${place}" is no directory: write /PATH, file:///PATH or memory://`)
   return { type: 'directory', path: resolve(path) }
 }

@@ -22,7 +22,7 @@ export async function serve(config: BotConfig, { call, io }: Context): Promise<n
   if (config.insecure) log.warn('nobody checks who the proxy is: insecure is set')
   const bot = await startBot({
     config,
-    cluster: io.cluster?.(config) ?? connectCluster(config, { now }),
+    cluster: io.cluster?.(config) ?? connectCluster(config, { now, version: io.version ?? 'dev' }),
     env: io.env,
     log,
     now,

@@ -1,7 +1,66 @@
+import { hostname } from 'node:os'
+import { issueBotOutput, joinCluster, openIdentityApi, renewIdentity } from '../../client/join.ts'
+import type { Joined, JoinProof } from '../../client/join.ts'
+import type { ApiClient } from '../../client/call.ts'
+import { parseProxyAddress } from '../../client/proxy-address.ts'
+import { readTextIfPresent } from '../../lib/atomic-file.ts'
 import { AppError } from '../../lib/errors.ts'
-import type { BotCluster } from './cluster.ts'
+import type { BotCluster, OwnIdentity } from './cluster.ts'
 import type { BotConfig } from './config.ts'
+import type { Onboarding } from './onboarding.ts'
 
-export function connectCluster(_config: BotConfig, _deps: { now: () => number }): BotCluster {
-  throw new AppError('unimplemented', 'joining comes with a later version')
+/** The cluster that a configuration names, reached through its proxy. Nothing is contacted before the first call. */
+export function connectCluster(
+  { proxy: address, onboarding, insecure }: Pick<BotConfig, 'proxy' | 'onboarding' | 'insecure'>,
+  { now, version }: { now: () => number; version: string },
+): BotCluster {
+  const proxy = parseProxyAddress(address)
+  const facts = { hostname: hostname(), version }
+
+  /** A connection for one call: the identity is another one each time. */
+  async function as<T>({ identity }: OwnIdentity, use: (api: ApiClient) => Promise<T>): Promise<T> {
+    const { api, close } = openIdentityApi({ proxy, insecure }, identity)
+    try {
+      return await use(api)
+    } finally {
+      close()
+    }
+  }
+
+  return {
+    async join(proof, { ttlSeconds, boundKey, joinState }) {
+      const authorities = await readAuthorities(onboarding.ca_path)
+      const target = { proxy, caPins: onboarding.ca_pins, authorities, insecure }
+      return ownOf(await joinCluster(target, { role: 'Bot', ttlSeconds, ...facts }, proofOf(proof, boundKey, joinState), { now }))
+    },
+    renew: async (own, { ttlSeconds }) => ownOf(await as(own, (api) => renewIdentity(api, { ttlSeconds, ...facts }, { now }))),
+    issueOutput: (own, { roles, ...wanted }) => as(own, (api) => issueBotOutput(api, { ...wanted, ...(roles && { roles: [...roles] }) })),
+  }
+}
+
+function proofOf(proof: Onboarding, privateKey: Parameters<BotCluster['join']>[1]['boundKey'], joinState: string | undefined): JoinProof {
+  const { method, token, idToken = '', registrationSecret } = proof
+  if (method === 'token') return { method, token }
+  if (method !== 'bound_keypair') return { method, token, idToken }
+  return {
+    method,
+    token,
+    privateKey,
+    ...(joinState !== undefined && { joinState }),
+    ...(registrationSecret !== undefined && { registrationSecret }),
+  }
+}
+
+function ownOf(joined: Joined): OwnIdentity {
+  if (joined.kind !== 'bot')
+    throw new AppError('failed_precondition', 'the token is for a host, not for a bot: tctl bots add makes one for a bot')
+  return joined
+}
+
+async function readAuthorities(path: string | undefined): Promise<string[]> {
+  if (path === undefined) return []
+  const text = await readTextIfPresent(path)
+  const pems = text?.match(/-----BEGIN CERTIFICATE-----[A-Za-z0-9+/=\s]{1,16384}-----END CERTIFICATE-----/g)
+  if (!pems) throw new AppError('failed_precondition', `${path} holds no certificate (ca_path)`)
+  return pems.map((pem) => `${pem}\n`)
 }
