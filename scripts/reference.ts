@@ -1,11 +1,15 @@
 import { mkdir, readdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import type { z } from 'zod'
 import type { Access, Route } from '../src/api/route.ts'
 import { ROUTES } from '../src/api/routes.ts'
 import { type EventRow, EVENTS } from '../src/audit/events.ts'
 import { fileSchema } from '../src/cli/server/config.ts'
 import { CODES } from '../src/lib/errors.ts'
 import { type KindRow, KINDS } from '../src/resources/registry.ts'
+import { botFileSchema } from '../src/services/bot/config.ts'
+import { destinationSchema } from '../src/services/bot/destination.ts'
+import { serviceSchema } from '../src/services/bot/service.ts'
 import { readHelp } from './command-help.ts'
 import { describeType, type FieldRow, listFields, renderTable } from './schema-table.ts'
 
@@ -18,6 +22,7 @@ const OTHERS = ['revisions.md']
 const pages: Readonly<Record<string, string>> = {
   'resources.md': renderResources(),
   'config.md': renderConfig(),
+  'tbot-config.md': renderBotConfig(),
   'api.md': renderApi(),
   'events.md': renderEvents(),
   'errors.md': renderErrors(),
@@ -77,6 +82,31 @@ function renderConfig(): string {
     'Everything that may stand in `sallyport.yaml`. All of it is optional. `sallyport config check FILE` names every fault of a file.',
     renderFields(listFields(fileSchema)),
   )
+}
+
+function renderBotConfig(): string {
+  return page(
+    'Configuration of tbot',
+    'src/services/bot',
+    'Everything that may stand in `tbot.yaml`. `tbot configure identity` prints one, and `tbot start -c FILE` names every fault of one with line and column.',
+    renderFields(listFields(botFileSchema)),
+    '## Entries of `services`\n',
+    ...serviceSchema.options.map(renderVariant),
+    '## `storage`, and `destination` of a service\n\nStorage is a directory without readers, or memory.\n',
+    ...destinationSchema.options.map(renderVariant),
+  )
+}
+
+/** One of the forms that `type` tells apart. */
+function renderVariant(schema: z.ZodType): string {
+  const fields = listFields(schema)
+  const name = fields.find(({ path }) => path === 'type')?.type.replaceAll('"', '') ?? ''
+  const members = fields.filter(({ path }) => path !== 'type')
+  return [
+    `### ${name}\n`,
+    ...(schema.description === undefined ? [] : [`${schema.description}\n`]),
+    renderFields(members, 'No further fields'),
+  ].join('\n')
 }
 
 function renderApi(): string {

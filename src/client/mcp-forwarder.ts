@@ -8,8 +8,16 @@ import type { McpEndpoint } from './mcp-endpoint.ts'
 import { explain } from './mcp-errors.ts'
 import { MAX_MESSAGE_BYTES } from './mcp-stream.ts'
 
+/** Several MCP servers, by the path of a request. */
+export interface McpEndpoints {
+  /** The endpoint at a path, without query. Throws `not_found`. */
+  at(path: string): McpEndpoint
+  close(): void
+}
+
 export interface McpForwarderOptions {
-  endpoint: McpEndpoint
+  /** The one server that all requests are for, or several. */
+  endpoint: McpEndpoint | McpEndpoints
   /** A loopback address and port (0: any that is free), or the path of a socket. */
   listen: { host: string; port: number } | { path: string }
   /** What local clients have to present as a bearer token; absent: whoever reaches the address may use it. */
@@ -65,7 +73,8 @@ async function forward(
   const body = method === 'POST' ? await readBounded(request, MAX_MESSAGE_BYTES, tooLarge) : undefined
   const gone = new AbortController()
   response.once('close', () => gone.abort())
-  const answer = await endpoint.send({ method, headers: pick(request, REQUEST_HEADERS), ...(body && { body }), signal: gone.signal })
+  const target = 'at' in endpoint ? endpoint.at((request.url ?? '').replace(/\?.*$/s, '')) : endpoint
+  const answer = await target.send({ method, headers: pick(request, REQUEST_HEADERS), ...(body && { body }), signal: gone.signal })
   // The client would begin a sign-in of its own with us; signing in is up to the person, or to whatever renews our credentials.
   response.writeHead(answer.statusCode === 401 ? 403 : (answer.statusCode ?? 502), pick(answer, ANSWER_HEADERS))
   response.flushHeaders()

@@ -115,6 +115,14 @@ function addRest(program: Program, io: TbotIo): void {
     load: action(io, () => import('./wait.ts')),
   })
   command(program, {
+    path: 'mcp',
+    summary: 'Serve one MCP server over standard input and output, through a running tbot with a service of type mcp',
+    arguments: [{ name: '<name>', description: 'The MCP server' }],
+    options: [CONFIG, { flags: '--service <name>', description: 'Which of its services, when there are several of type mcp' }],
+    examples: ['tbot mcp my-mcp-server -c /etc/tbot.yaml'],
+    load: action(io, () => import('./mcp.ts')),
+  })
+  command(program, {
     path: 'version',
     summary: 'Print the version',
     examples: ['tbot version'],

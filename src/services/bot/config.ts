@@ -25,7 +25,7 @@ export const botFileSchema = z
     version: z.enum(['v1', 'v2'], { error: ({ input }) => `${JSON.stringify(input)} is not supported (use v2)` }).default('v2'),
     proxy_server: address.optional().describe('The proxy of the cluster, HOST:PORT.'),
     auth_server: address.optional().describe('Another name for proxy_server: the Auth Service is reached through the proxy.'),
-    onboarding: onboardingSchema,
+    onboarding: onboardingSchema.describe('How the bot joins the cluster, the first time.'),
     storage: storageSchema.optional().describe("Where the bot's own credentials are kept."),
     services: servicesSchema.optional().describe('What the bot writes or offers.'),
     outputs: servicesSchema.optional().describe('The older name of services.'),

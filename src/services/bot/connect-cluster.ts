@@ -2,10 +2,11 @@ import { hostname } from 'node:os'
 import { issueBotOutput, joinCluster, openIdentityApi, renewIdentity } from '../../client/join.ts'
 import type { Joined, JoinProof } from '../../client/join.ts'
 import type { ApiClient } from '../../client/call.ts'
+import type { Connection } from '../../client/credentials.ts'
 import { parseProxyAddress } from '../../client/proxy-address.ts'
 import { readTextIfPresent } from '../../lib/atomic-file.ts'
 import { AppError } from '../../lib/errors.ts'
-import type { BotCluster, OwnIdentity } from './cluster.ts'
+import type { BotCluster, Issued, OwnIdentity } from './cluster.ts'
 import type { BotConfig } from './config.ts'
 import type { Onboarding } from './onboarding.ts'
 
@@ -36,6 +37,16 @@ export function connectCluster(
     renew: async (own, { ttlSeconds }) => ownOf(await as(own, (api) => renewIdentity(api, { ttlSeconds, ...facts }, { now }))),
     issueOutput: (own, { roles, ...wanted }) => as(own, (api) => issueBotOutput(api, { ...wanted, ...(roles && { roles: [...roles] }) })),
   }
+}
+
+/** A way to MCP servers as this identity. */
+export function connectAs(
+  { proxy: address, insecure }: Pick<BotConfig, 'proxy' | 'insecure'>,
+  { identity, expiresAt }: Issued,
+): Connection {
+  const proxy = parseProxyAddress(address)
+  const { api, close } = openIdentityApi({ proxy, insecure }, identity)
+  return { how: 'identity_file', api, proxy, trust: { authorities: identity.authorityPems, insecure }, expiresAt, close }
 }
 
 function proofOf(proof: Onboarding, privateKey: Parameters<BotCluster['join']>[1]['boundKey'], joinState: string | undefined): JoinProof {

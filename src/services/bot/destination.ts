@@ -34,7 +34,7 @@ const directorySchema = z.strictObject({
   readers: z.array(readerSchema).max(64).default([]).describe('Users and groups who may read the files beside our own account.'),
 })
 
-const memorySchema = z.strictObject({ type: z.literal('memory') })
+const memorySchema = z.strictObject({ type: z.literal('memory') }).describe('Ends with the process.')
 
 const kubernetesSecretSchema = z.strictObject({
   type: z.literal('kubernetes_secret'),

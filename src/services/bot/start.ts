@@ -1,10 +1,12 @@
+import type { Connection } from '../../client/credentials.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { createMetrics } from '../../lib/metrics.ts'
 import type { Environment } from '../../lib/paths.ts'
 import { Bot, SELF } from './bot.ts'
 import type { BotService } from './bot-service.ts'
-import type { BotCluster } from './cluster.ts'
+import type { BotCluster, Issued } from './cluster.ts'
+import { connectAs } from './connect-cluster.ts'
 import type { BotConfig, NamedService } from './config.ts'
 import { createDirectoryDestination } from './directory-destination.ts'
 import type { DirectoryDependencies } from './directory-destination.ts'
@@ -15,6 +17,7 @@ import { HealthBoard } from './health.ts'
 import { createIdentityService } from './identity-service.ts'
 import { createKubernetesSecret } from './kubernetes-secret.ts'
 import type { KubernetesApi } from './kubernetes-secret.ts'
+import { createMcpService } from './mcp-service.ts'
 import { createMemoryDestination } from './memory-destination.ts'
 import { readOnboarding } from './onboarding.ts'
 import { OwnKeeper } from './own-identity.ts'
@@ -78,8 +81,16 @@ export async function startBot(options: StartOptions): Promise<RunningBot> {
 
 /** The services by their type. */
 function createService(service: NamedService, options: StartOptions): BotService[] {
+  const { cluster, config, directory, log, now } = options
   if (service.type === 'identity')
-    return [createIdentityService(service, { cluster: options.cluster, destination: openDestination(service.destination, options) })]
+    return [createIdentityService(service, { cluster, destination: openDestination(service.destination, options) })]
+  if (service.type === 'mcp') {
+    if (config.oneshot) log.warn('left out: with oneshot nothing listens', { service: service.name })
+    const destination = service.destination && openDestination(service.destination, options)
+    const { uid, gid } = directory
+    const connect = (identity: Issued): Connection => connectAs(config, identity)
+    return config.oneshot ? [] : [createMcpService(service, { cluster, connect, destination, uid, gid, log, now })]
+  }
   throw new AppError(
     'unimplemented',
     `${service.name}: services of type ${service.type} come with a later version: remove it from the configuration`,

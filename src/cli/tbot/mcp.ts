@@ -1,0 +1,74 @@
+import { join } from 'node:path'
+import { runMcpBridge } from '../../client/mcp-bridge.ts'
+import { createAnswerMemory } from '../../client/mcp-memory.ts'
+import { AppError } from '../../lib/errors.ts'
+import { readTextIfPresent } from '../../lib/atomic-file.ts'
+import { sanitizeTerminal } from '../../lib/output.ts'
+import { loadBotConfig } from '../../services/bot/config.ts'
+import type { BotConfig, NamedService } from '../../services/bot/config.ts'
+import { createLocalEndpoint } from '../../services/bot/local-endpoint.ts'
+import { TOKEN_FILE } from '../../services/bot/mcp-service.ts'
+import { pause } from '../../services/bot/pause.ts'
+import { parseListen } from '../../services/bot/service.ts'
+import type { McpConfig } from '../../services/bot/service.ts'
+import type { Context } from './context.ts'
+
+/** Standard output carries MCP messages and nothing else. */
+export async function run({ call, io }: Context): Promise<number> {
+  const file = call.text('config')
+  if (file === undefined) throw new AppError('invalid_argument', 'name the configuration file of the running tbot with -c')
+  const config = await loadBotConfig(file, io.env, { top: {}, onboarding: {} })
+  const service = findMcpService(config, call.text('service'), file)
+  const server = call.argument('name') ?? ''
+  const log = (line: string): void => void io.stderr.write(`${sanitizeTerminal(line)}\n`)
+  const endpoint = createLocalEndpoint(server, parseListen(service.listen), await readToken(service))
+  const input = io.stdin
+  call.signal.addEventListener('abort', () => input.destroy(), { once: true })
+  const running = runMcpBridge({
+    input: untilDestroyed(input, call.signal),
+    endpoint,
+    autoReconnect: true,
+    log,
+    wait: pause,
+    memory:
+      config.storage.type === 'directory'
+        ? createAnswerMemory({ folder: join(config.storage.path, `answers-${service.name}`), server, log })
+        : undefined,
+    write: (line) =>
+      new Promise((fulfil) => {
+        io.stdout.cork()
+        io.stdout.write(line)
+        if (io.stdout.write('\n')) fulfil()
+        else io.stdout.once('drain', () => fulfil())
+        io.stdout.uncork()
+      }),
+  })
+  await running.finally(() => input.destroy())
+  return call.signal.aborted ? 130 : 0
+}
+
+function findMcpService({ services }: BotConfig, name: string | undefined, file: string): McpConfig & NamedService {
+  const found = services.filter((service) => service.type === 'mcp').filter((service) => name === undefined || service.name === name)
+  const [service, ...more] = found
+  if (!service) throw new AppError('not_found', `${file} has no service of type mcp${name === undefined ? '' : ` named ${name}`}`)
+  if (more.length > 0) throw new AppError('invalid_argument', `${file} has several services of type mcp: name one with --service`)
+  return service
+}
+
+async function readToken({ listen, destination }: McpConfig): Promise<string | undefined> {
+  if (listen.startsWith('unix:')) return undefined
+  if (destination?.type !== 'directory')
+    throw new AppError('failed_precondition', 'the token of this service is not in a directory: use its socket')
+  const token = await readTextIfPresent(`${destination.path}/${TOKEN_FILE}`)
+  if (token === undefined) throw new AppError('unavailable', `there is no ${destination.path}/${TOKEN_FILE}: start tbot first`)
+  return token.trim()
+}
+
+/** An interruption is an end of input, not a failure. */
+async function* untilDestroyed(input: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
+  try {
+    yield* input
+  } catch (thrown) {
+    if (!signal.aborted) throw thrown
+  }
+}

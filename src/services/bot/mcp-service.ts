@@ -1,0 +1,146 @@
+import { randomBytes } from 'node:crypto'
+import { lstatSync } from 'node:fs'
+import { chmod, rm } from 'node:fs/promises'
+import { createConnection } from 'node:net'
+import { dirname } from 'node:path'
+import { generateKeyPair } from '../../ca/keys.ts'
+import type { Connection } from '../../client/credentials.ts'
+import { createMcpEndpoint } from '../../client/mcp-endpoint.ts'
+import type { McpEndpoint } from '../../client/mcp-endpoint.ts'
+import { startMcpForwarder } from '../../client/mcp-forwarder.ts'
+import type { McpEndpoints, McpForwarder } from '../../client/mcp-forwarder.ts'
+import { AppError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
+import type { BotService } from './bot-service.ts'
+import type { BotCluster, Issued } from './cluster.ts'
+import type { NamedService } from './config.ts'
+import type { Destination } from './destination.ts'
+import { openDirectory } from './open-directory.ts'
+import { parseListen } from './service.ts'
+import type { ListenAddress, McpConfig } from './service.ts'
+
+export interface McpServiceOptions {
+  cluster: BotCluster
+  /** A connection to the cluster as this identity. */
+  connect: (identity: Issued) => Connection
+  /** Where the token goes that clients of a port send. */
+  destination: Destination | undefined
+  uid: number
+  gid: number
+  log: Logger
+  now: () => number
+}
+
+export const TOKEN_FILE = 'mcp-token'
+/** So many servers are kept with their connections. */
+const MAX_ENDPOINTS = 256
+
+/**
+ * A local MCP endpoint, `/mcp/apps/NAME` for each server, that carries the credentials of the moment: they stay in memory. On a socket the file
+ * system says who may use it (mode 0600), on a port of loopback a token.
+ */
+export function createMcpService(config: NamedService & McpConfig, options: McpServiceOptions): BotService {
+  const { cluster, destination, log, now } = options
+  const listen = parseListen(config.listen)
+  let held: Issued | undefined
+  let forwarder: McpForwarder | undefined
+  const endpoints = createEndpoints(async () => {
+    if (!held) throw new AppError('unavailable', 'tbot has no credentials yet: see its log and /readyz')
+    if (held.expiresAt <= now()) throw new AppError('unavailable', 'the credentials of tbot have ended: see its log and /readyz')
+    return options.connect(held)
+  }, now)
+
+  return {
+    name: config.name,
+    intervalMs: config.intervalMs,
+    async open() {
+      if ('path' in listen) await prepareSocket(listen.path, options)
+      const token = 'path' in listen ? undefined : await findToken(destination)
+      forwarder = await startMcpForwarder({ endpoint: endpoints, listen, token, log: (line) => log.debug(line, { service: config.name }) })
+      if ('path' in listen) await chmod(listen.path, 0o600)
+      log.info('serving MCP', { service: config.name, listen: addressOf(listen, forwarder.port) })
+    },
+    async renew(own) {
+      const { privateKey } = await generateKeyPair()
+      const ttlSeconds = Math.floor(config.ttlMs / 1000)
+      held = await cluster.issueOutput(own, { roles: config.roles, ttlSeconds, allowReissue: false, privateKey })
+      return { expiresAt: held.expiresAt }
+    },
+    close: async () => await forwarder?.close(),
+  }
+}
+
+const APP_PATH = /^\/mcp\/apps\/([^/]+)(?:\/sse)?\/?$/
+const AGGREGATE_PATH = /^\/mcp(?:\/sets\/[^/]+)?\/?$/
+
+function createEndpoints(open: () => Promise<Connection>, now: () => number): McpEndpoints {
+  const known = new Map<string, McpEndpoint>()
+  return {
+    at(path) {
+      if (AGGREGATE_PATH.test(path))
+        throw new AppError('unimplemented', 'the URL of all servers takes no certificate yet: use /mcp/apps/NAME for each server', {
+          details: { http: 501 },
+        })
+      const server = decode(APP_PATH.exec(path)?.[1] ?? '')
+      if (server === '') throw new AppError('not_found', 'MCP servers are at /mcp/apps/NAME', { details: { http: 404 } })
+      const found = known.get(server)
+      if (found) return found
+      if (known.size >= MAX_ENDPOINTS)
+        throw new AppError('resource_exhausted', `at most ${MAX_ENDPOINTS} servers are served here`, { details: { http: 429 } })
+      const made = createMcpEndpoint({ server, open, now })
+      known.set(server, made)
+      return made
+    },
+    close() {
+      for (const endpoint of known.values()) endpoint.close()
+    },
+  }
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return '' // a broken escape names nothing
+  }
+}
+
+/** The same as before, so that clients need not read it again. */
+async function findToken(destination: Destination | undefined): Promise<string> {
+  if (!destination) throw new AppError('internal', 'a port of loopback without a token')
+  const before = (await destination.read(TOKEN_FILE))?.trim()
+  if (before !== undefined && /^[A-Za-z0-9_-]{43}$/.test(before)) return before
+  const token = randomBytes(32).toString('base64url')
+  await destination.write(new Map([[TOKEN_FILE, `${token}\n`]]))
+  return token
+}
+
+/** The directory must be one that nobody else can change; what a killed process left there is removed, unless somebody listens. */
+async function prepareSocket(path: string, { uid, gid }: McpServiceOptions): Promise<void> {
+  const directory = await openDirectory(dirname(path), { symlinks: 'try-secure', uid, gid })
+  await directory.handle.close()
+  const status = lstatSync(path, { throwIfNoEntry: false })
+  if (!status) return
+  if (!status.isSocket() || status.uid !== uid)
+    throw new AppError('failed_precondition', `${path} is there and is no socket of ours: remove it, or choose another path`)
+  if (await isListening(path)) throw new AppError('failed_precondition', `another process listens on ${path}`)
+  await rm(path, { force: true })
+}
+
+function isListening(path: string): Promise<boolean> {
+  return new Promise((fulfil) => {
+    const socket = createConnection(path)
+    const end = (answer: boolean): void => {
+      socket.destroy()
+      fulfil(answer)
+    }
+    socket.setTimeout(2000, () => end(true))
+    socket.on('connect', () => end(true))
+    socket.on('error', () => end(false))
+  })
+}
+
+function addressOf(listen: ListenAddress, port: number): string {
+  if ('path' in listen) return listen.path
+  return `http://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${port}/mcp/apps/NAME`
+}
