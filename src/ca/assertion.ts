@@ -1,6 +1,6 @@
-import { randomUUID } from 'node:crypto'
+import { createPublicKey, randomUUID } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
-import { errors, jwtVerify, SignJWT } from 'jose'
+import { decodeProtectedHeader, errors, jwtVerify, SignJWT } from 'jose'
 import { z } from 'zod'
 import { AppError } from '../lib/errors.ts'
 import type { Identity } from '../resources/identity.ts'
@@ -191,6 +191,27 @@ export function jwksOf(keys: VerificationKey[]): { keys: PublicJwk[] } {
       if (crv !== 'P-256' || !x || !y) throw new AppError('internal', `the signing key ${kid} is not an EC P-256 key`)
       return { kty: 'EC', crv, x, y, kid, use: 'sig', alg: 'ES256' }
     }),
+  }
+}
+
+/** Reads a JWKS of ours: EC P-256 keys with an id; entries of other kinds are passed over, a broken one throws `invalid_argument`. */
+export function parseJwks(document: { keys: readonly Record<string, unknown>[] }): VerificationKey[] {
+  return document.keys.flatMap(({ kty, crv, x, y, kid }) => {
+    if (kty !== 'EC' || crv !== 'P-256' || typeof kid !== 'string') return []
+    try {
+      return [{ kid, publicKey: createPublicKey({ key: { kty, crv, x: String(x), y: String(y) }, format: 'jwk' }) }]
+    } catch (cause) {
+      throw new AppError('invalid_argument', `the key ${JSON.stringify(kid.slice(0, 80))} of the JWKS cannot be read`, { cause })
+    }
+  })
+}
+
+/** The id of the key that a token says it is signed with: nothing to rely on. Undefined for what is no token. */
+export function findKeyId(token: string): string | undefined {
+  try {
+    return decodeProtectedHeader(token).kid
+  } catch {
+    return undefined // `verifyAssertion` says what is wrong with it
   }
 }
 

@@ -3,11 +3,15 @@ import type { Kind, ResourceOf } from './registry.ts'
 /** What is named by an id of its own: an API token, the serial of a certificate, an instance of a bot with all its certificates. */
 export type Revocable = 'api_token' | 'certificate' | 'bot_instance'
 
-/** A mutation as everybody who watches sees it. What was revoked carries no resource. */
-export type Change =
+/**
+ * A mutation as everybody who watches sees it. What was revoked carries no resource. `at` is when, in ms since 1970 by the clock of the Auth
+ * Service; absent where that is the clock of who is told, and the moment is now.
+ */
+export type Change = (
   | { type: 'put'; kind: Kind; name: string }
   | { type: 'delete'; kind: Kind; name: string }
   | { type: 'revoked'; kind: Revocable; name: string }
+) & { at?: number }
 
 /** A live view of resources: complete when handed out, told of every change afterwards, synchronously and in order. */
 export interface ResourceFeed {

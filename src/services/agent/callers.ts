@@ -1,7 +1,7 @@
 import { type ServerAccess, serverAccess } from '../../access/check.ts'
 import { findLock, lockReason } from '../../access/locks.ts'
 import { compileRoles } from '../../access/role-set.ts'
-import { type VerificationKey, verifyAssertion } from '../../ca/assertion.ts'
+import { findKeyId, type VerificationKey, verifyAssertion } from '../../ca/assertion.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Caller } from '../../mcp/caller.ts'
 import { type App, labelsOf } from '../../resources/app.ts'
@@ -20,6 +20,10 @@ export interface CallerOptions {
   clusterName: string
   hostId: string
   keys: () => VerificationKey[]
+  /** Asks for the keys anew, not more often than is good for who is asked. */
+  refreshKeys?: (() => Promise<void>) | undefined
+  /** See `AgentOptions`. */
+  knownSince?: (() => number) | undefined
   feed: ResourceFeed
   now: () => number
 }
@@ -54,13 +58,14 @@ export class Callers {
   /** Id of a revoked credential → the moment. */
   readonly #revoked = new Map<string, number>()
   /** What was changed or revoked before that moment is not known here. */
-  readonly #startedAt: number
+  readonly #knownSince: () => number
   /** Counts changes that compiled decisions depend on. */
   #epoch = 0
 
   constructor(options: CallerOptions) {
     this.#options = options
-    this.#startedAt = options.now()
+    const startedAt = options.now()
+    this.#knownSince = options.knownSince ?? (() => startedAt)
   }
 
   /**
@@ -80,7 +85,7 @@ export class Callers {
   #current(assertion: string, { caller, issuedAt, expiresAt }: Known): Caller {
     const { identity } = caller
     const changedAt = this.#changedAt.get(identity.name)
-    const isStale = issuedAt < this.#startedAt || (changedAt !== undefined && issuedAt <= changedAt)
+    const isStale = issuedAt < this.#knownSince() || (changedAt !== undefined && issuedAt <= changedAt)
     if (expiresAt <= this.#options.now() || isStale || this.#isRevoked(identity)) {
       this.#known.delete(assertion)
       throw new AppError('unauthenticated', 'the route assertion is no longer valid: get a new one')
@@ -91,7 +96,9 @@ export class Callers {
   }
 
   async #verifyNew(assertion: string, app: App): Promise<Known> {
-    const { clusterName, keys, now } = this.#options
+    const { clusterName, keys, refreshKeys, now } = this.#options
+    const kid = findKeyId(assertion)
+    if (refreshKeys && kid !== undefined && !keys().some((key) => key.kid === kid)) await refreshKeys()
     const verified = await verifyAssertion(assertion, keys(), { clusterName, server: app.metadata.name, now: now() })
     const known = {
       app,
@@ -164,10 +171,10 @@ export class Callers {
   }
 
   /** Marks are needed as long as an assertion from before them could be current, and no longer. */
-  #mark(marks: Map<string, number>, name: string): void {
+  #mark(marks: Map<string, number>, name: string, at: number | undefined): void {
     const now = this.#options.now()
     marks.delete(name)
-    marks.set(name, now)
+    marks.set(name, at ?? now)
     for (const [oldest, at] of marks) {
       if (now - at < MARK_MS) return
       marks.delete(oldest)
@@ -176,9 +183,9 @@ export class Callers {
 
   /** Forgets what rested on the changed thing. */
   apply(change: Change): void {
-    if (change.type === 'revoked') this.#mark(this.#revoked, change.name)
-    else if (change.kind === 'user') this.#mark(this.#changedAt, change.name)
-    else if (change.kind === 'bot') this.#mark(this.#changedAt, botUserName(change.name))
+    if (change.type === 'revoked') this.#mark(this.#revoked, change.name, change.at)
+    else if (change.kind === 'user') this.#mark(this.#changedAt, change.name, change.at)
+    else if (change.kind === 'bot') this.#mark(this.#changedAt, botUserName(change.name), change.at)
     else if (change.kind === 'role' || change.kind === 'cluster_auth_preference') this.#epoch += 1
     else if (change.kind === 'lock') this.#locks = undefined
     else if (change.kind === 'app') this.#known.clear()

@@ -34,6 +34,10 @@ export interface AgentOptions {
   ship(spool: Spool): Shipping
   feed: ResourceFeed
   assertionKeys: () => VerificationKey[]
+  /** Asks for the keys anew when an assertion names one that is not among them; absent where they are always all there. */
+  refreshKeys?: (() => Promise<void>) | undefined
+  /** The moment, by the clock of the Auth Service, from which on the feed has told of every change; now, unless given. */
+  knownSince?: (() => number) | undefined
   createUpstream(app: App): Upstream
   redactor: Redactor
   metrics?: McpMetrics | undefined
@@ -61,7 +65,8 @@ export function startAgent(options: AgentOptions): Agent {
   const spool = openSpool(options.spoolDirectory, { log })
   const shipping = options.ship(spool)
   let isClosed = false
-  const callers = new Callers({ clusterName: options.clusterName, hostId: options.hostId, keys: options.assertionKeys, feed, now })
+  const { clusterName, hostId, assertionKeys: keys, refreshKeys, knownSince } = options
+  const callers = new Callers({ clusterName, hostId, keys, refreshKeys, knownSince, feed, now })
   const audit = {
     spool,
     ids,

@@ -1,0 +1,53 @@
+import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { createIds } from '../../lib/ids.ts'
+import { createRedactor } from '../../lib/redact.ts'
+import { createMcpMetrics } from '../../mcp/metrics.ts'
+import { createBridgedUpstream } from '../../mcp/eras/bridged.ts'
+import { createUpstream } from '../../mcp/upstream/open.ts'
+import { type Agent, type AgentOptions, startAgent } from '../../services/agent/start.ts'
+import { addJournalMetrics, type Diagnostics } from './diagnostics.ts'
+import type { ProcessOptions } from './process-options.ts'
+import type { openStdioHost } from './stdio-host.ts'
+
+type StdioHost = Awaited<ReturnType<typeof openStdioHost>>
+
+/** The Auth Service as an agent sees it: in the same process, or over its connection. */
+export type AuthLink = Pick<
+  AgentOptions,
+  'clusterName' | 'hostId' | 'api' | 'feed' | 'assertionKeys' | 'refreshKeys' | 'knownSince' | 'ship'
+>
+
+/** The agent with what only a process has: accounts, children, the journal's directory. */
+export function startAgentOn(
+  { config, log, now, version }: ProcessOptions,
+  link: AuthLink,
+  host: StdioHost,
+  diagnostics: Diagnostics | undefined,
+): Agent {
+  const spoolDirectory = join(config.dataDirectory, 'spool')
+  if (diagnostics) addJournalMetrics(diagnostics.metrics, spoolDirectory)
+  const { clusterName } = link
+  return startAgent({
+    ...link,
+    config: config.agent,
+    hostname: config.nodename ?? hostname(),
+    version,
+    spoolDirectory,
+    metrics: diagnostics && createMcpMetrics(diagnostics.metrics),
+    createUpstream: (app) =>
+      createBridgedUpstream(createUpstream(app, { now, log, demo: { clusterName }, stdio: host, http: {} }), {
+        server: app.metadata.name,
+        now,
+        random: (size) => randomBytes(size),
+        log,
+        version,
+      }),
+    redactor: createRedactor(),
+    ids: createIds(),
+    now,
+    monotonic: () => performance.now(),
+    log,
+  })
+}

@@ -1,0 +1,59 @@
+import { randomBytes } from 'node:crypto'
+import type { Server } from 'node:http'
+import { createApiClient } from '../../client/call.ts'
+import { createIds } from '../../lib/ids.ts'
+import type { Agent } from '../../services/agent/start.ts'
+import type { AuthService } from '../../services/auth/start.ts'
+import { Aggregate } from '../../services/proxy/aggregate-route.ts'
+import { Assertions } from '../../services/proxy/assertions.ts'
+import { publicAddresses } from '../../services/proxy/config.ts'
+import { createProxyServer } from '../../services/proxy/server.ts'
+import type { Exchange } from '../../tunnel/exchange.ts'
+import { hostIdentity } from './host-id.ts'
+import type { ProcessOptions } from './process-options.ts'
+
+/** The Proxy Service, which asks the Auth Service with its callers' credentials; of its own it has one that gives names to tools, and nothing else. */
+export function createProxy(
+  { config, log, now, version }: ProcessOptions,
+  auth: AuthService,
+  agent: Agent | undefined,
+  hostId: string,
+  closers: (() => Promise<void>)[],
+): { proxyServer: Server; aggregate: Aggregate } {
+  const clientFor = (token: string, remoteAddress: string) => createApiClient(withToken(auth, token, remoteAddress))
+  const assertions = new Assertions({ clientFor, feed: auth.feed, now })
+  closers.push(async () => assertions.close())
+  const toServers = {
+    assertions,
+    target: agent ? agent.accept : ({ answer }: Exchange) => answer.abort('no agent'),
+    maxRequestBytes: config.proxy.max_request_bytes,
+  }
+  const api = createApiClient(auth.carrier(hostIdentity(hostId, 'Proxy')))
+  const aggregate = new Aggregate({
+    ...toServers,
+    limits: config.proxy.mcp_limits,
+    clientFor,
+    api,
+    feed: auth.feed,
+    version,
+    now,
+    ids: createIds(),
+    key: randomBytes(32),
+    log,
+  })
+  closers.push(() => aggregate.close())
+  const proxyServer = createProxyServer({
+    ...toServers,
+    aggregate,
+    auth: auth.handler,
+    publicAddresses: publicAddresses(config.proxy),
+    isReady: () => true,
+    log,
+  })
+  return { proxyServer, aggregate }
+}
+
+function withToken(auth: AuthService, token: string, remoteAddress: string): ReturnType<AuthService['carrier']> {
+  const carrier = auth.carrier()
+  return (request) => carrier({ ...request, remoteAddress, headers: { ...request.headers, authorization: `Bearer ${token}` } })
+}
