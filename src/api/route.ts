@@ -18,7 +18,10 @@ export interface Route<I extends z.ZodType = z.ZodType, O extends z.ZodType = z.
   access: Access
   summary: string
   input: I
+  /** Of a route that streams: of each line. */
   output: O
+  /** The answer is a stream of JSON texts, one a line, that goes on until either side ends it. */
+  streams?: true
 }
 
 export type InputOf<R extends Route> = z.input<R['input']>
@@ -27,4 +30,10 @@ export type OutputOf<R extends Route> = z.output<R['output']>
 
 export function route<I extends z.ZodType, O extends z.ZodType>(row: Route<I, O>): Route<I, O> {
   return row
+}
+
+export function streamingRoute<I extends z.ZodType, O extends z.ZodType>(
+  row: Omit<Route<I, O>, 'streams'>,
+): Route<I, O> & { streams: true } {
+  return { ...row, streams: true }
 }

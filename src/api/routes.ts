@@ -7,6 +7,7 @@ import { announceHost, issueBotOutput, join, renewIdentity, startJoin } from './
 import { assignMcpNames, findMcpName } from './mcp-names.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './resources.ts'
 import { announceServers, explainAccess, listVisibleServers } from './servers.ts'
+import { watchResources } from './watch.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './users.ts'
 
 /** The whole contract, in the order a reader wants it. */
@@ -39,6 +40,7 @@ export const ROUTES = {
   createResource,
   upsertResource,
   deleteResource,
+  watchResources,
   listVisibleServers,
   announceServers,
   explainAccess,

@@ -1,4 +1,4 @@
-import { searchEvents } from '../api/audit.ts'
+import { emitEvents, searchEvents } from '../api/audit.ts'
 import type { InputOf } from '../api/route.ts'
 import type { ApiClient } from './call.ts'
 
@@ -25,4 +25,9 @@ export async function* fetchAllEvents(
     if (page.next === null || page.next === after) return
     after = page.next
   }
+}
+
+/** Has events of a service stored; those that are there already (by `uid`) change nothing. 1000 at most. */
+export async function saveEvents(api: ApiClient, events: InputOf<typeof emitEvents>['events']): Promise<void> {
+  await api(emitEvents, { events })
 }

@@ -33,7 +33,8 @@ export function createApiClient(carrier: Carrier): ApiClient {
   }
 }
 
-function renderRequest(route: Route, input: unknown): WireRequest {
+/** A call of a route as HTTP: what the path names stands in it, the rest in the query or the body. */
+export function renderRequest(route: Route, input: unknown): WireRequest {
   const members: Record<string, unknown> = typeof input === 'object' && input !== null ? { ...input } : {}
   const rest = new Map(Object.entries(members).filter(([, value]) => value !== undefined))
   const path = route.path.replace(/:(\w+)/g, (_, name: string) => {
@@ -48,7 +49,8 @@ function renderRequest(route: Route, input: unknown): WireRequest {
   return { method: route.method, path: query ? `${path}?${query}` : path, headers: {}, body: undefined }
 }
 
-function parseBody(answer: WireAnswer): unknown {
+/** @throws AppError unavailable when it is no JSON. */
+export function parseBody(answer: WireAnswer): unknown {
   try {
     return JSON.parse(answer.body)
   } catch (cause) {
@@ -58,7 +60,8 @@ function parseBody(answer: WireAnswer): unknown {
   }
 }
 
-function parseError(status: number, body: unknown): AppError {
+/** The error that an answer of the Auth Service speaks of, as it was there. */
+export function parseError(status: number, body: unknown): AppError {
   const error = typeof body === 'object' && body !== null && 'error' in body ? body.error : undefined
   if (typeof error !== 'object' || error === null || !('code' in error) || !('message' in error))
     return new AppError('unavailable', `HTTP ${status} from the Auth Service`)

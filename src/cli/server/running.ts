@@ -72,6 +72,7 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
     // Calls under way may end, while nothing new is accepted; only then the event streams, which never end, are ended. The aggregate is a client
     // of the agent: it leaves first, in good order, and does not take an agent that goes for servers that are gone.
     closers.push(async () => {
+      auth.endWatches()
       const closing = listener.close({ graceMs: DRAIN_MS + FAREWELL_MS })
       await agent?.drain(DRAIN_MS)
       await aggregate.close()

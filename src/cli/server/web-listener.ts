@@ -10,6 +10,8 @@ import type { ProcessOptions } from './process-options.ts'
 /** What a certificate we issue ourselves is renewed at: a third of its life before its end. */
 const RENEWAL_CHECK_MS = 3_600_000
 const RENEWAL_MARGIN_MS = 7 * 86_400_000
+/** The Auth Service answers sooner, and a watch says something more often: whoever takes nothing for so long is gone. */
+const SILENCE_MS = 120_000
 /** Connections beside those of the event streams that MCP sessions may have. */
 const OTHER_CONNECTIONS = 10_000
 
@@ -22,6 +24,7 @@ export async function startWebListener(
 ): Promise<Listener> {
   const { host, port } = splitAddress(config.web_listen_addr)
   const authServer = createServer({ headersTimeout: 15_000, requestTimeout: 60_000 }, auth.handler)
+  authServer.setTimeout(SILENCE_MS)
   let credentials = await tlsCredentials(config, auth)
   const listener = await startListener({
     host,

@@ -14,6 +14,7 @@ import type { JwtKeys } from './jwt-keys.ts'
 import type { Nonces } from './join/nonces.ts'
 import type { Limits } from './limits.ts'
 import type { LiveResources } from './live-resources.ts'
+import type { Watches } from './watches.ts'
 
 /** What signs for the cluster. Private keys are in memory only here; at rest they are sealed. */
 export interface ClusterKeys {
@@ -31,6 +32,7 @@ export interface AuthContext {
   clusterName: string
   db: Database
   live: LiveResources
+  watches: Watches
   keys: ClusterKeys
   sealer: Sealer
   journal: Journal

@@ -24,6 +24,7 @@ import { loginLocal, signCertificate, whoami } from './routes/login.ts'
 import { assignMcpNames, findMcpName } from './routes/mcp-names.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './routes/resources.ts'
 import { explainAccess, listVisibleServers } from './routes/servers.ts'
+import { watchResources } from './routes/watch.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './routes/users.ts'
 
 const MAX_BODY_BYTES = 1024 * 1024
@@ -68,6 +69,7 @@ const TABLE: readonly Served[] = [
   known(ROUTES.createResource, createResource),
   known(ROUTES.upsertResource, upsertResource),
   known(ROUTES.deleteResource, deleteResource),
+  lines(ROUTES.watchResources, watchResources),
   known(ROUTES.listVisibleServers, listVisibleServers),
   known(ROUTES.announceServers, announceServers),
   known(ROUTES.explainAccess, explainAccess),
@@ -92,7 +94,10 @@ export function createServer(context: AuthContext): Hono<AppEnv> {
     await next()
   }
   for (const { row, maxBodyBytes, serve } of TABLE)
-    app.on(row.method, row.path, limited(maxBodyBytes), async (c) => c.json(await serve(context, c)))
+    app.on(row.method, row.path, limited(maxBodyBytes), async (c) => {
+      const answer = await serve(context, c)
+      return answer instanceof Response ? answer : c.json(answer)
+    })
   app.use('/web/*', limited(MAX_BODY_BYTES))
   addPages(app, context)
   return app
@@ -137,14 +142,7 @@ function known<I extends z.ZodType, O extends z.ZodType<object>>(
     row,
     maxBodyBytes,
     async serve(context, c) {
-      const { peer } = c.env
-      const identity = await authenticate(context, peer, c.req.header('authorization'))
-      const caller = { identity, remoteAddress: peer.remoteAddress }
-      await refuseLocked(context, caller, row.name)
-      const { access } = row
-      if (typeof access === 'object' && 'kind' in access) await authorize(context, caller, access.kind, access.verb)
-      // A row with `byKind` authorises in its function: conditions of rules look at the resource itself.
-      const input = await parseInput(row, c)
+      const { caller, input } = await admit(context, row, c)
       try {
         return await serve(context, input, caller)
       } catch (thrown) {
@@ -153,6 +151,27 @@ function known<I extends z.ZodType, O extends z.ZodType<object>>(
       }
     },
   }
+}
+
+/** The same for a row whose answer is a stream of lines. */
+function lines<I extends z.ZodType, O extends z.ZodType<object>>(
+  row: Route<I, O>,
+  serve: (context: AuthContext, input: z.output<I>, caller: KnownCaller) => Promise<ReadableStream<Uint8Array>>,
+): Served {
+  const stream = async (context: AuthContext, input: z.output<I>, caller: KnownCaller): Promise<Response> =>
+    new Response(await serve(context, input, caller), { headers: { 'content-type': 'application/x-ndjson' } })
+  return known<I, z.ZodType<object>>(row, stream)
+}
+
+async function admit<I extends z.ZodType>(context: AuthContext, row: Route<I>, c: Context<AppEnv>) {
+  const { peer } = c.env
+  const identity = await authenticate(context, peer, c.req.header('authorization'))
+  const caller = { identity, remoteAddress: peer.remoteAddress }
+  await refuseLocked(context, caller, row.name)
+  const { access } = row
+  if (typeof access === 'object' && 'kind' in access) await authorize(context, caller, access.kind, access.verb)
+  // A row with `byKind` authorises in its function: conditions of rules look at the resource itself.
+  return { caller, input: await parseInput(row, c) }
 }
 
 async function parseInput<I extends z.ZodType>(row: Route<I>, c: Context<AppEnv>): Promise<z.output<I>> {

@@ -36,6 +36,7 @@ import type { LimitOptions } from './limits.ts'
 import { createLiveResources } from './live-resources.ts'
 import { createServer } from './server.ts'
 import { startShippingThread } from './shipping.ts'
+import { Watches } from './watches.ts'
 
 export interface AuthServiceOptions {
   config: AuthConfig
@@ -84,6 +85,8 @@ export interface AuthService {
   /** A server certificate of the host CA with a fresh key, as PEM; `notAfter` in ms since 1970. */
   issueServerCertificate(names: { dns: string[]; ip: string[] }): Promise<{ key: string; cert: string; notAfter: number }>
   hasUsers(): Promise<boolean>
+  /** Ends what would go on for ever: those who watch resources. */
+  endWatches(): void
   close(): Promise<void>
 }
 
@@ -119,6 +122,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
     clusterName,
     db,
     live,
+    watches: new Watches({ live, epoch: Buffer.from(random(16)).toString('hex'), now }),
     keys,
     sealer,
     journal: createJournal(db, clusterName, (events) => fileLog?.append(renderLines(events))),
@@ -145,6 +149,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
   return {
     ...services(context, join(dataDirectory, DATABASE_FILE), fileLog),
     async close() {
+      context.watches.close()
       await jobs.close()
       await context.journal.record([buildEvent('cluster.stop', { version, success: true }, context.build)])
       await fileLog?.close()
@@ -174,6 +179,7 @@ function services(context: AuthContext, database: string, fileLog: FileLog | und
     hostAuthorityPems: () => [keys.host.certificatePem],
     userAuthorityPems: () => [keys.user.certificatePem],
     issueServerCertificate: (names) => issueServerCertificate(context, names),
+    endWatches: () => context.watches.close(),
     hasUsers: async () => live.list('user').length > 0,
   }
 }
