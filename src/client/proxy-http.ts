@@ -146,7 +146,7 @@ function speaksNoTls(thrown: unknown): boolean {
 }
 
 /** The failure of a connection as the caller should read it; `details.network` tells a passing fault of the network from others. */
-function describeFailure(thrown: unknown, proxy: ProxyAddress): AppError {
+export function describeFailure(thrown: unknown, proxy: ProxyAddress): AppError {
   if (thrown instanceof AppError) return thrown
   const where = renderProxyAddress(proxy)
   const code = codeOf(thrown)

@@ -4,7 +4,7 @@ import { createServer as createNetServer } from 'node:net'
 import type { Server as NetServer, Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createServer as createTlsServer } from 'node:tls'
-import type { Server as TlsServer, TlsOptions } from 'node:tls'
+import type { Server as TlsServer, TlsOptions, TLSSocket } from 'node:tls'
 import { AppError } from './errors.ts'
 
 export interface TlsCredentials {
@@ -27,6 +27,8 @@ export interface ListenerOptions {
    * themselves and belong to this listener alone.
    */
   servers: Readonly<Record<string, HttpServer>>
+  /** Who takes a TLS connection of a protocol that is not HTTP, and has to end it. */
+  sockets?: Readonly<Record<string, (socket: TLSSocket) => void>>
   /** Answers plain HTTP, and TLS connections of clients that offer no protocol. */
   defaultServer: HttpServer
   /** Whether this peer may speak plain HTTP; everybody else gets a 400 that says why. */
@@ -124,7 +126,7 @@ function startTls(options: ListenerOptions, credentials: TlsCredentials, sockets
     ...contextOptions(credentials),
     requestCert: true,
     rejectUnauthorized: false,
-    ALPNProtocols: Object.keys(options.servers),
+    ALPNProtocols: [...Object.keys(options.servers), ...Object.keys(options.sockets ?? {})],
     handshakeTimeout: options.handshakeMs ?? HANDSHAKE_MS,
   })
   server.on('tlsClientError', (error, socket) => {
@@ -135,6 +137,8 @@ function startTls(options: ListenerOptions, credentials: TlsCredentials, sockets
     const remote = socket.remoteAddress
     track(socket, sockets, (error) => options.onFault?.(error, remote))
     const agreed = socket.alpnProtocol
+    const take = typeof agreed === 'string' && options.sockets && Object.hasOwn(options.sockets, agreed) ? options.sockets[agreed] : undefined
+    if (take) return take(socket)
     const chosen = typeof agreed === 'string' && Object.hasOwn(options.servers, agreed) ? options.servers[agreed] : undefined
     const target = chosen ?? options.defaultServer
     target.emit('connection', socket)

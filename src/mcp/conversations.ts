@@ -34,6 +34,7 @@ interface Options {
   ownHeaders(caller: () => Caller): OwnHeaders
   log: Logger
   limits?: Partial<ConversationLimits>
+  sessionId?: (() => string) | undefined
 }
 
 /** All conversations with one MCP server: who may use which, how many there are, and when they end. */
@@ -83,7 +84,8 @@ export class Conversations {
 
   /** A new session for a legacy client. */
   async open(caller: Caller, remoteAddress: string): Promise<Conversation> {
-    return this.#create(this.#options.audit.ids.token(24), 'legacy', caller, remoteAddress)
+    const { sessionId = () => this.#options.audit.ids.token(24) } = this.#options
+    return this.#create(sessionId(), 'legacy', caller, remoteAddress)
   }
 
   /** The running conversation of a modern client's credential, made on its first request. */

@@ -26,6 +26,8 @@ export interface EndpointOptions {
   ownHeaders(caller: () => Caller): OwnHeaders
   log: Logger
   limits?: Partial<ConversationLimits>
+  /** Makes the id of a session, which nobody can guess; random text unless given. */
+  sessionId?: (() => string) | undefined
 }
 
 /** Streamable HTTP for the clients of one MCP server: POST, GET and DELETE of every revision, each message judged on its own. */

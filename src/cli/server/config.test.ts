@@ -73,3 +73,44 @@ test('diagnostics are off unless set, and the flag wins over the file', async ()
   await expect(loadConfig({ file, dataDirectory: folder, diagAddress: 'x', env: {} })).rejects.toThrow('--diag-addr must be HOST:PORT')
   await expect(load('teleport: {diag_addr: "a b:1"}\n')).rejects.toThrow(/diag_addr: must be HOST:PORT/)
 })
+
+const AGENT = `version: v3
+teleport:
+  proxy_server: proxy.example.com:443
+  join_params: {token_name: /etc/token, method: token}
+  ca_pin: sha256:${'0'.repeat(64)}
+auth_service: {enabled: no}
+proxy_service: {enabled: no}
+app_service: {enabled: yes, mcp_demo_server: yes, resources: [{labels: {env: dev}}]}
+`
+
+test('two names of the cluster, or of the token, are refused', async () => {
+  await expect(load('teleport: {proxy_server: a:1, auth_server: b:1}\n')).rejects.toThrow('auth_server is another name for proxy_server')
+  await expect(load('teleport: {proxy_server: a:1, auth_token: x, join_params: {token_name: y}}\n')).rejects.toThrow('keep one')
+  await expect(load('teleport: {ca_pin: sha256:12}\n')).rejects.toThrow('must be sha256: and 64 hex digits')
+  await expect(load('teleport: {proxy_server: "a b"}\n')).rejects.toThrow('is not a proxy address')
+})
+
+test('an agent alone knows its cluster from the file', async () => {
+  const config = await load(AGENT)
+  expect(config).toMatchObject({ auth: { enabled: false }, proxy: { enabled: false }, agent: { enabled: true, mcp_demo_server: true } })
+  expect(config.membership).toEqual({
+    proxy: { host: 'proxy.example.com', port: 443 },
+    caPins: [`sha256:${'0'.repeat(64)}`],
+    token: '/etc/token',
+  })
+  expect((await load('sallyport: {auth_server: a:1, auth_token: x}\n')).membership).toEqual({
+    proxy: { host: 'a', port: 1 },
+    caPins: [],
+    token: 'x',
+  })
+  expect((await load('')).membership).toBeUndefined()
+})
+
+test('flags win over the file', async () => {
+  const join = { token: 't', caPin: `sha256:${'1'.repeat(64)}`, authServer: 'other:2' }
+  const config = await loadConfig({ file: await write(AGENT), dataDirectory: folder, join, roles: 'auth,proxy', env: {} })
+  expect(config.membership).toEqual({ proxy: { host: 'other', port: 2 }, caPins: [`sha256:${'1'.repeat(64)}`], token: 't' })
+  expect(config).toMatchObject({ auth: { enabled: true }, proxy: { enabled: true }, agent: { enabled: false } })
+  await expect(loadConfig({ file: undefined, dataDirectory: folder, roles: 'app,db2', env: {} })).rejects.toThrow('not "db2"')
+})

@@ -8,6 +8,7 @@ import { parseYamlDocuments } from '../../lib/yaml.ts'
 import { agentConfigSchema } from '../../services/agent/config.ts'
 import { authConfigSchema } from '../../services/auth/config.ts'
 import { proxyConfigSchema, splitAddress } from '../../services/proxy/config.ts'
+import { findMembership, type Membership, membershipFields, type MembershipFlags } from './membership.ts'
 
 const LEVELS = { DEBUG: 'debug', INFO: 'info', WARN: 'warn', WARNING: 'warn', ERROR: 'error', ERR: 'error' } as const
 
@@ -30,6 +31,7 @@ const diagAddressSchema = z
   .pipe(z.string().regex(/^(?:(?:\[[0-9a-fA-F:]+\]|[^:\s[\]]*):)?\d{1,5}$/, 'must be HOST:PORT, such as 127.0.0.1:3081, or a port'))
 
 const sharedSchema = z.strictObject({
+  ...membershipFields,
   data_dir: z.string().min(1).optional().describe('Directory of the store, keys and audit log. SALLYPORT_HOME and --data-dir win over it.'),
   log: logSchema.describe('Logging.'),
   nodename: z.string().min(1).optional().describe('How this host calls itself; the host name unless told.'),
@@ -68,6 +70,8 @@ export interface Config {
   agent: z.output<typeof agentConfigSchema>
   /** Where to serve metrics and health; absent: nowhere. */
   diag?: { host: string; port: number } | undefined
+  /** The cluster that this host belongs to; absent: the one of its own Auth Service. */
+  membership?: Membership | undefined
 }
 
 export interface ConfigSources {
@@ -77,6 +81,10 @@ export interface ConfigSources {
   dataDirectory: string | undefined
   /** Given with `--diag-addr`. */
   diagAddress?: string | undefined
+  /** Given with `--token`, `--ca-pin` and `--auth-server`. */
+  join?: MembershipFlags | undefined
+  /** Given with `--roles`: the services to run, whatever the file says. */
+  roles?: string | undefined
   env: Environment
 }
 
@@ -93,10 +101,27 @@ export async function loadConfig(sources: ConfigSources): Promise<Config> {
     dataDirectory: resolve(given ?? fromFile ?? join(stateDirectory(sources.env, 'sallyport'), 'data')),
     logLevel: LEVELS[shared.log.severity],
     nodename: shared.nodename,
-    auth: parsed.auth_service,
-    proxy: parsed.proxy_service,
-    agent: parsed.app_service,
     diag: findDiagAddress(sources.diagAddress, shared.diag_addr),
+    membership: findMembership(shared, sources.join ?? {}),
+    ...withRoles(parsed, sources.roles),
+  }
+}
+
+const ROLES = ['auth', 'proxy', 'app'] as const
+
+/** The services of `--roles`, and no others; those of the file where none is given. */
+function withRoles(
+  { auth_service, proxy_service, app_service }: z.output<typeof fileSchema>,
+  text: string | undefined,
+): Pick<Config, 'auth' | 'proxy' | 'agent'> {
+  if (text === undefined) return { auth: auth_service, proxy: proxy_service, agent: app_service }
+  const roles = text.split(',').map((role) => role.trim())
+  const unknown = roles.find((role) => !ROLES.some((known) => known === role))
+  if (unknown !== undefined) throw new AppError('invalid_argument', `--roles knows ${ROLES.join(', ')}, not "${unknown}"`)
+  return {
+    auth: { ...auth_service, enabled: roles.includes('auth') },
+    proxy: { ...proxy_service, enabled: roles.includes('proxy') },
+    agent: { ...app_service, enabled: roles.includes('app') },
   }
 }
 

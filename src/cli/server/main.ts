@@ -9,6 +9,13 @@ const CONFIG = {
 const DATA_DIR = { flags: '--data-dir <directory>', description: 'Directory of the store, keys and audit log (SALLYPORT_HOME)' }
 const DIAG_ADDR = { flags: '--diag-addr <address>', description: 'HOST:PORT, or a port of loopback, for /metrics, /healthz and /readyz' }
 
+const JOIN = [
+  { flags: '--roles <services>', description: 'The services to run, whatever the file says: auth, proxy, app' },
+  { flags: '--auth-server <address>', description: 'HOST:PORT of the proxy of the cluster that this host joins' },
+  { flags: '--token <token>', description: 'Join token, or the absolute path of a file with it' },
+  { flags: '--ca-pin <pin>', description: 'sha256:… of the cluster, as tctl status shows it; several with commas' },
+]
+
 /** A stop that takes longer is given up. */
 const STOP_GRACE_MS = 30_000
 
@@ -27,12 +34,33 @@ export async function main(argv: readonly string[], io: TshIo): Promise<number> 
   command(program, {
     path: 'start',
     summary: 'Run the services that the configuration names; without one, all of them on loopback',
-    options: [CONFIG, DATA_DIR, DIAG_ADDR],
-    examples: ['sallyport start', 'sallyport start -c /etc/sallyport.yaml'],
+    options: [CONFIG, DATA_DIR, DIAG_ADDR, ...JOIN],
+    examples: [
+      'sallyport start',
+      'sallyport start -c /etc/sallyport.yaml',
+      'sallyport start --roles=app --auth-server=proxy.example.com:443 --token=/etc/sallyport/token --ca-pin=sha256:…',
+    ],
     load: async () => {
       const { start } = await import('./start.ts')
       return { run: (invocation) => start(invocation, version) }
     },
+  })
+  command(program, {
+    path: 'configure',
+    summary: 'Write the configuration of an agent on another machine',
+    options: [
+      { flags: '--roles <services>', description: 'The services to run: app' },
+      { flags: '--proxy <address>', description: 'HOST:PORT of the proxy of the cluster' },
+      { flags: '--token <token>', description: 'Join token, or the absolute path of a file with it' },
+      { flags: '--ca-pin <pin>', description: 'sha256:… of the cluster, as tctl status shows it' },
+      { flags: '--data-dir <directory>', description: 'Where the agent keeps its certificate and journal' },
+      { flags: '--mcp-demo-server', description: 'Offer the built-in demo MCP server' },
+      { flags: '--app-name <name>', description: 'Name of an MCP server of this agent' },
+      { flags: '--app-uri <uri>', description: 'Its URI, such as mcp+https://crm.internal/mcp' },
+      { flags: '-o, --output <file>', description: 'The file to write; standard output without' },
+    ],
+    examples: ['sallyport configure --roles=app --proxy=proxy.example.com:443 --token=/etc/sallyport/token -o /etc/sallyport.yaml'],
+    load: () => import('./configure.ts'),
   })
   command(program, {
     path: 'config check',

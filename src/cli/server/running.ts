@@ -51,11 +51,13 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
     const diagnostics = config.diag && (await startDiagnostics(config.diag, { log }))
     closers.push(async () => diagnostics?.close())
     const hostId = await loadHostId(config.dataDirectory)
+    let reachable = (_host: string): boolean => false
     let publicAddress = publicAddresses(config.proxy)[0] ?? config.proxy.web_listen_addr
     const auth = await startAuthService({
       config: config.auth,
       dataDirectory: config.dataDirectory,
       publicAddress: () => publicAddress,
+      isConnected: (host) => host === hostId || reachable(host),
       log,
       now,
       version,
@@ -66,17 +68,20 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
     closers.push(async () => host?.close())
     const agent = host && startAgentOn(options, localLink(auth, hostId), host, diagnostics)
     if (agent) closers.push(() => agent.close())
-    const { proxyServer, aggregate } = createProxy(options, auth, agent, hostId, closers)
+    const { proxyServer, aggregate, tunnels } = createProxy(options, auth, agent, hostId, closers)
+    reachable = (host) => tunnels.isConnected(host)
     if (diagnostics) addQuarantineMetrics(diagnostics.metrics, () => aggregate.quarantine())
-    const listener = await startWebListener(options, auth, proxyServer, closers)
+    const listener = await startWebListener(options, auth, proxyServer, tunnels, closers)
     // Calls under way may end, while nothing new is accepted; only then the event streams, which never end, are ended. The aggregate is a client
     // of the agent: it leaves first, in good order, and does not take an agent that goes for servers that are gone.
     closers.push(async () => {
       auth.endWatches()
+      tunnels.drain()
       const closing = listener.close({ graceMs: DRAIN_MS + FAREWELL_MS })
       await agent?.drain(DRAIN_MS)
       await aggregate.close()
       await agent?.close()
+      tunnels.close()
       await closing
     })
     const address = listener.address()

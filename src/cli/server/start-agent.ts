@@ -5,25 +5,23 @@ import { createIds } from '../../lib/ids.ts'
 import { createRedactor } from '../../lib/redact.ts'
 import { createMcpMetrics } from '../../mcp/metrics.ts'
 import { createBridgedUpstream } from '../../mcp/eras/bridged.ts'
+import type { Host } from '../../mcp/hosting/host.ts'
 import { createUpstream } from '../../mcp/upstream/open.ts'
 import { type Agent, type AgentOptions, startAgent } from '../../services/agent/start.ts'
 import { addJournalMetrics, type Diagnostics } from './diagnostics.ts'
 import type { ProcessOptions } from './process-options.ts'
-import type { openStdioHost } from './stdio-host.ts'
-
-type StdioHost = Awaited<ReturnType<typeof openStdioHost>>
 
 /** The Auth Service as an agent sees it: in the same process, or over its connection. */
 export type AuthLink = Pick<
   AgentOptions,
-  'clusterName' | 'hostId' | 'api' | 'feed' | 'assertionKeys' | 'refreshKeys' | 'knownSince' | 'ship'
+  'clusterName' | 'hostId' | 'api' | 'feed' | 'assertionKeys' | 'refreshKeys' | 'knownSince' | 'staleMs' | 'ship' | 'sessionTag'
 >
 
 /** The agent with what only a process has: accounts, children, the journal's directory. */
 export function startAgentOn(
   { config, log, now, version }: ProcessOptions,
   link: AuthLink,
-  host: StdioHost,
+  host: Host,
   diagnostics: Diagnostics | undefined,
 ): Agent {
   const spoolDirectory = join(config.dataDirectory, 'spool')

@@ -8,7 +8,9 @@ import { Aggregate } from '../../services/proxy/aggregate-route.ts'
 import { Assertions } from '../../services/proxy/assertions.ts'
 import { publicAddresses } from '../../services/proxy/config.ts'
 import { createProxyServer } from '../../services/proxy/server.ts'
-import type { Exchange } from '../../tunnel/exchange.ts'
+import { AgentRouter, type AgentRouterOptions } from '../../services/proxy/agent-router.ts'
+import { Tunnels } from '../../services/proxy/tunnels.ts'
+import { realClock } from '../../tunnel/clock.ts'
 import { hostIdentity } from './host-id.ts'
 import type { ProcessOptions } from './process-options.ts'
 
@@ -19,13 +21,15 @@ export function createProxy(
   agent: Agent | undefined,
   hostId: string,
   closers: (() => Promise<void>)[],
-): { proxyServer: Server; aggregate: Aggregate } {
+): { proxyServer: Server; aggregate: Aggregate; tunnels: Tunnels } {
   const clientFor = (token: string, remoteAddress: string) => createApiClient(withToken(auth, token, remoteAddress))
   const assertions = new Assertions({ clientFor, feed: auth.feed, now })
   closers.push(async () => assertions.close())
+  const { tunnels, router } = createRouter({ log, now }, auth, agent && { hostId, target: agent.accept })
+  closers.push(async () => tunnels.close())
   const toServers = {
     assertions,
-    target: agent ? agent.accept : ({ answer }: Exchange) => answer.abort('no agent'),
+    target: router.target,
     maxRequestBytes: config.proxy.max_request_bytes,
   }
   const api = createApiClient(auth.carrier(hostIdentity(hostId, 'Proxy')))
@@ -42,6 +46,7 @@ export function createProxy(
     log,
   })
   closers.push(() => aggregate.close())
+  tunnels.onChange(() => aggregate.agentsChanged())
   const proxyServer = createProxyServer({
     ...toServers,
     aggregate,
@@ -50,7 +55,23 @@ export function createProxy(
     isReady: () => true,
     log,
   })
-  return { proxyServer, aggregate }
+  return { proxyServer, aggregate, tunnels }
+}
+
+/** The way to the agents: the one of this process, and those that have dialled. */
+function createRouter({ log, now }: Pick<ProcessOptions, 'log' | 'now'>, auth: AuthService, local: AgentRouterOptions['local']) {
+  const { clusterName, feed } = auth
+  const tunnels = new Tunnels({
+    clusterName,
+    authorities: () => auth.hostAuthorityPems(),
+    feed,
+    now,
+    clock: realClock,
+    fail: (exchange, error) => router.fail(exchange, error),
+    log,
+  })
+  const router = new AgentRouter({ local, tunnels, feed, clock: realClock })
+  return { tunnels, router }
 }
 
 function withToken(auth: AuthService, token: string, remoteAddress: string): ReturnType<AuthService['carrier']> {

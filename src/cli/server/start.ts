@@ -2,6 +2,10 @@ import { once } from 'node:events'
 import type { Invocation } from '../../lib/command-rows.ts'
 import { createLogger } from '../../lib/log.ts'
 import { createRedactor } from '../../lib/redact.ts'
+import { AppError } from '../../lib/errors.ts'
+import { renderProxyAddress } from '../../client/proxy-address.ts'
+import { startAgentHost } from './agent-host.ts'
+import type { ProcessOptions } from './process-options.ts'
 import { loadConfig } from './config.ts'
 import { type Running, startRunning } from './running.ts'
 
@@ -12,19 +16,48 @@ export async function start(invocation: Invocation, version: string): Promise<nu
     file: invocation.text('config'),
     dataDirectory: invocation.text('data-dir'),
     diagAddress: invocation.text('diag-addr'),
+    join: { token: invocation.text('token'), caPin: invocation.text('ca-pin'), authServer: invocation.text('auth-server') },
+    roles: invocation.text('roles'),
     env: io.env,
   })
   const redactor = createRedactor()
   const log = createLogger({ level: config.logLevel, redact: (text) => redactor.text(text) })
-  const running = await startRunning({ config, env: io.env, log, now: Date.now, version })
-  await serveUntil(signal, running, async () => {
-    io.stdout.write(`${await renderWelcome(running, version, config.dataDirectory)}\n`)
-  })
+  const options = { config, env: io.env, log, now: Date.now, version }
+  if (config.auth.enabled || config.proxy.enabled) {
+    const running = await startRunning(options)
+    await serveUntil(signal, running, async () => {
+      io.stdout.write(`${await renderWelcome(running, version, config.dataDirectory)}\n`)
+    })
+  } else await startAlone(options, signal, (text) => io.stdout.write(`${text}\n`))
   return 0 // a stop that was asked for is no failure
 }
 
+/** An agent without Auth Service and proxy, which are elsewhere. */
+async function startAlone(options: ProcessOptions, signal: AbortSignal, write: (text: string) => void): Promise<void> {
+  const { membership, agent, dataDirectory } = options.config
+  if (!agent.enabled) throw new AppError('invalid_argument', 'no service is enabled: enable app_service, or auth_service and proxy_service')
+  if (!membership)
+    throw new AppError(
+      'invalid_argument',
+      'an agent alone has to know its cluster: set teleport.proxy_server to HOST:PORT of the proxy, or give --auth-server',
+    )
+  write(`Joining the cluster at ${renderProxyAddress(membership.proxy)}, data in ${dataDirectory}`)
+  const host = await startAgentHost(options, membership, signal).catch((thrown: unknown) => {
+    if (signal.aborted) return undefined
+    throw thrown
+  })
+  if (!host) return
+  await serveUntil(signal, host, async () => {
+    write(`Sallyport ${options.version} is up: agent ${host.hostId} of the cluster ${host.clusterName}, serving the proxy ${host.proxy}`)
+  })
+}
+
 /** Serves until the signal fires, then stops in good order. */
-export async function serveUntil(signal: AbortSignal, running: Running, whenUp: () => Promise<void>): Promise<void> {
+export async function serveUntil(
+  signal: AbortSignal,
+  running: Pick<Running, 'close' | 'killChildren'>,
+  whenUp: () => Promise<void>,
+): Promise<void> {
   const killChildren = (): void => running.killChildren()
   process.on('exit', killChildren)
   // Without a listener that keeps the loop alive the process would end here: the server sockets do that.

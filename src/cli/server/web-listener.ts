@@ -5,6 +5,8 @@ import { type Listener, startListener, type TlsCredentials } from '../../lib/lis
 import { isLoopbackAddress } from '../../lib/loopback.ts'
 import type { AuthService } from '../../services/auth/start.ts'
 import { type ProxyConfig, publicAddresses, splitAddress } from '../../services/proxy/config.ts'
+import { TUNNEL_ALPN } from '../../client/tunnel-socket.ts'
+import type { Tunnels } from '../../services/proxy/tunnels.ts'
 import type { ProcessOptions } from './process-options.ts'
 
 /** What a certificate we issue ourselves is renewed at: a third of its life before its end. */
@@ -20,6 +22,7 @@ export async function startWebListener(
   { config: { proxy: config, agent }, log, now }: ProcessOptions,
   auth: AuthService,
   proxyServer: Server,
+  tunnels: Pick<Tunnels, 'accept'>,
   closers: (() => Promise<void>)[],
 ): Promise<Listener> {
   const { host, port } = splitAddress(config.web_listen_addr)
@@ -34,6 +37,7 @@ export async function startWebListener(
     allowPlain: isLoopbackAddress,
     maxConnections: config.mcp_limits.sessions + agent.mcp_limits.sessions + OTHER_CONNECTIONS,
     servers: { 'http/1.1': proxyServer, 'sallyport-auth': authServer },
+    sockets: { [TUNNEL_ALPN]: (socket) => tunnels.accept(socket) },
     onFault: (error, remoteAddress) => log.debug('connection fault', { error: error.message, remoteAddress }),
   })
   const renewal = setInterval(() => {

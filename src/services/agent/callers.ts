@@ -15,6 +15,9 @@ import { requiresSessionMfa } from '../../resources/session-mfa.ts'
 const MAX_CALLERS = 10_000
 /** An assertion lives five minutes at most; the rest is for clocks. */
 const MARK_MS = 6 * 60_000
+/** See `locking_mode` of cluster_auth_preference. */
+const STRICT_MS = 5 * 60_000
+const BEST_EFFORT_MS = 60 * 60_000
 
 export interface CallerOptions {
   clusterName: string
@@ -24,6 +27,8 @@ export interface CallerOptions {
   refreshKeys?: (() => Promise<void>) | undefined
   /** See `AgentOptions`. */
   knownSince?: (() => number) | undefined
+  /** How long nothing was heard of the Auth Service, ms; absent where it is in the same process. */
+  staleMs?: (() => number | undefined) | undefined
   feed: ResourceFeed
   now: () => number
 }
@@ -92,6 +97,8 @@ export class Callers {
     }
     const reason = this.lockReasonFor(identity)
     if (reason !== undefined) throw new Locked(reason, identity)
+    const stale = this.#reasonOfStaleness(identity)
+    if (stale !== undefined) throw new AppError('unavailable', stale)
     return caller
   }
 
@@ -151,10 +158,25 @@ export class Callers {
     return lock && lockReason(lock)
   }
 
+  /** Without news nobody knows who is locked by now: `strict` bears that for five minutes, `best_effort` for an hour. */
+  #reasonOfStaleness(identity: Identity): string | undefined {
+    const ms = this.#options.staleMs?.() ?? 0
+    if (ms <= STRICT_MS || (ms <= BEST_EFFORT_MS && !this.#isStrict(identity))) return undefined
+    return `this agent has heard nothing of the Auth Service for ${Math.floor(ms / 60_000)} minutes and cannot tell who is locked: try again later`
+  }
+
+  #isStrict(identity: Identity): boolean {
+    const { feed } = this.#options
+    if (feed.find('cluster_auth_preference', CLUSTER_AUTH_PREFERENCE)?.spec.locking_mode === 'strict') return true
+    return identity.roles.some((name) => feed.find('role', name)?.spec.options?.lock === 'strict')
+  }
+
   /** Why an identity that has a session open on this server may not keep it; undefined when it may. */
   reasonToCut(identity: Identity, app: App): string | undefined {
     const locked = this.lockReasonFor(identity)
     if (locked !== undefined) return locked
+    const stale = this.#reasonOfStaleness(identity)
+    if (stale !== undefined) return stale
     if (this.#isRevoked(identity)) return 'the credential of this MCP session was revoked'
     const { feed } = this.#options
     const isBot = identity.kind === 'bot'

@@ -9,6 +9,7 @@ import { SseDoor } from '../../mcp/sse-door.ts'
 import type { Upstream } from '../../mcp/upstream/upstream.ts'
 import { type App, labelsOf } from '../../resources/app.ts'
 import type { Selector } from '../../resources/role.ts'
+import { withTag } from '../../tunnel/session-tag.ts'
 import { ownHeaders, type TokenSource } from './headers.ts'
 
 /** An MCP server that this agent serves now. */
@@ -28,6 +29,8 @@ export interface ServersOptions {
   tokens: TokenSource
   /** Of the sessions with one server; the usual ones unless told. */
   limits?: McpLimits | undefined
+  /** What the ids of sessions end in, for a proxy that has to find the agent of a session. */
+  sessionTag?: string | undefined
   log: Logger
   /** Told after a server came, changed or went (`undefined`). */
   onChange(name: string, served: Served | undefined): void
@@ -80,6 +83,7 @@ export class Servers {
         upstream: createUpstream(app),
         audit,
         log,
+        sessionId: () => this.#sessionId(),
         ownHeaders: (caller) => ownHeaders(app, caller, tokens),
         ...(limits && { limits: { perCaller: limits.sessions_per_user, total: limits.sessions, idleMs: idleMsOf(limits) } }),
       })
@@ -100,11 +104,17 @@ export class Servers {
       admits: (caller) => caller.access().decision.allow,
       reasonToLeave: (caller) =>
         caller.identity.expiresAt <= audit.now() ? 'the credential has expired: sign in again' : caller.reasonToLeave(),
-      token: () => audit.ids.token(24),
+      token: () => this.#sessionId(),
       now: audit.now,
       log,
       ...(limits && { limits: { perOwner: limits.sessions_per_user, total: limits.sessions } }),
     })
+  }
+
+  #sessionId(): string {
+    const { audit, sessionTag } = this.#options
+    const id = audit.ids.token(24)
+    return sessionTag === undefined ? id : withTag(id, sessionTag)
   }
 
   #unregister(served: Served, reason: string): void {

@@ -32,12 +32,16 @@ export interface AgentOptions {
   api: ApiClient
   /** Begins to bring what comes into the journal to the Auth Service: by `Spool.ship`, or a thread that reads `Spool.source`. */
   ship(spool: Spool): Shipping
+  /** See `Servers`; absent for the agent of the proxy's own process. */
+  sessionTag?: string | undefined
   feed: ResourceFeed
   assertionKeys: () => VerificationKey[]
   /** Asks for the keys anew when an assertion names one that is not among them; absent where they are always all there. */
   refreshKeys?: (() => Promise<void>) | undefined
   /** The moment, by the clock of the Auth Service, from which on the feed has told of every change; now, unless given. */
   knownSince?: (() => number) | undefined
+  /** How long nothing was heard of the Auth Service, ms; absent where it is in the same process. */
+  staleMs?: (() => number | undefined) | undefined
   createUpstream(app: App): Upstream
   redactor: Redactor
   metrics?: McpMetrics | undefined
@@ -65,8 +69,8 @@ export function startAgent(options: AgentOptions): Agent {
   const spool = openSpool(options.spoolDirectory, { log })
   const shipping = options.ship(spool)
   let isClosed = false
-  const { clusterName, hostId, assertionKeys: keys, refreshKeys, knownSince } = options
-  const callers = new Callers({ clusterName, hostId, keys, refreshKeys, knownSince, feed, now })
+  const { clusterName, hostId, assertionKeys: keys, refreshKeys, knownSince, staleMs } = options
+  const callers = new Callers({ clusterName, hostId, keys, refreshKeys, knownSince, staleMs, feed, now })
   const audit = {
     spool,
     ids,
@@ -84,6 +88,7 @@ export function startAgent(options: AgentOptions): Agent {
     audit,
     tokens: new IdentityTokens(options.api, now),
     limits: config.mcp_limits,
+    sessionTag: options.sessionTag,
     log,
     onChange: (name, entry) => (entry ? heartbeat.announce(entry.app) : heartbeat.withdraw(name)),
   })
@@ -92,10 +97,12 @@ export function startAgent(options: AgentOptions): Agent {
   const onChange = (change: Change): void => {
     callers.apply(change)
     if (change.type !== 'revoked' && change.kind === 'app') servers.reconcile(change.name, feed.find('app', change.name))
-    if (change.type === 'revoked' || CUTTING.has(change.kind)) {
-      for (const { app, endpoint } of servers.list()) endpoint.cut((identity) => callers.reasonToCut(identity, app))
-    }
+    if (change.type === 'revoked' || CUTTING.has(change.kind)) cutWhoMayNotStay()
   }
+  const cutWhoMayNotStay = (): void => {
+    for (const { app, endpoint } of servers.list()) endpoint.cut((identity) => callers.reasonToCut(identity, app))
+  }
+  const checking = staleMs && setInterval(() => (staleMs() ?? 0) > 0 && cutWhoMayNotStay(), STALE_CHECK_MS).unref()
   const unsubscribe = feed.subscribe(onChange)
   const refusals = new Refusals(audit, log)
 
@@ -108,6 +115,7 @@ export function startAgent(options: AgentOptions): Agent {
     close: async () => {
       if (isClosed) return
       isClosed = true
+      clearInterval(checking)
       unsubscribe()
       await heartbeat.close()
       await servers.close(new AppError('unavailable', 'the gateway is shutting down: connect again in a moment'))
@@ -119,6 +127,8 @@ export function startAgent(options: AgentOptions): Agent {
 }
 
 const DRAIN_POLL_MS = 20
+/** Of an agent that hears nothing of the Auth Service. */
+const STALE_CHECK_MS = 30_000
 
 async function drain(servers: Servers, ms: number): Promise<void> {
   for (let left = ms; left > 0 && servers.list().some(({ endpoint }) => endpoint.isBusy); left -= DRAIN_POLL_MS) await sleep(DRAIN_POLL_MS)

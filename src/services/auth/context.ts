@@ -45,6 +45,8 @@ export interface AuthContext {
   apiTokens: { maxTtlMs: number; defaultTtlMs: number }
   /** `host:port` of the Proxy Service as people reach it. */
   publicAddress: () => string
+  /** Whether the proxy reaches this agent now. */
+  isConnected: (hostId: string) => boolean
   /** Of this program. */
   version: string
   log: Logger

@@ -44,6 +44,8 @@ export interface AuthServiceOptions {
   dataDirectory: string
   /** `host:port` of the Proxy Service as people reach it; known only once it listens. */
   publicAddress: () => string
+  /** Whether the proxy reaches this agent now: what an agent offers that it does not reach is on no list. All, unless given. */
+  isConnected?: (hostId: string) => boolean
   /** Version of this program, as clients see it. */
   version: string
   log: Logger
@@ -132,6 +134,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
     dummyHash: await hashPassword(Buffer.from(random(32)).toString('base64url')),
     apiTokens: { maxTtlMs: parseDuration(config.api_tokens.max_ttl), defaultTtlMs: parseDuration(config.api_tokens.default_ttl) },
     publicAddress: options.publicAddress,
+    isConnected: options.isConnected ?? (() => true),
     version,
     log,
     now,

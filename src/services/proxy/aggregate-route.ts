@@ -131,6 +131,11 @@ export class Aggregate {
     return this.#endpoint.quarantine()
   }
 
+  /** Agents came or went, and with them servers. */
+  agentsChanged(): void {
+    this.#watch.agentsChanged()
+  }
+
   #createDoor(): SseDoor<Visitor> {
     const { now, ids, log } = this.#options
     return new SseDoor({

@@ -32,6 +32,12 @@ export class AggregateWatch {
     this.#unsubscribe = options.feed.subscribe((change) => this.#apply(change))
   }
 
+  /** Other servers can be reached than before, though nobody changed a resource. */
+  agentsChanged(): void {
+    this.#changes.shared = true
+    this.#lookSoon()
+  }
+
   #apply(change: Change): void {
     if (change.type !== 'revoked') {
       if (change.kind === 'app_server' && !this.#noteOffer(change.name)) return
@@ -43,6 +49,10 @@ export class AggregateWatch {
     } else {
       this.#changes.credentials.add(change.name)
     }
+    this.#lookSoon()
+  }
+
+  #lookSoon(): void {
     this.#options.callers.expire()
     // At once: who may not see something any more is not shown it from memory while others are asked about.
     this.#options.endpoint.forgetLists()

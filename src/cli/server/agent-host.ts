@@ -1,0 +1,201 @@
+import { join } from 'node:path'
+import { hostname } from 'node:os'
+import { watchResources } from '../../api/watch.ts'
+import { AssertionKeys } from '../../client/assertion-keys.ts'
+import { openStream } from '../../client/https-carrier.ts'
+import { saveHostFacts } from '../../client/join.ts'
+import { renderProxyAddress } from '../../client/proxy-address.ts'
+import { openTunnelSocket } from '../../client/tunnel-socket.ts'
+import { WatchedFeed } from '../../client/watch.ts'
+import { ensurePrivateDirectory } from '../../lib/atomic-file.ts'
+import { AppError, toAppError } from '../../lib/errors.ts'
+import { acquireInstanceLock } from '../../lib/single-instance.ts'
+import type { Kind } from '../../resources/registry.ts'
+import { Enrolment } from '../../services/agent/enrolment.ts'
+import { shipToAuthService } from '../../services/agent/remote-shipping.ts'
+import { realClock } from '../../tunnel/clock.ts'
+import { keepTunnel, type KeptTunnel } from '../../tunnel/dial.ts'
+import { tagOf } from '../../tunnel/session-tag.ts'
+import { startDiagnostics } from './diagnostics.ts'
+import { type Membership, readProof } from './membership.ts'
+import type { ProcessOptions } from './process-options.ts'
+import { type AuthLink, startAgentOn } from './start-agent.ts'
+import { openStdioHost } from './stdio-host.ts'
+
+/** What an agent decides by. */
+const KINDS: readonly Kind[] = ['app', 'role', 'user', 'bot', 'lock', 'cluster_auth_preference']
+/** For calls under way, when it ends. */
+const DRAIN_MS = 5000
+const KEYS_TRIES = 5
+const FACTS_EVERY_MS = 60_000
+
+/** A process with an agent alone, whose Auth Service and proxy are elsewhere. */
+export interface AgentHost {
+  hostId: string
+  clusterName: string
+  /** `HOST:PORT`. */
+  proxy: string
+  diagnostics: { host: string; port: number } | undefined
+  close(): Promise<void>
+  /** For the last moment of the process: ends every child at once. */
+  killChildren(): void
+}
+
+/**
+ * Joins, learns what the cluster holds, and serves the proxy over a tunnel that this host dials. While the proxy cannot be reached at the start it
+ * waits; the signal ends that.
+ */
+export async function startAgentHost(options: ProcessOptions, membership: Membership, signal: AbortSignal): Promise<AgentHost> {
+  const { config, log, now, version } = options
+  const closers: (() => Promise<void>)[] = []
+  const close = async (): Promise<void> => {
+    for (const step of closers.splice(0).toReversed()) await step()
+  }
+  try {
+    await ensurePrivateDirectory(config.dataDirectory)
+    const lock = await acquireInstanceLock(config.dataDirectory, { pid: process.pid, now })
+    closers.push(() => lock.release())
+    const diagnostics = config.diag && (await startDiagnostics(config.diag, { log }))
+    closers.push(async () => diagnostics?.close())
+    const enrolment = await enrol(options, membership, signal)
+    closers.push(async () => enrolment.close())
+    const { link, closeLink } = await openLink(enrolment, options, signal)
+    closers.push(closeLink)
+    const host = await openStdioHost(config.dataDirectory, options.env, log)
+    closers.push(() => host.close())
+    const agent = startAgentOn(options, link, host, diagnostics)
+    closers.push(() => agent.close())
+    const tunnel = keepTunnelTo(membership, enrolment, agent.accept, options)
+    closers.push(async () => {
+      await agent.drain(DRAIN_MS)
+      // The sessions say goodbye over the tunnel.
+      await Promise.all([agent.close(), tunnel.close(DRAIN_MS)])
+    })
+    const telling = tellOfHost(enrolment, { hostname: config.nodename ?? hostname(), version, services: ['App'] }, options)
+    closers.push(async () => clearInterval(telling))
+    await agent.announced()
+    diagnostics?.setState('ok')
+    closers.push(async () => diagnostics?.setState('stopping'))
+    const { hostId, clusterName } = enrolment
+    const proxy = renderProxyAddress(membership.proxy)
+    return { hostId, clusterName, proxy, diagnostics: diagnostics?.address, close, killChildren: () => host.killNow() }
+  } catch (error) {
+    await close()
+    throw error
+  }
+}
+
+function enrol({ config, log, now, version }: ProcessOptions, membership: Membership, signal: AbortSignal): Promise<Enrolment> {
+  const { proxy, caPins } = membership
+  return Enrolment.open(
+    {
+      directory: join(config.dataDirectory, 'agent'),
+      target: { proxy, caPins },
+      role: 'App',
+      hostname: config.nodename ?? hostname(),
+      version,
+      findProof: () => readProof(membership),
+      now,
+      after: realClock.after,
+      random: Math.random,
+      log,
+    },
+    signal,
+  )
+}
+
+/** The Auth Service over its connection: resources and keys are there when this settles. */
+async function openLink(
+  enrolment: Enrolment,
+  { log }: ProcessOptions,
+  signal: AbortSignal,
+): Promise<{ link: AuthLink; closeLink(): Promise<void> }> {
+  const { api, hostId, clusterName } = enrolment
+  const feed = new WatchedFeed({
+    open: (stop) => openStream(enrolment.http, watchResources, { kinds: KINDS.join(',') }, stop),
+    kinds: KINDS,
+    monotonic: realClock.now,
+    after: realClock.after,
+    random: Math.random,
+    log,
+  })
+  const keys = new AssertionKeys({ api, monotonic: realClock.now, log })
+  const closeLink = async (): Promise<void> => {
+    keys.close()
+    await feed.close()
+  }
+  try {
+    await orAborted(feed.ready(), signal)
+    await loadKeys(keys, signal)
+  } catch (thrown) {
+    await closeLink()
+    throw thrown
+  }
+  return {
+    link: {
+      clusterName,
+      hostId,
+      api,
+      feed,
+      assertionKeys: () => keys.current(),
+      refreshKeys: () => keys.refresh(),
+      knownSince: () => feed.knownSince(),
+      staleMs: () => feed.staleMs(),
+      ship: (spool) => shipToAuthService(spool, api, log),
+      sessionTag: tagOf(hostId),
+    },
+    closeLink,
+  }
+}
+
+async function loadKeys(keys: AssertionKeys, signal: AbortSignal): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await keys.load()
+    } catch (thrown) {
+      if (tries === KEYS_TRIES || signal.aborted) throw thrown
+      const { promise, resolve } = Promise.withResolvers<void>()
+      realClock.after(1000 * tries, resolve)
+      await orAborted(promise, signal)
+    }
+  }
+}
+
+function keepTunnelTo(
+  { proxy }: Membership,
+  enrolment: Enrolment,
+  target: Parameters<typeof keepTunnel>[0]['target'],
+  { log }: ProcessOptions,
+): KeptTunnel {
+  return keepTunnel({
+    connect: (stop) => openTunnelSocket({ proxy, identity: enrolment.identity }, stop),
+    target,
+    random: Math.random,
+    clock: realClock,
+    log,
+  })
+}
+
+/** For `tctl inventory`: nothing depends on it. */
+function tellOfHost(enrolment: Enrolment, facts: Parameters<typeof saveHostFacts>[1], { log }: ProcessOptions): NodeJS.Timeout {
+  const tell = (): void => {
+    saveHostFacts(enrolment.api, facts).catch((thrown: unknown) =>
+      log.debug('the inventory could not be told of this host', { error: toAppError(thrown) }),
+    )
+  }
+  tell()
+  return setInterval(tell, FACTS_EVERY_MS).unref()
+}
+
+/** @throws AppError cancelled when the signal fires first. */
+async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>()
+  const onAbort = (): void => reject(new AppError('cancelled', 'stopped before the agent was up'))
+  if (signal.aborted) onAbort()
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    return await Promise.race([promise, aborted])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
