@@ -1,6 +1,6 @@
-import { createPublicKey, randomUUID } from 'node:crypto'
-import type { KeyObject } from 'node:crypto'
-import { decodeProtectedHeader, errors, jwtVerify, SignJWT } from 'jose'
+import { createHash, createPublicKey, randomUUID } from 'node:crypto'
+import type { KeyObject, X509Certificate } from 'node:crypto'
+import { decodeJwt, decodeProtectedHeader, errors, jwtVerify, SignJWT } from 'jose'
 import { z } from 'zod'
 import { AppError } from '../lib/errors.ts'
 import type { Identity } from '../resources/identity.ts'
@@ -25,6 +25,8 @@ export interface AssertionClaims {
   server: string
   /** As verified from the caller's own credential; an assertion is not one. */
   identity: Identity
+  /** `thumbprintOf` the certificate that the caller showed: only on connections with it a client may present the assertion. */
+  certificate?: string | undefined
 }
 
 const TYPE = 'sallyport-route+jwt'
@@ -56,6 +58,8 @@ const payloadSchema = z.strictObject({
   join_token: z.string().optional(),
   join_method: z.string().optional(),
   access_requests: z.array(z.string()).optional(),
+  /** RFC 8705 §3.1. For the proxy alone: what reaches an agent came through it. */
+  cnf: z.strictObject({ 'x5t#S256': z.string() }).optional(),
 })
 
 /**
@@ -64,7 +68,7 @@ const payloadSchema = z.strictObject({
  */
 export async function issueAssertion(
   signer: Signer,
-  { clusterName, server, identity }: AssertionClaims,
+  { clusterName, server, identity, certificate }: AssertionClaims,
   options: { now: number; ttlMs: number },
 ): Promise<string> {
   const { now, ttlMs } = options
@@ -88,6 +92,7 @@ export async function issueAssertion(
     join_token: identity.joinToken,
     join_method: identity.joinMethod,
     access_requests: identity.accessRequests,
+    cnf: certificate === undefined ? undefined : { 'x5t#S256': certificate },
   }
   const token = await new SignJWT(claims)
     .setProtectedHeader({ alg: 'ES256', typ: TYPE, kid: signer.kid })
@@ -204,6 +209,20 @@ export function parseJwks(document: { keys: readonly Record<string, unknown>[] }
       throw new AppError('invalid_argument', `the key ${JSON.stringify(kid.slice(0, 80))} of the JWKS cannot be read`, { cause })
     }
   })
+}
+
+/** SHA-256 of a certificate, as tokens name the one they are bound to (RFC 8705 §3.1). */
+export function thumbprintOf(certificate: X509Certificate): string {
+  return createHash('sha256').update(certificate.raw).digest('base64url')
+}
+
+/** The certificate that an assertion says it is bound to, not verified: who alters it has no signature. Undefined for one that is bound to none. */
+export function findBoundCertificate(token: string): string | undefined {
+  try {
+    return payloadSchema.shape.cnf.parse(decodeJwt(token)['cnf'])?.['x5t#S256']
+  } catch {
+    return undefined // an agent would say what is wrong with it; this way it reaches none
+  }
 }
 
 /** The id of the key that a token says it is signed with: nothing to rely on. Undefined for what is no token. */

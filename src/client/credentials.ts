@@ -38,8 +38,8 @@ export interface Connection {
   api: ApiClient
   /** For MCP traffic; absent on the local socket, which reaches the Auth Service alone. */
   proxy?: ProxyAddress
-  /** What to trust the proxy by. */
-  trust?: Pick<ProxyHttpOptions, 'authorities' | 'insecure'>
+  /** What to trust the proxy by, and the certificate to show it: route assertions are bound to that. */
+  trust?: Pick<ProxyHttpOptions, 'authorities' | 'insecure' | 'credentials'>
   /** Milliseconds since 1970; absent for the local administrator. */
   expiresAt?: number
   close(): void
@@ -136,12 +136,8 @@ function checkExpiry(identity: IdentityFile, now: number, message: (ago: string)
 }
 
 function connect(how: Connection['how'], proxy: ProxyAddress, identity: IdentityFile, expiresAt: number, insecure = false): Connection {
-  const trust = { authorities: identity.authorityPems, insecure }
-  const http = createProxyHttp({
-    proxy,
-    ...trust,
-    alpn: AUTH_ALPN,
-    credentials: { key: identity.privateKeyPem, certificate: identity.certificatePem },
-  })
+  const credentials = { key: identity.privateKeyPem, certificate: identity.certificatePem }
+  const trust = { authorities: identity.authorityPems, insecure, credentials }
+  const http = createProxyHttp({ proxy, ...trust, alpn: AUTH_ALPN })
   return { how, api: createApiClient(createHttpsCarrier(http)), proxy, trust, expiresAt, close: http.close }
 }

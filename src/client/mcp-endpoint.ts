@@ -37,7 +37,8 @@ const CONNECT_TIMEOUT_MS = 30_000
 export function createMcpEndpoint({ server, open, headers: extra = {}, now }: McpEndpointOptions): McpEndpoint {
   let held: { assertion: string; expiresAt: number } | undefined
   let fetching: Promise<string> | undefined
-  let link: { key: string; http: ProxyHttp } | undefined
+  let link: Link | undefined
+  const links = new Set<ProxyHttp>()
   const path = `/mcp/apps/${encodeURIComponent(server)}`
 
   async function fetchFresh(): Promise<string> {
@@ -45,6 +46,7 @@ export function createMcpEndpoint({ server, open, headers: extra = {}, now }: Mc
     try {
       held = await fetchAssertion(connection.api, server)
       link = relink(link, connection)
+      links.add(link.http)
       return held.assertion
     } finally {
       connection.close()
@@ -75,17 +77,25 @@ export function createMcpEndpoint({ server, open, headers: extra = {}, now }: Mc
       held = undefined
       return await attempt(request)
     },
-    close: () => link?.http.close(),
+    close: () => {
+      for (const http of links) http.close()
+    },
   }
 }
 
-/** Keeps the connections to the proxy unless the new credentials name another one or other authorities. */
-function relink(link: { key: string; http: ProxyHttp } | undefined, { proxy, trust }: Connection): { key: string; http: ProxyHttp } {
+interface Link {
+  key: string
+  http: ProxyHttp
+}
+
+/**
+ * Keeps the connections to the proxy unless the new credentials are another certificate, name another proxy or other authorities. What is under
+ * way on those of before may end.
+ */
+function relink(link: Link | undefined, { proxy, trust }: Connection): Link {
   if (!proxy || !trust) throw new AppError('failed_precondition', 'MCP servers are reached through a proxy: run tsh login')
   const key = JSON.stringify([proxy, trust])
-  if (link?.key === key) return link
-  link?.http.close()
-  return { key, http: createProxyHttp({ proxy, ...trust, alpn: ['http/1.1'] }) }
+  return link?.key === key ? link : { key, http: createProxyHttp({ proxy, ...trust, alpn: ['http/1.1'] }) }
 }
 
 /** Bounds the time until the request is on its way, not the time until it is answered. */

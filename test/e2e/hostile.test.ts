@@ -235,9 +235,11 @@ test('what a client changes its mind about at the server is its own', async () =
 test('a forged assertion is refused and recorded, without a name', async () => {
   const { status, text } = await post(call('9', '{"name":"echo"}'), { bearer: 'eyJhbGciOiJub25lIn0.e30.x' })
   expect(status).toBe(401)
-  expect(JSON.parse(text)).toMatchObject({ id: 9, error: { message: expect.stringContaining('the route assertion was refused') } })
+  expect(JSON.parse(text)).toMatchObject({
+    error: { message: expect.stringContaining('a route assertion is accepted only from the client') },
+  })
   expect(server.bodies).toEqual([])
-  const [event] = await cluster.eventsOnceThere({ text: 'route assertion was refused' }, 1)
-  expect(event).toMatchObject({ event: 'mcp.session.request', code: 'TMCP003E', server: 'web' })
+  const [event] = await cluster.eventsOnceThere({ type: 'api_token.use.failure' }, 1)
+  expect(event).toMatchObject({ success: false, error: 'API token not valid' })
   expect(event).not.toHaveProperty('user')
 })

@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto'
 import type { BuildOptions } from '../../audit/build-event.ts'
 import type { Authority } from '../../ca/authority.ts'
 import type { Signer, VerificationKey } from '../../ca/assertion.ts'
@@ -65,6 +66,8 @@ export interface Caller {
 
 export interface KnownCaller extends Caller {
   identity: Identity
+  /** That the caller showed on this connection. */
+  certificate?: X509Certificate | undefined
 }
 
 export function authPreference(context: Pick<AuthContext, 'live'>): ClusterAuthPreference {

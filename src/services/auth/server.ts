@@ -166,7 +166,7 @@ function lines<I extends z.ZodType, O extends z.ZodType<object>>(
 async function admit<I extends z.ZodType>(context: AuthContext, row: Route<I>, c: Context<AppEnv>) {
   const { peer } = c.env
   const identity = await authenticate(context, peer, c.req.header('authorization'))
-  const caller = { identity, remoteAddress: peer.remoteAddress }
+  const caller = { identity, remoteAddress: peer.remoteAddress, certificate: peer.certificate }
   await refuseLocked(context, caller, row.name)
   const { access } = row
   if (typeof access === 'object' && 'kind' in access) await authorize(context, caller, access.kind, access.verb)

@@ -22,7 +22,8 @@ import { AggregateWatch } from './aggregate-watch.ts'
 import type { Assertions } from './assertions.ts'
 import { answeredSoon } from './deadline.ts'
 import { ExposedNames } from './exposed-names.ts'
-import { bearerOf, decode, isAssertion, refuse } from './mcp-route.ts'
+import { isAssertion } from './bound-assertions.ts'
+import { bearerOf, decode, refuse } from './mcp-route.ts'
 import { readExchange } from './node-exchange.ts'
 
 export interface AggregateOptions {

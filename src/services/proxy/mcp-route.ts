@@ -4,6 +4,7 @@ import type { Logger } from '../../lib/log.ts'
 import { nameSchema } from '../../resources/envelope.ts'
 import type { ExchangeTarget } from '../../tunnel/exchange.ts'
 import type { Assertions } from './assertions.ts'
+import { BoundAssertions, isAssertion } from './bound-assertions.ts'
 import { countHeader } from './edge-checks.ts'
 import { readExchange } from './node-exchange.ts'
 
@@ -25,6 +26,7 @@ export class McpRoutes {
   readonly #options: McpRouteOptions
   /** The servers that paths name, as far as they name one. */
   readonly #servers = new Map<string, string>()
+  readonly #bound = new BoundAssertions()
 
   constructor(options: McpRouteOptions) {
     this.#options = options
@@ -45,11 +47,12 @@ export class McpRoutes {
   serve(request: IncomingMessage, response: ServerResponse, server: string): void {
     try {
       const token = bearerOf(request)
-      const known = isAssertion(token) ? token : this.#options.assertions.find(token, server)
+      const known = this.#bound.isAcceptable(token, request) ? token : this.#options.assertions.find(token, server)
       if (known !== undefined) return this.#forward(request, response, server, known)
       this.#options.assertions.get(token, server, request.socket.remoteAddress ?? '').then(
         (assertion) => this.#forward(request, response, server, assertion),
-        (thrown: unknown) => refuse(response, toAppError(thrown), this.#options.log),
+        // The Auth Service has written down what it refused.
+        (thrown: unknown) => refuse(response, explained(toAppError(thrown), token), this.#options.log),
       )
     } catch (thrown) {
       refuse(response, toAppError(thrown), this.#options.log)
@@ -63,6 +66,13 @@ export class McpRoutes {
       onFault: (error) => refuse(response, error, log),
     })
   }
+}
+
+const NOT_BOUND =
+  'a route assertion is accepted only from the client that it was issued to, over TLS with its certificate: connect with tsh mcp connect, or send an API token'
+
+function explained(error: AppError, token: string): AppError {
+  return error.code === 'unauthenticated' && isAssertion(token) ? new AppError(error.code, NOT_BOUND, { cause: error }) : error
 }
 
 /** No server has a name with a slash or a control character. */
@@ -89,14 +99,6 @@ export function bearerOf(request: IncomingMessage): string {
   if (!BEARER.test(authorization) || countHeader(request, 'authorization') > 1)
     throw new AppError('unauthenticated', 'a bearer token is required: tctl api-tokens add makes one, or connect with tsh mcp connect')
   return authorization.slice('Bearer'.length).trimStart()
-}
-
-/** A client with a certificate brings the assertion it got from the Auth Service itself; the agent verifies it. */
-export function isAssertion(token: string): boolean {
-  const first = token.indexOf('.')
-  if (first === -1) return false
-  const second = token.indexOf('.', first + 1)
-  return second !== -1 && !token.includes('.', second + 1)
 }
 
 /** The same form as an agent's refusal: HTTP status, and a JSON-RPC error that every client can show. */

@@ -3,7 +3,7 @@ import type { Denied } from '../../../access/decision.ts'
 import type { ParsedInputOf } from '../../../api/route.ts'
 import type { ROUTES } from '../../../api/routes.ts'
 import { buildEvent } from '../../../audit/build-event.ts'
-import { issueAssertion } from '../../../ca/assertion.ts'
+import { issueAssertion, thumbprintOf } from '../../../ca/assertion.ts'
 import { AppError } from '../../../lib/errors.ts'
 import { labelsOf } from '../../../resources/app.ts'
 import type { App } from '../../../resources/app.ts'
@@ -32,7 +32,12 @@ export async function issueRouteAssertion(
   const now = context.now()
   const assertion = await issueAssertion(
     context.keys.assertion,
-    { clusterName: context.clusterName, server, identity },
+    {
+      clusterName: context.clusterName,
+      server,
+      identity,
+      certificate: identity.credential === 'certificate' && caller.certificate ? thumbprintOf(caller.certificate) : undefined,
+    },
     { now, ttlMs: LIFETIME_MS },
   )
   return { assertion, expires: new Date(Math.min(now + LIFETIME_MS, identity.expiresAt)).toISOString() }
