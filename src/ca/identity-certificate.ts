@@ -66,9 +66,9 @@ export function verifyIdentityCertificate(
   const usages: string[] | undefined = certificate.keyUsage
   if (certificate.ca || usages?.length !== 1 || usages[0] !== EXTENDED_USAGE.client)
     throw refusal('the certificate is not a client certificate')
-  checkValidity(certificate, now)
-  checkValidity(authority, now)
   const fields = findIdentityFields(clusterName, findUris(certificate.subjectAltName) ?? [])
+  checkValidity(certificate, now, fields?.kind)
+  checkValidity(authority, now, fields?.kind)
   if (!fields) throw refusal(`the certificate carries no identity of the cluster ${clusterName}`)
   const expected = renderAuthorityUris(authorityTypeFor(fields.kind), clusterName)
   if (findUris(authority.subjectAltName)?.join(' ') !== expected.join(' '))
@@ -80,11 +80,12 @@ function authorityTypeFor(kind: IdentityFields['kind']): AuthorityType {
   return kind === 'host' ? 'host' : 'user'
 }
 
-function checkValidity(certificate: X509Certificate, now: number): void {
+function checkValidity(certificate: X509Certificate, now: number, kind: IdentityFields['kind'] | undefined): void {
   const { validFromDate, validToDate } = certificate
   const what = certificate.ca ? 'CA certificate' : 'certificate'
   if (now < validFromDate.getTime()) throw refusal(`${what} is not valid before ${validFromDate.toISOString()}: check this machine's clock`)
-  if (now >= validToDate.getTime()) throw refusal(`${what} expired at ${validToDate.toISOString()}: run tsh login`)
+  const remedy = kind === 'host' || kind === 'bot' ? 'join again' : 'run tsh login'
+  if (now >= validToDate.getTime()) throw refusal(`${what} expired at ${validToDate.toISOString()}: ${remedy}`)
 }
 
 function refusal(reason: string): AppError {

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { findDuration } from '../lib/duration.ts'
 import { resourceSchema } from './envelope.ts'
+import type { Traits } from './user.ts'
 
 const DAY_MS = 86_400_000
 const MAX_SESSION_MS = 7 * DAY_MS
@@ -34,4 +35,11 @@ export function botUserName(bot: string): string {
 /** The bot that an identity of kind bot is of. */
 export function botNameOf(userName: string): string {
   return userName.startsWith(PREFIX) ? userName.slice(PREFIX.length) : userName
+}
+
+/** The traits of a bot as those of a user are written: a name that stands twice has all its values. */
+export function botTraits({ spec }: Bot): Traits {
+  const traits = new Map<string, string[]>()
+  for (const { name, values } of spec.traits) traits.set(name, [...(traits.get(name) ?? []), ...values])
+  return Object.fromEntries(traits)
 }

@@ -14,6 +14,8 @@ const statusSchema = z.strictObject({
   /** Certificates that carry another one are of a join before this one. */
   join_id: z.string().optional(),
   serial: z.string().optional(),
+  /** Of the certificates that were renewed, newest first: some may not have ended yet. */
+  earlier_serials: z.array(z.string()).max(8).optional(),
   certificate_expires: z.string().optional(),
   joined_at: z.string(),
   last_seen: z.string(),
@@ -26,3 +28,8 @@ const statusSchema = z.strictObject({
 /** A machine that joined the cluster; removed, its certificate is worth nothing. */
 export const hostSchema = resourceSchema('host', ['v1'], specSchema).extend({ status: statusSchema })
 export type Host = z.infer<typeof hostSchema>
+
+/** Serials of the certificates that a host may still have. */
+export function serialsOf({ status }: Host): string[] {
+  return [...(status.serial === undefined ? [] : [status.serial]), ...(status.earlier_serials ?? [])]
+}

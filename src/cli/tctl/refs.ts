@@ -40,5 +40,5 @@ function parseRef(text: string): Ref {
 function allKinds(): Kind[] {
   return Object.keys(KINDS)
     .filter(isKind)
-    .filter((kind) => kindRow(kind).heartbeat !== true)
+    .filter((kind) => kindRow(kind).heartbeat !== true && kindRow(kind).recorded !== true)
 }

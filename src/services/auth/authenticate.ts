@@ -7,6 +7,7 @@ import { parseApiToken } from '../../ca/api-token.ts'
 import { verifyIdentityCertificate } from '../../ca/identity-certificate.ts'
 import type { CertificateFacts } from '../../ca/identity-certificate.ts'
 import { AppError } from '../../lib/errors.ts'
+import { botTraits } from '../../resources/bot.ts'
 import type { Identity } from '../../resources/identity.ts'
 import { findApiToken, touchApiToken } from '../../storage/api-tokens.ts'
 import { findAccountId } from '../../storage/credentials.ts'
@@ -93,9 +94,7 @@ function hostRights(context: AuthContext, { name, roles, account }: CertificateF
 /** Roles and traits of the bot now, as far as the certificate has them. */
 function botRights(context: AuthContext, { name, roles, botInstanceId }: CertificateFacts): Pick<Identity, 'roles' | 'traits'> {
   const { bot } = findMachine(context, name, botInstanceId)
-  const traits = new Map<string, string[]>()
-  for (const { name: trait, values } of bot.spec.traits) traits.set(trait, [...(traits.get(trait) ?? []), ...values])
-  return { roles: roles.filter((role) => bot.spec.roles.includes(role)), traits: Object.fromEntries(traits) }
+  return { roles: roles.filter((role) => bot.spec.roles.includes(role)), traits: botTraits(bot) }
 }
 
 function machineFields(facts: CertificateFacts): Partial<Identity> {

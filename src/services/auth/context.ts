@@ -12,6 +12,7 @@ import { requiresSessionMfa } from '../../resources/session-mfa.ts'
 import type { Database } from '../../storage/database.ts'
 import type { Journal } from './journal.ts'
 import type { JwtKeys } from './jwt-keys.ts'
+import type { IssuerKeys } from './join/issuer-keys.ts'
 import type { Nonces } from './join/nonces.ts'
 import type { Limits } from './limits.ts'
 import type { LiveResources } from './live-resources.ts'
@@ -40,6 +41,7 @@ export interface AuthContext {
   limits: Limits
   /** Each join has its own. */
   nonces: Nonces
+  issuerKeys: IssuerKeys
   build: BuildOptions
   /** A hash nobody has the password of: unknown users take as long as known ones. */
   dummyHash: string

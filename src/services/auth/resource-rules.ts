@@ -13,6 +13,7 @@ import type { Token } from '../../resources/token.ts'
 import { LOCAL_ADMINISTRATOR } from './context.ts'
 import type { AuthContext, KnownCaller } from './context.ts'
 import { callerFields } from './event-fields.ts'
+import { checkExpectations } from './join/id-token.ts'
 import { prepareToken, safeLockTarget, safeTokenName } from './join/join-tokens.ts'
 import { checkRolesExist, findHoldersOfRole } from './user-rules.ts'
 
@@ -50,7 +51,10 @@ export function prepareResource(
     checkRolesExist(context, resource.spec.roles)
   }
   if (resource.kind === 'bot') return prepareBot(context, resource)
-  if (resource.kind === 'token') return prepareToken(context, resource, existing)
+  if (resource.kind === 'token') {
+    checkExpectations(resource)
+    return prepareToken(context, resource, existing)
+  }
   if (resource.kind === 'lock') {
     // Who made it and when is nothing a caller says of itself.
     const { created_at = new Date(context.now()).toISOString(), created_by = caller.identity.name } =

@@ -29,6 +29,7 @@ import { openFileLog, renderLines } from './file-log.ts'
 import type { FileLog } from './file-log.ts'
 import { loadResources, seedResources } from './first-start.ts'
 import { startJobs } from './jobs.ts'
+import { createIssuerKeys } from './join/issuer-keys.ts'
 import { createNonces } from './join/nonces.ts'
 import { createJournal } from './journal.ts'
 import { createLimits, DEFAULT_LIMITS } from './limits.ts'
@@ -129,6 +130,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
     sealer,
     journal: createJournal(db, clusterName, (events) => fileLog?.append(renderLines(events))),
     nonces: createNonces(random, now),
+    issuerKeys: createIssuerKeys({ now }),
     limits: createLimits({ ...DEFAULT_LIMITS, ...options.limits }),
     build: { ids: createIds(random, now), now, cluster: clusterName, redactor: createRedactor() },
     dummyHash: await hashPassword(Buffer.from(random(32)).toString('base64url')),

@@ -1,3 +1,4 @@
+import { serialsOf } from '../../../resources/host.ts'
 import type { Executor } from '../../../storage/database.ts'
 import { deleteResource } from '../../../storage/resources.ts'
 import type { AuthContext } from '../context.ts'
@@ -14,7 +15,7 @@ export async function endMachinesOf(context: AuthContext, tx: Executor, resource
   const { name } = resource.metadata
   const revoke = (machine: AnyResource): void => {
     if (machine.kind === 'bot_instance') live.revoke('bot_instance', machine.metadata.name)
-    if (machine.kind === 'host' && machine.status.serial !== undefined) live.revoke('certificate', machine.status.serial)
+    for (const serial of machine.kind === 'host' ? serialsOf(machine) : []) live.revoke('certificate', serial)
   }
   if (resource.kind !== 'bot' && resource.kind !== 'token') return () => revoke(resource)
   const token = resource.kind === 'token' ? safeTokenName(context, resource) : undefined

@@ -6,6 +6,7 @@ import { verifyIdentityCertificate } from '../../../ca/identity-certificate.ts'
 import type { IdentityFields } from '../../../ca/identity-uris.ts'
 import { verifyPossession } from '../../../ca/keys.ts'
 import { AppError } from '../../../lib/errors.ts'
+import { serialsOf } from '../../../resources/host.ts'
 import type { Host } from '../../../resources/host.ts'
 import { upsertResource } from '../../../storage/resources.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
@@ -21,6 +22,7 @@ import { JoinRefusal } from './refusal.ts'
 
 const DEFAULT_TTL_MS = 24 * 3_600_000
 const MAX_TTL_MS = 7 * 86_400_000
+const MAX_EARLIER = 8
 /** How long a host that was seen no more stays in the inventory. */
 const REMEMBERED_MS = 7 * 86_400_000
 
@@ -57,6 +59,8 @@ export async function joinHost(context: AuthContext, tx: Executor, proven: Prove
     remoteAddress: proven.remoteAddress,
   })
   const joinState = bound?.joinState
+  // What the host had from a join before is over, and so are the connections it opened with it.
+  const before = context.live.find('host', id)
   return {
     output: renderJoined(context, certificate, {
       kind: 'host',
@@ -72,6 +76,7 @@ export async function joinHost(context: AuthContext, tx: Executor, proven: Prove
     publish() {
       bound?.publish()
       context.live.put('host', saved)
+      for (const serial of before ? serialsOf(before) : []) context.live.revoke('certificate', serial)
     },
   }
 }
@@ -180,6 +185,7 @@ async function saveHost(context: AuthContext, tx: Executor, fields: IdentityFiel
       ...(joinToken !== undefined && { join_token: joinToken }),
       ...(account !== undefined && { join_id: account }),
       serial: seen.serial,
+      ...(isSame && existing && { earlier_serials: serialsOf(existing).slice(0, MAX_EARLIER) }),
       certificate_expires: new Date(seen.expiresAt).toISOString(),
       joined_at: isSame && existing ? existing.status.joined_at : at,
       last_seen: at,

@@ -37,9 +37,9 @@ export async function join(context: AuthContext, input: Input<'join'>, caller: C
     await context.limits.undoJoin(remoteAddress)
     return joined
   } catch (thrown) {
-    if (!(thrown instanceof JoinRefusal)) await context.limits.undoJoin(remoteAddress)
-    if (!(thrown instanceof AppError) || thrown.code === 'internal') throw thrown
-    await recordFailure(context, input, remoteAddress, thrown)
+    // What is only malformed or came at a bad time is no try to get in.
+    if (thrown instanceof JoinRefusal) await recordRefusal(context, input, remoteAddress, thrown)
+    else await context.limits.undoJoin(remoteAddress)
     throw thrown
   }
 }
@@ -61,17 +61,17 @@ async function proveJoin(context: AuthContext, input: Input<'join'>, remoteAddre
   return { input, key, token, remoteAddress, ...findings }
 }
 
-async function recordFailure(context: AuthContext, input: Input<'join'>, remoteAddress: string, thrown: AppError): Promise<void> {
+async function recordRefusal(context: AuthContext, input: Input<'join'>, remoteAddress: string, thrown: JoinRefusal): Promise<void> {
   const { hostname, host_id, role, proof } = input
   const event = {
     remote_addr: remoteAddress,
     success: false,
-    error: thrown instanceof JoinRefusal ? thrown.reason : thrown.message,
+    error: thrown.reason,
     join_method: proof.method,
     roles: [role],
     ...(hostname !== undefined && { hostname }),
     ...(host_id !== undefined && { server_id: host_id }),
-    ...(thrown instanceof JoinRefusal && thrown.facts),
+    ...thrown.facts,
   }
   await context.journal.record([buildEvent(role === 'Bot' ? 'bot.join' : 'instance.join', event, context.build)])
 }

@@ -5,6 +5,8 @@ import type { ROUTES } from '../../../api/routes.ts'
 import type { VisibleServer } from '../../../api/servers.ts'
 import { AppError } from '../../../lib/errors.ts'
 import { labelsOf } from '../../../resources/app.ts'
+import { botNameOf, botTraits, botUserName } from '../../../resources/bot.ts'
+import type { Bot } from '../../../resources/bot.ts'
 import type { Identity } from '../../../resources/identity.ts'
 import type { User } from '../../../resources/user.ts'
 import { rolesOf, roleSetOf } from '../authorize.ts'
@@ -36,11 +38,12 @@ export async function explainAccess(
   { user: name, server, tool, args, method }: ParsedInputOf<typeof ROUTES.explainAccess>,
   _caller: KnownCaller,
 ): Promise<OutputOf<typeof ROUTES.explainAccess>> {
-  const user = context.live.find('user', name)
-  if (!user) throw new AppError('not_found', `user "${name}" not found`)
+  const holder =
+    context.live.find('user', name) ?? (name === botUserName(botNameOf(name)) ? context.live.find('bot', botNameOf(name)) : undefined)
+  if (!holder) throw new AppError('not_found', `user "${name}" not found`)
   const app = findApps(context, server)[0]
   if (!app) throw new AppError('not_found', `MCP server "${server}" not found: tctl get apps lists all`)
-  const identity = assumedIdentity(user)
+  const identity = assumedIdentity(name, holder)
   const { decision, steps } = explain({
     roles: rolesOf(context, identity.roles),
     identity,
@@ -55,12 +58,12 @@ export async function explainAccess(
   return { allow: decision.allow, reason: decision.allow ? `allowed by ${decision.by}` : decision.reason, by: decision.by, steps }
 }
 
-function assumedIdentity(user: User): Identity {
+function assumedIdentity(name: string, holder: User | Bot): Identity {
   return {
-    kind: 'user',
-    name: user.metadata.name,
-    roles: user.spec.roles,
-    traits: user.spec.traits ?? {},
+    kind: holder.kind,
+    name,
+    roles: holder.spec.roles,
+    traits: holder.kind === 'bot' ? botTraits(holder) : (holder.spec.traits ?? {}),
     credential: 'certificate',
     credentialId: '',
     expiresAt: Number.MAX_SAFE_INTEGER,
