@@ -276,6 +276,9 @@ test('every acceptable identity survives the way through its URIs and no two sha
     allowReissue: optional(fc.boolean()),
     botInstanceId: optional(text),
     joinToken: optional(text),
+    joinMethod: optional(text),
+    generation: optional(fc.nat()),
+    internal: optional(fc.boolean()),
   })
   fc.assert(
     fc.property(fields, fields, text, (one, two, clusterName) => {

@@ -95,7 +95,7 @@ function readFields([spiffe, ...others]: string[]): IdentityFields | undefined {
   const botInstanceId = single.get('bot_instance_id')
   const joinToken = single.get('join_token')
   const joinMethod = single.get('join_method')
-  const generation = single.get('generation')
+  const generation = /^\d{1,15}$/.exec(single.get('generation') ?? '')?.[0]
   const internal = single.get('internal')
   return {
     kind,

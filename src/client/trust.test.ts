@@ -1,3 +1,4 @@
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { createServer } from 'node:https'
 import type { Server } from 'node:https'
 import { X509Certificate, randomBytes } from 'node:crypto'
@@ -42,6 +43,29 @@ test('a server that only claims to have the pinned CA is refused', async () => {
   const proxy = await start(other, host)
   await expect(establishTrust({ proxy, known: [], caPins: [pinOf(host.certificatePem)], insecure: false })).rejects.toThrow(
     'not from a trusted authority',
+  )
+})
+
+test('a certificate of a public CA is as good beside the pin, where it names the pinned CA', async () => {
+  const proxy = await start(other, host)
+  const before = getCACertificates('default')
+  setDefaultCACertificates([...before, other.certificatePem])
+  try {
+    const trusted = await establishTrust({ proxy, known: [], caPins: [pinOf(host.certificatePem)], insecure: false })
+    trusted.close()
+    expect(trusted.authorities).toEqual([host.certificatePem])
+  } finally {
+    setDefaultCACertificates(before)
+  }
+})
+
+test('a proxy elsewhere that nobody vouches for is refused, with what to do', async () => {
+  const { port } = await start(host)
+  // An address of this machine, spelt as no list of loopback addresses has it.
+  const proxy = { host: '127.1', port }
+  const remedy = (pin: string): string => `set ca_pin: ${pin}`
+  await expect(establishTrust({ proxy, known: [], caPins: [], insecure: false, remedy })).rejects.toThrow(
+    'Ask its administrator for the pin (tctl status shows it) and set ca_pin: sha256:…',
   )
 })
 

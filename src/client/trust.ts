@@ -86,7 +86,23 @@ async function trustPinned(proxy: ProxyAddress, caPins: readonly string[]): Prom
       'failed_precondition',
       `no certificate authority of ${renderProxyAddress(proxy)} has the pin ${caPins.join(', ')}\n  it has: ${presented.map(pinOf).join(', ') || 'none'}`,
     )
-  return await connect(proxy, matching, 'pin')
+  try {
+    return await connect(proxy, matching, 'pin')
+  } catch (thrown) {
+    if (!isUntrusted(thrown)) throw thrown
+    return await trustPublic(proxy, matching, thrown)
+  }
+}
+
+/** A proxy with a certificate of a public CA: that one vouches for the connection, over which the pinned CA has to be named again. */
+async function trustPublic(proxy: ProxyAddress, matching: readonly string[], cause: unknown): Promise<TrustedProxy> {
+  const trusted = await connect(proxy, [], 'system').catch(() => {
+    throw cause
+  })
+  const pinned = trusted.cluster.host_authorities.filter((pem) => matching.includes(pem))
+  if (pinned.length > 0) return { ...trusted, authorities: pinned }
+  trusted.close()
+  throw cause
 }
 
 /** What an unverified peer says its CAs are: worth something only after a verified connection with them. */

@@ -205,3 +205,34 @@ test('a join whose answer was lost is repeated with the state before it', async 
   const second = await join(first.joinState)
   await expect(join(second.joinState)).rejects.toThrow('as often as it may')
 })
+
+test('the join that seemed lost ends when it is repeated, and who had it after all is found out', async () => {
+  const { join } = await boundToken('stolen', { mode: 'relaxed' })
+  const first = await join()
+  await as(first, (api) => issueBotOutput(api, { ttlSeconds: 600, allowReissue: false }))
+  const arrived = await join(first.joinState)
+  await join(first.joinState)
+  await expect(as(arrived, (api) => api(whoami, {}))).rejects.toMatchObject({ code: 'unauthenticated' })
+  await expect(join(arrived.joinState)).rejects.toThrow('is in force')
+})
+
+test('an agent joins by its key too', async () => {
+  const { publicKey, privateKey } = await generateKeyPair()
+  const spec = {
+    roles: ['App'],
+    join_method: 'bound_keypair',
+    bound_keypair: { onboarding: { initial_public_key: renderPublicKey(publicKey) }, recovery: { limit: 2 } },
+  }
+  await cluster.save({ kind: 'token', version: 'v2', metadata: { name: 'agent-key' }, spec })
+  const join = (joinState?: string, hostId?: string): Promise<Joined> =>
+    joinCluster(
+      target(),
+      { role: 'App', ...(hostId !== undefined && { hostId }) },
+      { method: 'bound_keypair', token: 'agent-key', privateKey, ...(joinState !== undefined && { joinState }) },
+      { now: Date.now },
+    )
+  const first = await join()
+  const again = await join(first.joinState, first.name)
+  expect([again.name, again.kind]).toEqual([first.name, 'host'])
+  await expect(as(first, (api) => api(whoami, {}))).rejects.toMatchObject({ code: 'unauthenticated' })
+})

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { whoami } from '../../src/api/identity.ts'
+import { getStatus } from '../../src/api/cluster.ts'
 import { listResources } from '../../src/api/resources.ts'
 import { issueBotOutput, joinCluster, openIdentityApi, renewalDue, renewIdentity } from '../../src/client/join.ts'
 import type { Joined, JoinRole } from '../../src/client/join.ts'
@@ -59,6 +60,17 @@ test('a token for agents makes no bot, and says what it is for to who has it', a
     code: 'permission_denied',
     message: 'this join token is not for the role Bot, only for App: tctl tokens add --type makes one that is',
   })
+})
+
+test('the pin of another CA stops a join before the token leaves; the right one lets it go on', async () => {
+  await saveToken('pinned-secret', { roles: ['App'] })
+  const proof = { method: 'token' as const, token: 'pinned-secret' }
+  const before = (await cluster.events({ type: 'instance.join' })).length
+  const wrong = { ...target(), caPins: [`sha256:${'0'.repeat(64)}`] }
+  await expect(joinCluster(wrong, { role: 'App' }, proof, now)).rejects.toMatchObject({ code: 'failed_precondition' })
+  expect(await cluster.events({ type: 'instance.join' })).toHaveLength(before)
+  const { ca_pins } = await cluster.admin(getStatus, {})
+  expect((await joinCluster({ ...target(), caPins: ca_pins }, { role: 'App' }, proof, now)).kind).toBe('host')
 })
 
 test('an agent joins, is who its certificate says, and renews', async () => {

@@ -21,6 +21,9 @@ import type { ProvenJoin } from './proven-join.ts'
 import { isRenewable } from './methods.ts'
 import { JoinRefusal } from './refusal.ts'
 
+/** Each join makes one, and it is kept for some hours: whoever may join must not fill the store. */
+const MAX_INSTANCES = 10_000
+
 /**
  * A new instance of the bot that the token names, and its own certificate, which renews itself and gets outputs and opens nothing. A secret
  * made for the bot is used up by it. Throws `JoinRefusal`.
@@ -42,8 +45,13 @@ export async function joinBot(context: AuthContext, tx: Executor, proven: Proven
   }
   const locked = findLockReason(context, { ...fields, roles: bot.spec.roles })
   if (locked !== undefined) throw new JoinRefusal(locked, { join_token: joinToken, bot_name: name })
+  const instances = context.live.list('bot_instance').filter(({ spec }) => spec.bot_name === name)
+  if (instances.length >= MAX_INSTANCES)
+    throw new AppError('resource_exhausted', `the bot runs in ${MAX_INSTANCES} places already: remove instances (tctl bots instances ls)`)
   const bound = await settleBoundKey(context, tx, proven, token, { botInstanceId: id })
   if (bound?.refused) return bound.refused
+  const replaced = bound?.replaced === undefined ? undefined : context.live.find('bot_instance', bound.replaced)
+  if (replaced) await deleteResource(tx, 'bot_instance', replaced.metadata.name, context.now())
   if (isEphemeral(token)) await deleteResource(tx, 'token', token.metadata.name, context.now())
   const certificate = issueMachine(context, proven.key, fields, ownTtl(bot, proven.input.ttl))
   const { remoteAddress } = proven
@@ -58,6 +66,10 @@ export async function joinBot(context: AuthContext, tx: Executor, proven: Proven
     ],
     publish() {
       bound?.publish()
+      if (replaced) {
+        context.live.remove('bot_instance', replaced.metadata.name)
+        context.live.revoke('bot_instance', replaced.metadata.name)
+      }
       if (isEphemeral(token)) context.live.remove('token', token.metadata.name)
       context.live.put('bot_instance', instance)
     },

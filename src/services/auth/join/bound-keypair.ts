@@ -44,7 +44,15 @@ export function verifyBoundKey(context: AuthContext, token: Token, input: Parsed
 
 export type BoundKeyStep =
   | { refused: Staged<JoinRefusal>; joinState?: never; publish?: never }
-  | { refused?: never; joinState: string; publish: () => void; previousInstance: string | undefined }
+  | {
+      refused?: never
+      joinState: string
+      publish: () => void
+      /** The bot's instance from the join before. */
+      previousInstance: string | undefined
+      /** That instance, when it is taken for one whose join never arrived: it ends. */
+      replaced: string | undefined
+    }
 
 /**
  * Counts a join by a bound key and gives the next join state, within the transaction of the join; undefined for other methods. A state that
@@ -83,7 +91,13 @@ export async function settleBoundKey(
     ...(previous !== undefined && { previous_state: previous }),
   }
   const saved = await upsertResource(tx, 'token', { ...token, status: { ...token.status, bound_keypair: status } }, context.now())
-  return { joinState, publish: () => context.live.put('token', saved), previousInstance: before.bound_bot_instance_id }
+  const instance = before.bound_bot_instance_id
+  return {
+    joinState,
+    publish: () => context.live.put('token', saved),
+    previousInstance: isRepeated ? undefined : instance,
+    replaced: isRepeated ? instance : undefined,
+  }
 }
 
 /** What a token of this method says of keys, with the defaults where it says nothing. */

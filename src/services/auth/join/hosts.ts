@@ -23,6 +23,8 @@ import { JoinRefusal } from './refusal.ts'
 const DEFAULT_TTL_MS = 24 * 3_600_000
 const MAX_TTL_MS = 7 * 86_400_000
 const MAX_EARLIER = 8
+/** Each join without an id makes one, and it is kept for days: whoever may join must not fill the store. */
+const MAX_HOSTS = 20_000
 /** How long a host that was seen no more stays in the inventory. */
 const REMEMBERED_MS = 7 * 86_400_000
 
@@ -95,6 +97,11 @@ function checkHostId(context: AuthContext, proven: ProvenJoin, id: string, joinT
     })
   }
   if (!existing) {
+    if (context.live.list('host').length >= MAX_HOSTS)
+      throw new AppError(
+        'resource_exhausted',
+        `the cluster has ${MAX_HOSTS} hosts already: remove some (tctl inventory ls, tctl rm host/ID)`,
+      )
     const isServing = context.live.list('app_server').some(({ spec }) => spec.host_id === id)
     return isServing ? refuse('servers are offered under it') : undefined
   }

@@ -1,4 +1,5 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
+import { findLock, lockReason } from '../../../access/locks.ts'
 import { parsePublicKey } from '../../../ca/keys.ts'
 import { hasSecretName, tokenSchema } from '../../../resources/token.ts'
 import type { Token } from '../../../resources/token.ts'
@@ -26,6 +27,21 @@ export function findJoinToken(context: Pick<AuthContext, 'live' | 'now'>, name: 
   let found: Token | undefined
   for (const token of context.live.list('token')) if (timingSafeEqual(digest(token.metadata.name), wanted)) found = token
   return found && !hasExpired(found, context.now()) ? found : undefined
+}
+
+/** Why nobody may join with a token now; undefined when no lock stands against it alone. */
+export function findTokenLock({ live, now }: Pick<AuthContext, 'live' | 'now'>, safeName: string): string | undefined {
+  const nobody = {
+    kind: 'host' as const,
+    name: '',
+    roles: [],
+    traits: {},
+    credential: 'certificate' as const,
+    credentialId: '',
+    expiresAt: 0,
+  }
+  const lock = findLock(live.list('lock'), { ...nobody, mfaVerified: false, joinToken: safeName }, now())
+  return lock && lockReason(lock)
 }
 
 /** A secret that was made for one bot is worth one join. */

@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { InputOf } from '../../../api/route.ts'
 import type { join } from '../../../api/join.ts'
@@ -160,4 +161,33 @@ test('the secret of a token stands in no event, message or list', async () => {
     await fixture.call('GET', '/v1/resources/token', undefined, ADMIN),
   ]
   expect(JSON.stringify(seen)).not.toContain('app-secret')
+})
+
+test('whatever is sent, the answer is a refusal and no fault of ours', async () => {
+  const text = fc.oneof(
+    fc.string(),
+    fc.constantFrom('', '__proto__', '../..', '\u0000', 'app-secret', 'a.b.c', '-----BEGIN PUBLIC KEY-----'),
+  )
+  const value = fc.oneof(text, fc.integer(), fc.boolean(), fc.constant(null), fc.array(text), fc.dictionary(text, text))
+  const proof = fc.record({ method: fc.constantFrom('token', 'bound_keypair', 'oidc', 'x') }, { requiredKeys: [] })
+  const shapes = fc.dictionary(
+    fc.constantFrom('nonce', 'role', 'token', 'public_key', 'possession', 'host_id', 'ttl', 'before', 'x'),
+    value,
+  )
+  const fresh = await startFixture({ limits: { failedJoins: 1_000_000, publicCallsPerMinute: 1_000_000 } })
+  try {
+    await fc.assert(
+      fc.asyncProperty(shapes, fc.oneof(proof, value), async (members, wanted) => {
+        for (const path of ['/v1/join', '/v1/join/challenge']) {
+          const { status } = await fresh.call('POST', path, { ...members, proof: wanted })
+          expect(status).toBe(400)
+        }
+      }),
+      { numRuns: 200 },
+    )
+    for (const certificate of ['', 'x', '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----'])
+      expect((await send({ host_id: 'h', before: { certificate, possession: 'x' } })).status).toBe(200)
+  } finally {
+    await fresh.close()
+  }
 })

@@ -10,7 +10,7 @@ import { issueOutput } from '../join/bot-outputs.ts'
 import { joinBot, renewBot } from '../join/bots.ts'
 import { joinHost, renewHost } from '../join/hosts.ts'
 import { noteHost } from '../join/inventory.ts'
-import { findJoinToken, safeTokenName } from '../join/join-tokens.ts'
+import { findJoinToken, findTokenLock, safeTokenName } from '../join/join-tokens.ts'
 import { isJoinMethod, joinMethodRow } from '../join/methods.ts'
 import type { ProvenJoin } from '../join/proven-join.ts'
 import { JoinRefusal } from '../join/refusal.ts'
@@ -51,6 +51,8 @@ async function proveJoin(context: AuthContext, input: Input<'join'>, remoteAddre
   if (!token) throw new JoinRefusal('there is no such token, or it is over')
   const { join_method: method, roles } = token.spec
   const name = safeTokenName(context, token)
+  const locked = findTokenLock(context, name)
+  if (locked !== undefined) throw new JoinRefusal(locked, { join_token: name })
   if (!isJoinMethod(method) || method !== input.proof.method)
     throw new JoinRefusal(`the token is for the method ${method}`, { join_token: name })
   const findings = await joinMethodRow(method).verify(context, token, input)
