@@ -50,6 +50,7 @@ const PACKAGE_HOMES: Readonly<Record<string, readonly string[]>> = {
   // The second is no store: it holds the lock of a data directory by the lock of a database file.
   'node:sqlite': ['storage', 'lib/single-instance.ts'],
   pg: ['storage'],
+  ws: ['tunnel'],
   commander: ['cli', 'lib/command-line.ts'],
   '@clack/prompts': ['cli'],
 }
