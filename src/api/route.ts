@@ -8,6 +8,9 @@ import type { Verb } from '../resources/role.ts'
  */
 export type Access = 'public' | 'authenticated' | { kind: string; verb: Verb } | { byKind: Verb }
 
+/** Path of the MCP endpoint at which the token of a request was presented. */
+export const ENDPOINT_HEADER = 'sallyport-endpoint'
+
 /** One row of the contract between the Auth Service and everybody who calls it. */
 export interface Route<I extends z.ZodType = z.ZodType, O extends z.ZodType = z.ZodType> {
   /** Also the name of the function that serves it. */
@@ -16,6 +19,8 @@ export interface Route<I extends z.ZodType = z.ZodType, O extends z.ZodType = z.
   /** Members of the input named here as `:name` travel in the path; of a GET or DELETE the others travel in the query, else in the body. */
   path: string
   access: Access
+  /** Also for the access token of an MCP client, which the proxy presents with the endpoint it was shown at; no other row takes one. */
+  forMcpClients?: true
   summary: string
   input: I
   /** Of a route that streams: of each line. */

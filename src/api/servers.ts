@@ -15,6 +15,7 @@ export const listVisibleServers = route({
   method: 'GET',
   path: '/v1/mcp/servers',
   access: 'authenticated',
+  forMcpClients: true,
   summary: 'The MCP servers that an agent offers now and the caller may use, with the tools allowed.',
   input: z.strictObject({}),
   output: z.object({ items: z.array(visibleServer) }),

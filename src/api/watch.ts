@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { REVOCABLES } from '../resources/feed.ts'
 import { wireResource } from './resources.ts'
 import { streamingRoute } from './route.ts'
 
@@ -21,7 +22,7 @@ export const watchLine = z.discriminatedUnion('type', [
   /** `at` of one from before `ready`: when it changed last; 0 when that is long ago. */
   z.object({ type: z.literal('put'), n: z.int(), at, kind: z.string(), resource: wireResource }),
   z.object({ type: z.literal('delete'), n: z.int(), at, kind: z.string(), name: z.string() }),
-  z.object({ type: z.literal('revoked'), n: z.int(), at, kind: z.enum(['api_token', 'certificate', 'bot_instance']), name: z.string() }),
+  z.object({ type: z.literal('revoked'), n: z.int(), at, kind: z.enum(REVOCABLES), name: z.string() }),
   z.object({ type: z.literal('ready'), n: z.int(), at }),
   /** Nothing changed. */
   z.object({ type: z.literal('beat'), n: z.int(), at }),

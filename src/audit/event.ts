@@ -84,6 +84,15 @@ export const eventFieldsSchema = z.object({
   cert_type: text,
   serial: text,
   token_id: text,
+  // OAuth
+  client_id: text,
+  client_name: text,
+  redirect_uris: texts,
+  grant_id: text,
+  grant_type: text,
+  /** Where a token is worth something. */
+  resource: text,
+  scope: text,
   revision: text,
   version: text,
 })

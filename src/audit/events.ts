@@ -71,6 +71,9 @@ const JOIN = {
 const LOCK = { ...NAMED, target: 'public' } as const
 const API_TOKEN = { ...CALLER, name: 'public', token_id: 'public', servers: 'public', roles: 'public', expires: 'public' } as const
 
+const OAUTH_CLIENT = { ...CALLER, client_id: 'public', client_name: 'sensitive', redirect_uris: 'sensitive' } as const
+const OAUTH_GRANT = { ...OAUTH_CLIENT, name: 'public', grant_id: 'public', resource: 'public', scope: 'public', expires: 'public' } as const
+
 /**
  * What happened: all events there are. Codes `TMCP…` and `T1000…` are those of Teleport for the same event, so that
  * rules written for its log go on working. The others are our own: `SP`, three letters of the subject, a number of three digits,
@@ -175,6 +178,31 @@ export const EVENTS = {
     code: { failure: 'SPATK003W' },
     fields: { ...API_TOKEN, server: 'public', server_id: 'public' },
     summary: 'A token was presented that is not valid.',
+  },
+  'oauth.client.register': {
+    code: { success: 'SPOAU001I', failure: 'SPOAU001W' },
+    fields: OAUTH_CLIENT,
+    summary: 'An MCP client registered itself, or tried to.',
+  },
+  'oauth.grant.create': {
+    code: { success: 'SPOAU002I', failure: 'SPOAU002W' },
+    fields: OAUTH_GRANT,
+    summary: 'A person allowed an MCP client to act for them, or refused it.',
+  },
+  'oauth.grant.revoke': {
+    code: { success: 'SPOAU003I' },
+    fields: OAUTH_GRANT,
+    summary: 'What a person had allowed a client ended before its time; `reason` says why.',
+  },
+  'oauth.token.issue': {
+    code: { success: 'SPOAU004I', failure: 'SPOAU004W' },
+    fields: { ...OAUTH_GRANT, grant_type: 'public' },
+    summary: 'An MCP client got an access token, or was refused one: a code or refresh token that was used before is told of here.',
+  },
+  'oauth.token.use.failure': {
+    code: { failure: 'SPOAU005W' },
+    fields: { ...CALLER, resource: 'public' },
+    summary: 'An access token was presented that is not valid at that endpoint.',
   },
   'access.denied': {
     code: { failure: 'SPACC001W' },

@@ -50,7 +50,7 @@ const payloadSchema = z.strictObject({
   roles: z.array(z.string()),
   granting_roles: z.array(z.string()).optional(),
   traits: traitsSchema,
-  cred: z.enum(['certificate', 'api_token', 'local']),
+  cred: z.enum(['certificate', 'api_token', 'oauth', 'local']),
   cred_id: z.string().min(1),
   cred_exp: z.int(),
   mfa: z.boolean(),
@@ -77,7 +77,7 @@ export async function issueAssertion(
   if (identity.servers && !identity.servers.includes(server))
     throw new AppError('permission_denied', `this token is not valid for the server "${server}"`)
   const issuedAt = now / 1000
-  const expiresAt = seconds(Math.min(now + ttlMs, identity.expiresAt))
+  const expiresAt = seconds(Math.min(now + ttlMs, identity.tokenExpiresAt ?? identity.expiresAt, identity.expiresAt))
   if (expiresAt <= issuedAt) throw new AppError('unauthenticated', 'the credential has expired: log in again')
   const claims = {
     kind: identity.kind,

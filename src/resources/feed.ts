@@ -1,7 +1,8 @@
 import type { Kind, ResourceOf } from './registry.ts'
 
-/** What is named by an id of its own: an API token, the serial of a certificate, an instance of a bot with all its certificates. */
-export type Revocable = 'api_token' | 'certificate' | 'bot_instance'
+/** What is named by an id of its own: an API token, the grant of an MCP client, the serial of a certificate, an instance of a bot with all its certificates. */
+export const REVOCABLES = ['api_token', 'oauth', 'certificate', 'bot_instance'] as const
+export type Revocable = (typeof REVOCABLES)[number]
 
 /**
  * A mutation as everybody who watches sees it. What was revoked carries no resource. `at` is when, in ms since 1970 by the clock of the Auth

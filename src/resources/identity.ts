@@ -2,8 +2,8 @@ import type { Traits } from './user.ts'
 
 export type IdentityKind = 'user' | 'bot' | 'host'
 
-/** How the caller proved who it is; a route assertion passes on what it was issued for. `local` is the administrator on the Auth Service's own machine. */
-export type CredentialKind = 'certificate' | 'api_token' | 'local'
+/** How the caller proved who it is; a route assertion passes on what it was issued for. `oauth` is what a person allowed an MCP client; `local` is the administrator on the Auth Service's own machine. */
+export type CredentialKind = 'certificate' | 'api_token' | 'oauth' | 'local'
 
 /** Verified facts about a caller. Made in one place per credential; never by parsing what a caller says of itself. */
 export interface Identity {
@@ -16,11 +16,13 @@ export interface Identity {
   grantingRoles?: string[]
   traits: Traits
   credential: CredentialKind
-  /** The credential's own id: certificate serial, API token id. MCP sessions and revocation go by it. */
+  /** The credential's own id: certificate serial, API token id, id of the grant behind an OAuth token. MCP sessions and revocation go by it. */
   credentialId: string
   /** Milliseconds since 1970; the credential is worth nothing after it. */
   expiresAt: number
   mfaVerified: boolean
+  /** Of a credential that is shown by ever new tokens: when the one that was presented ends, ms since 1970. */
+  tokenExpiresAt?: number
   /** A scoped API token reaches only these servers; absent: no restriction beyond roles. */
   servers?: string[]
   botInstanceId?: string

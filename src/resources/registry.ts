@@ -9,6 +9,7 @@ import type { Resource } from './envelope.ts'
 import { hostSchema } from './host.ts'
 import { lockSchema } from './lock.ts'
 import { mcpSetSchema } from './mcp-set.ts'
+import { oauthClientSchema } from './oauth-client.ts'
 import { roleSchema } from './role.ts'
 import { tokenSchema } from './token.ts'
 import { userSchema } from './user.ts'
@@ -33,6 +34,7 @@ export const KINDS = {
   app: { schema: appSchema, aliases: ['apps'], purpose: 'An MCP server that agents may serve.' },
   app_server: { schema: appServerSchema, aliases: ['app_servers'], heartbeat: true, purpose: 'An MCP server as one agent offers it now.' },
   mcp_set: { schema: mcpSetSchema, aliases: ['mcp_sets', 'sets'], purpose: 'A selection of MCP servers under one URL, `/mcp/sets/NAME`.' },
+  oauth_client: { schema: oauthClientSchema, aliases: ['oauth_clients'], purpose: 'An MCP client that may ask people to act for them.' },
   role: { schema: roleSchema, aliases: ['roles'], purpose: 'What its bearers may reach and administer.' },
   user: { schema: userSchema, aliases: ['users'], purpose: 'A person with roles and traits.' },
   bot: { schema: botSchema, aliases: ['bots'], purpose: 'A machine identity with roles and traits.' },

@@ -30,6 +30,12 @@ export async function findAccountId(db: Executor, user: string): Promise<string 
   return row?.id
 }
 
+/** Whose account this is; undefined when the user was reset or removed since. */
+export async function findUserOfAccount(db: Executor, id: string): Promise<string | undefined> {
+  const row = await db.selectFrom('accounts').select('user').where('id', '=', id).executeTakeFirst()
+  return row?.user
+}
+
 /** From now on only certificates with this id count. */
 export async function setAccountId(db: Executor, user: string, id: string): Promise<void> {
   await db

@@ -30,6 +30,18 @@ export interface Tables {
     last_used_at: number | null
   }
   mcp_names: { what: 'tool' | 'prompt'; server: string; original: string; exposed: string; folded: string; created_at: number }
+  oauth_records: {
+    kind: string
+    id: string
+    lookup: string | null
+    grant_id: string | null
+    account: string | null
+    client_id: string | null
+    document: string
+    created_at: number
+    expires_at: number | null
+    consumed_at: number | null
+  }
   events: {
     seq: number
     uid: string

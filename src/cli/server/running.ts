@@ -58,6 +58,7 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
       dataDirectory: config.dataDirectory,
       publicAddress: () => publicAddress,
       isConnected: (host) => host === hostId || reachable(host),
+      otherAddresses: publicAddresses(config.proxy),
       log,
       now,
       version,

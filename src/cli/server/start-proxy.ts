@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import type { Server } from 'node:http'
 import { createApiClient } from '../../client/call.ts'
+import { withToken } from '../../client/presented-token.ts'
 import { createIds } from '../../lib/ids.ts'
 import type { Agent } from '../../services/agent/start.ts'
 import type { AuthService } from '../../services/auth/start.ts'
@@ -22,7 +23,8 @@ export function createProxy(
   hostId: string,
   closers: (() => Promise<void>)[],
 ): { proxyServer: Server; aggregate: Aggregate; tunnels: Tunnels } {
-  const clientFor = (token: string, remoteAddress: string) => createApiClient(withToken(auth, token, remoteAddress))
+  const clientFor = (token: string, remoteAddress: string, endpoint: string) =>
+    createApiClient(withToken(auth.carrier(), { token, remoteAddress, endpoint }))
   const assertions = new Assertions({ clientFor, feed: auth.feed, now })
   closers.push(async () => assertions.close())
   const { tunnels, router } = createRouter({ log, now }, auth, agent && { hostId, target: agent.accept })
@@ -72,9 +74,4 @@ function createRouter({ log, now }: Pick<ProcessOptions, 'log' | 'now'>, auth: A
   })
   const router = new AgentRouter({ local, tunnels, feed, clock: realClock })
   return { tunnels, router }
-}
-
-function withToken(auth: AuthService, token: string, remoteAddress: string): ReturnType<AuthService['carrier']> {
-  const carrier = auth.carrier()
-  return (request) => carrier({ ...request, remoteAddress, headers: { ...request.headers, authorization: `Bearer ${token}` } })
 }

@@ -1,20 +1,38 @@
 import { deleteApiTokensOf } from '../../storage/api-tokens.ts'
-import { deleteLocalCredential, setAccountId } from '../../storage/credentials.ts'
+import { deleteLocalCredential, findAccountId, setAccountId } from '../../storage/credentials.ts'
 import type { Executor } from '../../storage/database.ts'
+import { deleteOAuthRecordsOf } from '../../storage/oauth.ts'
 import type { AuthContext } from './context.ts'
 
+/** Ids of credentials that are worth nothing any more. */
+export interface EndedCredentials {
+  apiTokens: string[]
+  /** What people allowed MCP clients. */
+  oauthGrants: string[]
+}
+
 /**
- * Ends everything by which a user could come in – password, second factor, links, API tokens, certificates – and lets the user begin anew:
- * whoever held a name before has nothing of who holds it now. Returns the ids of the API tokens that ended.
+ * Ends everything by which a user could come in – password, second factor, links, API tokens, MCP clients, certificates – and lets the user
+ * begin anew: whoever held a name before has nothing of who holds it now.
  */
-export async function renewAccount(context: Pick<AuthContext, 'random'>, tx: Executor, user: string): Promise<string[]> {
-  const tokens = await removeAccount(tx, user)
+export async function renewAccount(context: Pick<AuthContext, 'random'>, tx: Executor, user: string): Promise<EndedCredentials> {
+  const ended = await removeAccount(tx, user)
   await setAccountId(tx, user, Buffer.from(context.random(16)).toString('hex'))
-  return tokens
+  return ended
 }
 
 /** The same for a user who is gone. */
-export async function removeAccount(tx: Executor, user: string): Promise<string[]> {
+export async function removeAccount(tx: Executor, user: string): Promise<EndedCredentials> {
+  const account = await findAccountId(tx, user)
   await deleteLocalCredential(tx, user)
-  return await deleteApiTokensOf(tx, user)
+  return {
+    apiTokens: await deleteApiTokensOf(tx, user),
+    oauthGrants: account === undefined ? [] : await deleteOAuthRecordsOf(tx, account),
+  }
+}
+
+/** Tells everybody who serves by one of these; called once they are gone from the store. */
+export function revokeEnded({ live }: Pick<AuthContext, 'live'>, { apiTokens, oauthGrants }: EndedCredentials): void {
+  for (const id of apiTokens) live.revoke('api_token', id)
+  for (const id of oauthGrants) live.revoke('oauth', id)
 }

@@ -1,7 +1,8 @@
 import { timingSafeEqual } from 'node:crypto'
 import type { X509Certificate } from 'node:crypto'
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerResponse } from 'node:http'
 import { TLSSocket } from 'node:tls'
+import type { Route } from '../../api/route.ts'
 import { buildEvent } from '../../audit/build-event.ts'
 import { parseApiToken } from '../../ca/api-token.ts'
 import { verifyIdentityCertificate } from '../../ca/identity-certificate.ts'
@@ -13,6 +14,7 @@ import { findApiToken, touchApiToken } from '../../storage/api-tokens.ts'
 import { findAccountId } from '../../storage/credentials.ts'
 import type { AuthContext } from './context.ts'
 import { findMachine } from './join/bot-instances.ts'
+import { isAccessToken, verifyAccessToken } from './oauth/access-tokens.ts'
 
 /** What the connection says of its other end, before anything of the request is believed. */
 export interface Peer {
@@ -24,9 +26,9 @@ export interface Peer {
   internal?: boolean
 }
 
-/** What the HTTP application is given beside each request. */
+/** What the HTTP application is given beside each request; `node` as far as it came over HTTP. */
 export interface AppEnv {
-  Bindings: { peer: Peer }
+  Bindings: { peer: Peer; node?: { request: IncomingMessage; response: ServerResponse } }
 }
 
 export function peerOf(request: IncomingMessage): Peer {
@@ -36,14 +38,26 @@ export function peerOf(request: IncomingMessage): Peer {
 }
 
 /**
- * The identity behind a request: given by the process itself, else of the client certificate, else of a bearer API token.
- * Throws `unauthenticated` when there is none or it is not valid.
+ * The identity behind a request: given by the process itself, else of the client certificate, else of a bearer token, which is an API token
+ * or the access token of an MCP client. Throws `unauthenticated` when there is none or it is not valid.
  */
-export async function authenticate(context: AuthContext, peer: Peer, authorization: string | undefined): Promise<Identity> {
+export async function authenticate(context: AuthContext, peer: Peer, row: Route, presented: Presented): Promise<Identity> {
   if (peer.identity) return peer.identity
   if (peer.certificate) return await identityOrRefusal(context, peer.certificate, peer.remoteAddress)
-  if (authorization !== undefined) return await identityOfToken(context, authorization, peer.remoteAddress)
+  if (presented.token !== undefined) {
+    const token = /^bearer +(\S+)$/i.exec(presented.token)?.[1] ?? ''
+    if (isAccessToken(token)) return await identityOfAccessToken(context, row, token, presented.endpoint, peer.remoteAddress)
+    return await identityOfToken(context, token, peer.remoteAddress)
+  }
   throw new AppError('unauthenticated', 'not signed in: run tsh login, or send an API token')
+}
+
+/** What a request brings along to prove who it is. */
+export interface Presented {
+  /** The header `Authorization`. */
+  token: string | undefined
+  /** Path of the MCP endpoint at which the token was presented, as the proxy says. */
+  endpoint: string | undefined
 }
 
 /** A certificate that does not count is told of in the audit log, in bounds: anybody can make one up. */
@@ -108,9 +122,35 @@ function machineFields(facts: CertificateFacts): Partial<Identity> {
   }
 }
 
-async function identityOfToken(context: AuthContext, authorization: string, remoteAddress: string): Promise<Identity> {
+/** An access token is for one MCP endpoint and for what the proxy asks on its way there; nothing else is done with it. */
+async function identityOfAccessToken(
+  context: AuthContext,
+  row: Route,
+  token: string,
+  endpoint: string | undefined,
+  remoteAddress: string,
+): Promise<Identity> {
+  try {
+    if (!row.forMcpClients) throw new AppError('unauthenticated', 'an access token of an MCP client is good at its MCP endpoint only')
+    const holder = await verifyAccessToken(context, token, endpoint)
+    return { ...holder, ...currentRights(context, holder.name) }
+  } catch (thrown) {
+    if (!(thrown instanceof AppError) || thrown.code === 'internal') throw thrown
+    await context.limits.countPublicCall(remoteAddress)
+    const event = {
+      remote_addr: remoteAddress,
+      success: false,
+      error: thrown.message,
+      ...(endpoint !== undefined && { resource: endpoint }),
+    }
+    await context.journal.record([buildEvent('oauth.token.use.failure', event, context.build)])
+    throw thrown
+  }
+}
+
+async function identityOfToken(context: AuthContext, token: string, remoteAddress: string): Promise<Identity> {
   const now = context.now()
-  const presented = parseApiToken(/^bearer +(\S+)$/i.exec(authorization)?.[1] ?? '')
+  const presented = parseApiToken(token)
   const stored = presented && (await findApiToken(context.db, presented.id))
   const isRight = stored !== undefined && timingSafeEqual(Buffer.from(stored.hash, 'hex'), Buffer.from(presented?.hash ?? '', 'hex'))
   if (!stored || !isRight || stored.expires_at <= now) {

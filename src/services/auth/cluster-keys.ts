@@ -61,23 +61,28 @@ const formSchema = z.object({ key: z.string() })
 
 /** The cluster's keys, made at the first start; at rest they are sealed. */
 export async function openClusterKeys(db: Executor, sealer: Sealer, clusterName: string, now: () => number): Promise<ClusterKeys> {
-  const signer = await loadOrMake(db, sealer, 'keys/assertion', signerSchema, async () => {
+  const form = await loadOrMake(db, sealer, 'keys/form', formSchema, async () => ({ key: randomBytes(32).toString('base64url') }))
+  return {
+    user: await openAuthority(db, sealer, 'user', clusterName, now()),
+    host: await openAuthority(db, sealer, 'host', clusterName, now()),
+    oauth: await openSigner(db, sealer, 'keys/oauth'),
+    assertion: await openSigner(db, sealer, 'keys/assertion'),
+    jwt: await JwtKeys.open(db, sealer, now),
+    formKey: Buffer.from(form.key, 'base64url'),
+  }
+}
+
+async function openSigner(db: Executor, sealer: Sealer, name: string): Promise<ClusterKeys['assertion']> {
+  const signer = await loadOrMake(db, sealer, name, signerSchema, async () => {
     const pair = await generateKeyPair()
     return { public: renderPublicKey(pair.publicKey), key: renderPrivateKey(pair.privateKey) }
   })
-  const form = await loadOrMake(db, sealer, 'keys/form', formSchema, async () => ({ key: randomBytes(32).toString('base64url') }))
   const publicKey = parsePublicKey(signer.public)
   const kid = createHash('sha256')
     .update(publicKey.export({ type: 'spki', format: 'der' }))
     .digest('base64url')
     .slice(0, 22)
-  return {
-    user: await openAuthority(db, sealer, 'user', clusterName, now()),
-    host: await openAuthority(db, sealer, 'host', clusterName, now()),
-    assertion: { kid, publicKey, privateKey: parsePrivateKey(signer.key) },
-    jwt: await JwtKeys.open(db, sealer, now),
-    formKey: Buffer.from(form.key, 'base64url'),
-  }
+  return { kid, publicKey, privateKey: parsePrivateKey(signer.key) }
 }
 
 async function openAuthority(db: Executor, sealer: Sealer, type: Authority['type'], clusterName: string, now: number): Promise<Authority> {

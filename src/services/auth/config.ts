@@ -25,6 +25,18 @@ export const authConfigSchema = z
       })
       .prefault({})
       .describe('Limits of API tokens, the credential of programs that cannot keep a certificate.'),
+    oauth: z
+      .strictObject({
+        session_ttl: duration
+          .default('720h')
+          .describe('How long an MCP client goes on without the person signing in again; max_session_ttl of a role makes it shorter.'),
+        access_token_ttl: duration
+          .refine((text) => (findDuration(text) ?? 0) >= 60_000 && (findDuration(text) ?? 0) <= 900_000, 'must be 1m to 15m')
+          .default('10m')
+          .describe('The life of an access token; clients renew theirs silently.'),
+      })
+      .prefault({})
+      .describe('What MCP clients get when a person signs in for them.'),
     audit: z
       .strictObject({
         file: z.boolean().default(true).describe('Whether events are also written as JSON lines to DATA/audit/YYYY-MM-DD.jsonl.'),

@@ -22,6 +22,8 @@ import type { Watches } from './watches.ts'
 export interface ClusterKeys {
   user: Authority
   host: Authority
+  /** Signs what the authorization server says of people (OpenID Connect). */
+  oauth: Signer & VerificationKey
   assertion: Signer & VerificationKey
   /** Of what MCP servers are told of their callers. */
   jwt: JwtKeys
@@ -46,6 +48,7 @@ export interface AuthContext {
   /** A hash nobody has the password of: unknown users take as long as known ones. */
   dummyHash: string
   apiTokens: { maxTtlMs: number; defaultTtlMs: number }
+  oauth: { accessTokenMs: number; sessionMs: number }
   /** `host:port` of the Proxy Service as people reach it. */
   publicAddress: () => string
   /** Whether the proxy reaches this agent now. */

@@ -2,8 +2,10 @@ import { deleteExpiredApiTokens } from '../../storage/api-tokens.ts'
 import { deleteExpiredInvites } from '../../storage/credentials.ts'
 import { deleteEventsBefore, searchEvents } from '../../storage/events.ts'
 import { transact } from '../../storage/database.ts'
+import { deleteExpiredOAuthRecords } from '../../storage/oauth.ts'
 import { deleteExpired } from '../../storage/resources.ts'
-import { removeAccount } from './accounts.ts'
+import { removeAccount, revokeEnded } from './accounts.ts'
+import type { EndedCredentials } from './accounts.ts'
 import type { AuthContext } from './context.ts'
 import type { FileLog } from './file-log.ts'
 
@@ -41,16 +43,18 @@ export function startJobs({ context, fileLog, retentionMs, expireEveryMs, sweepE
   }
 }
 
-async function sweep({ db, live, now }: AuthContext, fileLog: FileLog | undefined, retentionMs: number | undefined): Promise<void> {
-  const tokens = await transact(db, async (tx) => {
+async function sweep(context: AuthContext, fileLog: FileLog | undefined, retentionMs: number | undefined): Promise<void> {
+  const { db, live, now } = context
+  const ended = await transact(db, async (tx) => {
     const gone = (await deleteExpired(tx, now())).filter(({ kind }) => kind === 'user')
-    const ended: string[] = []
-    for (const { name } of gone) ended.push(...(await removeAccount(tx, name)))
-    return ended
+    const accounts: EndedCredentials[] = []
+    for (const { name } of gone) accounts.push(await removeAccount(tx, name))
+    return accounts
   })
-  for (const id of tokens) live.revoke('api_token', id)
+  for (const credentials of ended) revokeEnded(context, credentials)
   await deleteExpiredInvites(db, now())
   for (const id of await deleteExpiredApiTokens(db, now())) live.revoke('api_token', id)
+  for (const id of await deleteExpiredOAuthRecords(db, now())) live.revoke('oauth', id)
   await fileLog?.catchUp()
   if (retentionMs === undefined) return
   const kept = await searchEvents(db, { from: now() - retentionMs, order: 'asc', limit: 1 })

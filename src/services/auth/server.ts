@@ -1,16 +1,17 @@
-import { isIP } from 'node:net'
 import { Hono } from 'hono'
 import type { Context, Next } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { z } from 'zod'
 import type { Route } from '../../api/route.ts'
+import { ENDPOINT_HEADER } from '../../api/route.ts'
 import { ROUTES } from '../../api/routes.ts'
 import { AppError, CODES, toAppError } from '../../lib/errors.ts'
-import { checkHost, checkOrigin } from '../../lib/loopback.ts'
 import { authenticate } from './authenticate.ts'
 import type { AppEnv } from './authenticate.ts'
+import type { OAuthServer } from './oauth/serve.ts'
 import { authorize, recordRefusal, refuseLocked } from './authorize.ts'
 import type { AuthContext, Caller, KnownCaller } from './context.ts'
+import { addOAuthPages } from './pages/oauth.ts'
 import { addPages } from './pages/routes.ts'
 import { announceServers } from './routes/app-servers.ts'
 import { createApiToken, deleteApiToken, listApiTokens } from './routes/api-tokens.ts'
@@ -26,6 +27,7 @@ import { createResource, deleteResource, getResource, listResources, upsertResou
 import { explainAccess, listVisibleServers } from './routes/servers.ts'
 import { watchResources } from './routes/watch.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './routes/users.ts'
+import { checkSource } from './source.ts'
 
 const MAX_BODY_BYTES = 1024 * 1024
 /** A batch of events of an agent's spool. */
@@ -80,12 +82,12 @@ const TABLE: readonly Served[] = [
 ]
 
 /** The HTTP application: API and pages. Whoever calls `fetch` says in the binding `peer` who is at the other end of the connection. */
-export function createServer(context: AuthContext): Hono<AppEnv> {
+export function createServer(context: AuthContext, oauth: Pick<OAuthServer, 'provider'>): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
   app.onError((thrown, c) => renderError(context, c, thrown))
   app.notFound((c) => renderError(context, c, new AppError('not_found', `there is no ${c.req.method} ${c.req.path} here`)))
   app.use(async (c, next) => {
-    checkSource(context, c)
+    if (!c.env.peer.internal) checkSource(context, { host: c.req.header('host'), origin: c.req.header('origin') })
     await next()
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) if (!c.res.headers.has(name)) c.res.headers.set(name, value)
   })
@@ -100,6 +102,7 @@ export function createServer(context: AuthContext): Hono<AppEnv> {
     })
   app.use('/web/*', limited(MAX_BODY_BYTES))
   addPages(app, context)
+  addOAuthPages(app, context, oauth)
   return app
 }
 
@@ -165,7 +168,8 @@ function lines<I extends z.ZodType, O extends z.ZodType<object>>(
 
 async function admit<I extends z.ZodType>(context: AuthContext, row: Route<I>, c: Context<AppEnv>) {
   const { peer } = c.env
-  const identity = await authenticate(context, peer, c.req.header('authorization'))
+  const token = c.req.header('authorization')
+  const identity = await authenticate(context, peer, row, { token, endpoint: c.req.header(ENDPOINT_HEADER) })
   const caller = { identity, remoteAddress: peer.remoteAddress, certificate: peer.certificate }
   await refuseLocked(context, caller, row.name)
   const { access } = row
@@ -201,23 +205,6 @@ async function parseBody(c: Context<AppEnv>): Promise<Record<string, unknown>> {
   if (typeof body !== 'object' || body === null || Array.isArray(body))
     throw new AppError('invalid_argument', 'the body must be a JSON object')
   return { ...body }
-}
-
-/**
- * Keeps pages of other sites out, also those that rebind their name to our address. A bare IP address is no name that could be rebound,
- * so it is as good as the public address.
- */
-function checkSource(context: AuthContext, c: Context<AppEnv>): void {
-  if (c.env.peer.internal) return
-  const host = c.req.header('host') ?? ''
-  const named = ['localhost', context.publicAddress()]
-  const allowed = isIP(URL.parse(`http://${host}`)?.hostname.replace(/^\[|\]$/g, '') ?? '') ? [...named, host] : named
-  if (!checkHost(host, allowed)) {
-    const message = `the host ${JSON.stringify(host)} is not this cluster's: use ${context.publicAddress()}, or set the proxy's public address`
-    throw new AppError('permission_denied', message)
-  }
-  if (!checkOrigin(c.req.header('origin'), allowed))
-    throw new AppError('permission_denied', 'requests from pages of other sites are refused')
 }
 
 function renderError(context: AuthContext, c: Context<AppEnv>, thrown: unknown): Response {

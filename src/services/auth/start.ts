@@ -35,6 +35,9 @@ import { createJournal } from './journal.ts'
 import { createLimits, DEFAULT_LIMITS } from './limits.ts'
 import type { LimitOptions } from './limits.ts'
 import { createLiveResources } from './live-resources.ts'
+import { createDocumentFetch } from './oauth/document-fetch.ts'
+import { createOAuthServer } from './oauth/serve.ts'
+import type { OAuthServer } from './oauth/serve.ts'
 import { createServer } from './server.ts'
 import { startShippingThread } from './shipping.ts'
 import { Watches } from './watches.ts'
@@ -47,6 +50,10 @@ export interface AuthServiceOptions {
   publicAddress: () => string
   /** Whether the proxy reaches this agent now: what an agent offers that it does not reach is on no list. All, unless given. */
   isConnected?: (hostId: string) => boolean
+  /** Where else clients reach the Proxy Service, `host:port`. */
+  otherAddresses?: readonly string[]
+  /** Fetches what MCP clients publish of themselves. */
+  fetchDocument?: (url: string, init?: RequestInit) => Promise<Response>
   /** Version of this program, as clients see it. */
   version: string
   log: Logger
@@ -135,6 +142,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
     build: { ids: createIds(random, now), now, cluster: clusterName, redactor: createRedactor() },
     dummyHash: await hashPassword(Buffer.from(random(32)).toString('base64url')),
     apiTokens: { maxTtlMs: parseDuration(config.api_tokens.max_ttl), defaultTtlMs: parseDuration(config.api_tokens.default_ttl) },
+    oauth: { accessTokenMs: parseDuration(config.oauth.access_token_ttl), sessionMs: parseDuration(config.oauth.session_ttl) },
     publicAddress: options.publicAddress,
     isConnected: options.isConnected ?? (() => true),
     version,
@@ -142,6 +150,10 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
     now,
     random,
   }
+  const oauth = createOAuthServer(context, {
+    addresses: options.otherAddresses ?? [],
+    fetch: options.fetchDocument ?? createDocumentFetch(),
+  })
   const { retention } = config.audit
   const jobs = startJobs({
     context,
@@ -152,7 +164,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
   })
   await context.journal.record([buildEvent('cluster.start', { version, success: true }, context.build)])
   return {
-    ...services(context, join(dataDirectory, DATABASE_FILE), fileLog),
+    ...services(context, oauth, join(dataDirectory, DATABASE_FILE), fileLog),
     async close() {
       context.watches.close()
       await jobs.close()
@@ -163,12 +175,15 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
   }
 }
 
-function services(context: AuthContext, database: string, fileLog: FileLog | undefined): Omit<AuthService, 'close'> {
+function services(context: AuthContext, oauth: OAuthServer, database: string, fileLog: FileLog | undefined): Omit<AuthService, 'close'> {
   const { keys, live } = context
-  const app = createServer(context)
+  const app = createServer(context, oauth)
+  const pages = listen(app, peerOf)
   return {
     clusterName: context.clusterName,
-    handler: listen(app, peerOf),
+    handler: (request, response) => {
+      if (!oauth.serve(request, response)) pages(request, response)
+    },
     localHandler: listen(app, () => ({ remoteAddress: 'local', identity: localAdministrator(context.now()), internal: true })),
     carrier: (identity) => carry(app, { remoteAddress: 'internal', internal: true, ...(identity && { identity }) }),
     feed: live,
@@ -191,7 +206,9 @@ function services(context: AuthContext, database: string, fileLog: FileLog | und
 
 function listen(app: Hono<AppEnv>, peer: (request: IncomingMessage) => Peer): RequestListener {
   return (request, response) => {
-    const listener = getRequestListener((fetched) => app.fetch(fetched, { peer: peer(request) }), { overrideGlobalObjects: false })
+    const listener = getRequestListener((fetched) => app.fetch(fetched, { peer: peer(request), node: { request, response } }), {
+      overrideGlobalObjects: false,
+    })
     void listener(request, response)
   }
 }

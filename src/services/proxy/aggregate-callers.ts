@@ -20,7 +20,10 @@ const CONCURRENT_CHECKS = 8
 
 /** What the Auth Service says of whoever presents a token. */
 export interface AggregateCaller {
-  /** `KIND:NAME`; with the id of an API token, since two tokens of one person may be narrowed to different servers and roles. No white space. */
+  /**
+   * `KIND:NAME`; with the id of an API token or of the grant of an MCP client, since two of one person may be narrowed to different servers and
+   * roles. The same for all tokens that come of one grant. No white space.
+   */
   owner: string
   /** Milliseconds since 1970. */
   expiresAt: number
@@ -34,10 +37,18 @@ interface UsableServer {
   labels: Labels
 }
 
-interface Kept {
+/** A token, where it came from and at which endpoint: it may be worth something at one only. */
+interface Shown {
   token: string
   remoteAddress: string
+  /** Path of the MCP endpoint. */
+  endpoint: string
+}
+
+interface Kept extends Shown {
   caller: AggregateCaller
+  /** When the token itself ends, ms since 1970: that may be long before the caller has to sign in again. */
+  tokenExpiresAt: number
   fetchedAt: number
   /** Of the changes known when it was asked for. */
   generation: number
@@ -47,7 +58,7 @@ interface Kept {
 
 export interface AggregateCallersOptions {
   /** A client of the Auth Service that calls with this credential of the caller's, not with one of ours. */
-  clientFor(token: string, remoteAddress: string): ApiClient
+  clientFor(token: string, remoteAddress: string, endpoint: string): ApiClient
   now: () => number
   timers?: Timers
 }
@@ -61,7 +72,7 @@ export class AggregateCallers {
   readonly #timers: Timers
   readonly #kept = new Map<string, Kept>()
   readonly #pending = new Map<string, Promise<Kept>>()
-  /** Owner → the token by which it was seen last. */
+  /** Owner → the key of the token by which it was seen last. */
   readonly #tokens = new Map<string, string>()
   readonly #servers = new Map<string, UsableServer>()
   #generation = 0
@@ -72,10 +83,16 @@ export class AggregateCallers {
   }
 
   /** @throws AppError as the Auth Service refuses: unauthenticated, permission_denied; unavailable when it does not answer in time. */
-  async get(token: string, remoteAddress: string): Promise<AggregateCaller> {
-    const kept = this.#kept.get(token)
+  async get(token: string, remoteAddress: string, endpoint = '/mcp'): Promise<AggregateCaller> {
+    const shown = { token, remoteAddress, endpoint }
+    const kept = this.#kept.get(keyOf(shown))
     if (kept && this.#isFresh(kept)) return kept.caller
-    return (await (this.#pending.get(token) ?? this.#fetch(token, remoteAddress))).caller
+    return (await (this.#pending.get(keyOf(shown)) ?? this.#fetch(shown))).caller
+  }
+
+  /** The token by which an owner was seen last: what a session began with may have been renewed since. */
+  latestToken(owner: string): string | undefined {
+    return this.#kept.get(this.#tokens.get(owner) ?? '')?.token
   }
 
   /** What is known is asked again the next time. */
@@ -98,7 +115,7 @@ export class AggregateCallers {
       for (const owner of waiting) {
         const kept = this.#kept.get(this.#tokens.get(owner) ?? '')
         // A refusal is kept with the caller; that the Auth Service could not be asked says nothing, and every request asks again.
-        if (kept) await this.get(kept.token, kept.remoteAddress).catch(() => undefined)
+        if (kept) await this.get(kept.token, kept.remoteAddress, kept.endpoint).catch(() => undefined)
       }
     }
     await Promise.all(Array.from({ length: CONCURRENT_CHECKS }, work))
@@ -109,38 +126,41 @@ export class AggregateCallers {
     this.#tokens.clear()
   }
 
-  #isFresh({ generation, refusal, fetchedAt, caller }: Kept): boolean {
+  #isFresh({ generation, refusal, fetchedAt, caller, tokenExpiresAt }: Kept): boolean {
     const now = this.#options.now()
-    return generation === this.#generation && refusal === undefined && now - fetchedAt < MAX_AGE_MS && caller.expiresAt > now
+    const isCurrent = generation === this.#generation && refusal === undefined
+    return isCurrent && now - fetchedAt < MAX_AGE_MS && Math.min(caller.expiresAt, tokenExpiresAt) > now
   }
 
-  async #fetch(token: string, remoteAddress: string): Promise<Kept> {
-    const fetching = answeredSoon(this.#timers, this.#fetchCurrent(token, remoteAddress))
-    this.#pending.set(token, fetching)
+  async #fetch(shown: Shown): Promise<Kept> {
+    const key = keyOf(shown)
+    const fetching = answeredSoon(this.#timers, this.#fetchCurrent(shown))
+    this.#pending.set(key, fetching)
     try {
       const kept = await fetching
       this.#keep(kept)
       return kept
     } catch (thrown) {
       const error = toAppError(thrown)
-      const kept = this.#kept.get(token)
+      const kept = this.#kept.get(key)
       if (kept && REFUSALS.has(error.code)) kept.refusal = error.message
       throw error
     } finally {
-      if (this.#pending.get(token) === fetching) this.#pending.delete(token)
+      if (this.#pending.get(key) === fetching) this.#pending.delete(key)
     }
   }
 
-  async #fetchCurrent(token: string, remoteAddress: string): Promise<Kept> {
-    const api = this.#options.clientFor(token, remoteAddress)
+  async #fetchCurrent(shown: Shown): Promise<Kept> {
+    const api = this.#options.clientFor(shown.token, shown.remoteAddress, shown.endpoint)
     for (let attempt = 1; ; attempt++) {
       const generation = this.#generation
-      const { kind, name, credential, credential_id, expires } = await fetchCaller(api)
+      const answer = await fetchCaller(api)
       const servers = (await fetchServers(api)).map(({ permissions: _, ...app }) => app).map((app) => this.#shared(serverOf(app)))
-      const owner = credential === 'api_token' ? `${kind}:${name}:${credential_id}` : `${kind}:${name}`
-      const caller = { owner, expiresAt: Date.parse(expires), servers }
+      const expiresAt = Date.parse(answer.expires)
+      const caller = { owner: ownerOf(answer), expiresAt, servers }
+      const tokenExpiresAt = answer.token_expires === undefined ? expiresAt : Date.parse(answer.token_expires)
       if (generation === this.#generation || attempt === MAX_ATTEMPTS)
-        return { token, remoteAddress, caller, fetchedAt: this.#options.now(), generation }
+        return { ...shown, caller, tokenExpiresAt, fetchedAt: this.#options.now(), generation }
     }
   }
 
@@ -155,15 +175,26 @@ export class AggregateCallers {
   }
 
   #keep(kept: Kept): void {
-    this.#kept.delete(kept.token)
-    this.#kept.set(kept.token, kept)
-    this.#tokens.set(kept.caller.owner, kept.token)
-    for (const [token, { caller }] of this.#kept) {
+    const key = keyOf(kept)
+    this.#kept.delete(key)
+    this.#kept.set(key, kept)
+    this.#tokens.set(kept.caller.owner, key)
+    for (const [oldest, { caller }] of this.#kept) {
       if (this.#kept.size <= MAX_KEPT) return
-      this.#kept.delete(token)
-      if (this.#tokens.get(caller.owner) === token) this.#tokens.delete(caller.owner)
+      this.#kept.delete(oldest)
+      if (this.#tokens.get(caller.owner) === oldest) this.#tokens.delete(caller.owner)
     }
   }
+}
+
+function keyOf({ endpoint, token }: Shown): string {
+  return `${endpoint} ${token}`
+}
+
+function ownerOf({ kind, name, credential, credential_id, servers }: Awaited<ReturnType<typeof fetchCaller>>): string {
+  if (credential !== 'api_token' && credential !== 'oauth') return `${kind}:${name}`
+  const narrowed = credential === 'oauth' && servers ? `${servers.map(encodeURIComponent).join(',')}:` : ''
+  return `${kind}:${name}:${narrowed}${credential_id}`
 }
 
 function serverOf(document: unknown): UsableServer {

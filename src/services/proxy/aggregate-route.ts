@@ -12,8 +12,8 @@ import { idleMsOf, type McpLimits } from '../../mcp/limits-schema.ts'
 import { findRequestId } from '../../mcp/message.ts'
 import { Outlet } from '../../mcp/outlet.ts'
 import { SseDoor } from '../../mcp/sse-door.ts'
-import { nameSchema } from '../../resources/envelope.ts'
 import type { ResourceFeed } from '../../resources/feed.ts'
+import { findMcpEndpoint, renderMcpEndpoint } from '../../resources/mcp-endpoint.ts'
 import type { McpSet } from '../../resources/mcp-set.ts'
 import type { ExchangeTarget } from '../../tunnel/exchange.ts'
 import { type AggregateCaller, AggregateCallers } from './aggregate-callers.ts'
@@ -23,13 +23,13 @@ import type { Assertions } from './assertions.ts'
 import { answeredSoon } from './deadline.ts'
 import { ExposedNames } from './exposed-names.ts'
 import { isAssertion } from './bound-assertions.ts'
-import { bearerOf, decode, refuse } from './mcp-route.ts'
+import { bearerOf, refuse } from './mcp-route.ts'
 import { readExchange } from './node-exchange.ts'
 
 export interface AggregateOptions {
   assertions: Assertions
   /** As for assertions: a client that calls with the caller's own credential. */
-  clientFor(token: string, remoteAddress: string): ApiClient
+  clientFor(token: string, remoteAddress: string, endpoint: string): ApiClient
   /** The Auth Service with the proxy's own identity, which may give names and nothing else here. */
   api: ApiClient
   feed: ResourceFeed
@@ -47,8 +47,6 @@ export interface AggregateOptions {
   log: Logger
 }
 
-/** `/sse` is where clients of the transport of 2024-11-05 expect it; it is the same endpoint. */
-const PATH = /^\/mcp(?:\/sets\/([^/?#]+))?(?:\/sse)?\/?$/
 const SWEEP_MS = 100
 /** Views that are kept of one caller. */
 const MAX_VIEWS = 64
@@ -57,12 +55,14 @@ const ASSERTION_HINT =
 
 /** What a path names: all servers, or the set of that name; undefined when it is neither. */
 export function findAggregate(path: string): { set: string | undefined } | undefined {
-  const match = PATH.exec(path)
-  if (!match) return undefined
-  const [, encoded] = match
-  if (encoded === undefined) return { set: undefined }
-  const set = decode(encoded)
-  return nameSchema.safeParse(set).success ? { set } : undefined
+  const endpoint = findMcpEndpoint(path)
+  if (!endpoint || endpoint.type === 'app') return undefined
+  return { set: endpoint.type === 'set' ? endpoint.name : undefined }
+}
+
+/** The path at which tokens are shown. */
+function endpointOf(set: string | undefined): string {
+  return renderMcpEndpoint(set === undefined ? { type: 'all' } : { type: 'set', name: set })
 }
 
 /** Somebody with a credential, at one URL. */
@@ -115,7 +115,7 @@ export class Aggregate {
       const token = bearerOf(request)
       if (isAssertion(token)) throw new AppError('unauthenticated', ASSERTION_HINT)
       const remoteAddress = request.socket.remoteAddress ?? ''
-      const visitor = { caller: await this.#callers.get(token, remoteAddress), token, remoteAddress, set }
+      const visitor = { caller: await this.#callers.get(token, remoteAddress, endpointOf(set)), token, remoteAddress, set }
       if (set !== undefined) this.#getSet(set) // refused before anything is read
       const { promise, resolve, reject } = Promise.withResolvers<HttpExchange>()
       readExchange(request, response, this.#options.maxRequestBytes, { onExchange: resolve, onFault: reject })
@@ -123,7 +123,7 @@ export class Aggregate {
       // An event stream goes on for hours, and nobody reads the head of its request again.
       if (!response.writableEnded) forgetHead(request)
     } catch (thrown) {
-      refuse(response, toAppError(thrown), this.#options.log)
+      refuse(request, response, toAppError(thrown), this.#options.log)
     }
   }
 
@@ -177,11 +177,11 @@ export class Aggregate {
     if (known && known.set === set) return known.view
     const view = createView({
       caller,
-      current: () => this.#callers.get(token, remoteAddress),
+      current: () => this.#callers.get(this.#latest(caller, token), remoteAddress, endpointOf(name)),
       refusal: () => this.#callers.refusalOf(caller.owner),
       set,
       currentSet: () => (name === undefined ? undefined : this.#options.feed.find('mcp_set', name)),
-      serve: (server) => (exchange) => void this.#forward(exchange, token, server),
+      serve: (server) => (exchange) => void this.#forward(exchange, this.#latest(caller, token), server, endpointOf(name)),
       names: this.#names,
     })
     if (views.size >= MAX_VIEWS) views.clear()
@@ -189,11 +189,16 @@ export class Aggregate {
     return view
   }
 
+  /** A session goes on for longer than the token it began with. */
+  #latest(caller: AggregateCaller, token: string): string {
+    return this.#callers.latestToken(caller.owner) ?? token
+  }
+
   /** Says who calls to the agent in front of one server, and nothing to any other. */
-  async #forward(exchange: HttpExchange, token: string, server: string): Promise<void> {
+  async #forward(exchange: HttpExchange, token: string, server: string, endpoint: string): Promise<void> {
     const { assertions, target, timers = realTimers } = this.#options
     try {
-      const assertion = await answeredSoon(timers, assertions.get(token, server, exchange.remoteAddress))
+      const assertion = await answeredSoon(timers, assertions.get(token, server, exchange.remoteAddress, endpoint))
       target({ ...exchange, server, assertion })
     } catch (thrown) {
       await this.#fail(exchange, thrown, server)

@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { fetchAssertion } from '../../client/servers.ts'
 import type { ApiClient } from '../../client/call.ts'
 import type { Change, ResourceFeed } from '../../resources/feed.ts'
+import { renderMcpEndpoint } from '../../resources/mcp-endpoint.ts'
 
 /** An assertion this close to its end is not handed out any more. */
 const MARGIN_MS = 30_000
@@ -18,7 +19,7 @@ interface Kept {
 
 export interface AssertionsOptions {
   /** A client of the Auth Service that calls with this credential of the caller's, not with one of ours. */
-  clientFor(token: string, remoteAddress: string): ApiClient
+  clientFor(token: string, remoteAddress: string, endpoint: string): ApiClient
   feed: ResourceFeed
   now: () => number
 }
@@ -49,21 +50,29 @@ export class Assertions {
 
   /** The one that is kept, if it is good for a while yet. */
   find(token: string, server: string): string | undefined {
-    const kept = this.#kept.get(`${server} ${token}`)
+    return this.#findKept(`${server} ${token}`)
+  }
+
+  #findKept(key: string): string | undefined {
+    const kept = this.#kept.get(key)
     return kept && kept.expiresAt - MARGIN_MS > this.#options.now() ? kept.assertion : undefined
   }
 
-  /** @throws AppError as the Auth Service refuses: unauthenticated, permission_denied, not_found. */
-  async get(token: string, server: string, remoteAddress: string): Promise<string> {
-    const known = this.find(token, server)
+  /**
+   * @param endpoint path of the MCP endpoint at which the token was presented: some tokens are for one only; that of the server unless told.
+   * @throws AppError as the Auth Service refuses: unauthenticated, permission_denied, not_found.
+   */
+  async get(token: string, server: string, remoteAddress: string, endpoint?: string): Promise<string> {
+    const key = endpoint === undefined ? `${server} ${token}` : `${server} ${token} ${endpoint}`
+    const known = this.#findKept(key)
     if (known !== undefined) return known
-    const key = `${server} ${token}`
-    const pending = this.#pending.get(key) ?? this.#fetch(key, token, server, remoteAddress)
+    const at = endpoint ?? renderMcpEndpoint({ type: 'app', name: server })
+    const pending = this.#pending.get(key) ?? this.#fetch(key, server, this.#options.clientFor(token, remoteAddress, at))
     return (await pending).assertion
   }
 
-  async #fetch(key: string, token: string, server: string, remoteAddress: string): Promise<Kept> {
-    const fetching = this.#fetchCurrent(token, server, remoteAddress)
+  async #fetch(key: string, server: string, api: ApiClient): Promise<Kept> {
+    const fetching = this.#fetchCurrent(server, api)
     this.#pending.set(key, fetching)
     try {
       const kept = await fetching
@@ -75,11 +84,11 @@ export class Assertions {
   }
 
   /** One that was issued after the last change, by its time stamp too: agents refuse one of the same millisecond. */
-  async #fetchCurrent(token: string, server: string, remoteAddress: string): Promise<Kept> {
+  async #fetchCurrent(server: string, api: ApiClient): Promise<Kept> {
     for (let attempt = 1; ; attempt++) {
       for (let waited = 0; this.#options.now() <= this.#changedAt && waited < MAX_ATTEMPTS; waited++) await sleep(1)
       const generation = this.#generation
-      const kept = await fetchAssertion(this.#options.clientFor(token, remoteAddress), server)
+      const kept = await fetchAssertion(api, server)
       if (generation === this.#generation || attempt === MAX_ATTEMPTS) return { ...kept, generation }
     }
   }

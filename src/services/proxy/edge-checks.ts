@@ -22,8 +22,11 @@ export class EdgeChecks {
     this.#takesAnyName = publicAddresses.length === 0
   }
 
-  /** @throws AppError invalid_argument for two Hosts, permission_denied for one that is not ours or a page that may not call us. */
-  check(request: IncomingMessage): void {
+  /**
+   * @param isOpenToPages whether pages of other sites may ask, too: what is served there says nothing that a page may not know.
+   * @throws AppError invalid_argument for two Hosts, permission_denied for one that is not ours or a page that may not call us.
+   */
+  check(request: IncomingMessage, isOpenToPages = false): void {
     const { host, origin } = request.headers
     if (countHeader(request, 'host') > 1) throw new AppError('invalid_argument', 'a request has one Host')
     const isTls = request.socket instanceof TLSSocket
@@ -33,7 +36,7 @@ export class EdgeChecks {
         throw new AppError('permission_denied', 'this Host is not served here: set proxy_service.public_addr')
       if (host !== undefined && known.size < MAX_KNOWN) known.add(host)
     }
-    if (origin !== undefined && !checkOrigin(origin, this.#allowed(host, isTls)))
+    if (origin !== undefined && !isOpenToPages && !checkOrigin(origin, this.#allowed(host, isTls)))
       throw new AppError('permission_denied', 'pages of this Origin may not call this proxy')
   }
 

@@ -1,10 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { AppError, CODES, toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
-import { nameSchema } from '../../resources/envelope.ts'
+import { findMcpEndpoint } from '../../resources/mcp-endpoint.ts'
 import type { ExchangeTarget } from '../../tunnel/exchange.ts'
 import type { Assertions } from './assertions.ts'
 import { BoundAssertions, isAssertion } from './bound-assertions.ts'
+import { challengeFor } from './challenge.ts'
 import { countHeader } from './edge-checks.ts'
 import { readExchange } from './node-exchange.ts'
 
@@ -14,9 +15,6 @@ export interface McpRouteOptions {
   maxRequestBytes: number
   log: Logger
 }
-
-/** `/sse` is where clients of the transport of 2024-11-05 expect it; it is the same endpoint. */
-const PATH = /^\/mcp\/apps\/([^/?#]+)(?:\/sse)?\/?$/
 
 /** So many paths are kept with what they name. */
 const MAX_PATHS = 4096
@@ -52,10 +50,10 @@ export class McpRoutes {
       this.#options.assertions.get(token, server, request.socket.remoteAddress ?? '').then(
         (assertion) => this.#forward(request, response, server, assertion),
         // The Auth Service has written down what it refused.
-        (thrown: unknown) => refuse(response, explained(toAppError(thrown), token), this.#options.log),
+        (thrown: unknown) => refuse(request, response, explained(toAppError(thrown), token), this.#options.log),
       )
     } catch (thrown) {
-      refuse(response, toAppError(thrown), this.#options.log)
+      refuse(request, response, toAppError(thrown), this.#options.log)
     }
   }
 
@@ -63,7 +61,7 @@ export class McpRoutes {
     const { target, maxRequestBytes, log } = this.#options
     readExchange(request, response, maxRequestBytes, {
       onExchange: (exchange) => target(Object.assign(exchange, { server, assertion })),
-      onFault: (error) => refuse(response, error, log),
+      onFault: (error) => refuse(request, response, error, log),
     })
   }
 }
@@ -75,20 +73,10 @@ function explained(error: AppError, token: string): AppError {
   return error.code === 'unauthenticated' && isAssertion(token) ? new AppError(error.code, NOT_BOUND, { cause: error }) : error
 }
 
-/** No server has a name with a slash or a control character. */
+/** The server that a path names, or undefined when it names none. */
 export function findMcpServer(path: string): string | undefined {
-  const name = PATH.exec(path)?.[1]
-  if (name === undefined) return undefined
-  const decoded = decode(name)
-  return decoded !== '.' && decoded !== '..' && nameSchema.safeParse(decoded).success ? decoded : undefined
-}
-
-export function decode(text: string): string | undefined {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return undefined // a broken escape names nothing
-  }
+  const endpoint = findMcpEndpoint(path)
+  return endpoint?.type === 'app' ? endpoint.name : undefined
 }
 
 const BEARER = /^Bearer +[A-Za-z0-9._~+/=-]{1,65536}$/i
@@ -97,12 +85,12 @@ const BEARER = /^Bearer +[A-Za-z0-9._~+/=-]{1,65536}$/i
 export function bearerOf(request: IncomingMessage): string {
   const { authorization = '' } = request.headers
   if (!BEARER.test(authorization) || countHeader(request, 'authorization') > 1)
-    throw new AppError('unauthenticated', 'a bearer token is required: tctl api-tokens add makes one, or connect with tsh mcp connect')
+    throw new AppError('unauthenticated', 'sign in: a bearer token is required, of OAuth, of tctl api-tokens add, or by tsh mcp connect')
   return authorization.slice('Bearer'.length).trimStart()
 }
 
 /** The same form as an agent's refusal: HTTP status, and a JSON-RPC error that every client can show. */
-export function refuse(response: ServerResponse, error: AppError, log: Logger): void {
+export function refuse(request: IncomingMessage, response: ServerResponse, error: AppError, log: Logger): void {
   if (error.code === 'internal') log.error('MCP request failed', { error, ...error.details })
   if (response.headersSent || response.destroyed) return
   const { http, rpc } = error.details ?? {}
@@ -112,13 +100,13 @@ export function refuse(response: ServerResponse, error: AppError, log: Logger): 
     id: null,
     error: { code: typeof rpc === 'number' ? rpc : CODES[error.code].rpc, message: error.message },
   })
-  const challenge = status === 401 ? { 'www-authenticate': 'Bearer realm="sallyport", error="invalid_token"' } : {}
+  const challenge = challengeFor(request, status, error)
   const close = status === 413 ? { connection: 'close' } : {}
   response.writeHead(status, {
     'content-type': 'application/json',
     'cache-control': 'no-store',
     'sallyport-error-origin': 'gateway',
-    ...challenge,
+    ...(challenge !== undefined && { 'www-authenticate': challenge }),
     ...close,
   })
   response.end(body)

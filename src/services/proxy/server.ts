@@ -1,6 +1,7 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import { CODES, toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
+import { isMetadataPath, isOpenToPages } from '../../resources/oauth-paths.ts'
 import { type Aggregate, findAggregate } from './aggregate-route.ts'
 import { EdgeChecks } from './edge-checks.ts'
 import { McpRoutes, type McpRouteOptions } from './mcp-route.ts'
@@ -16,6 +17,8 @@ export interface ProxyServerOptions extends McpRouteOptions {
   log: Logger
 }
 
+/** What the Auth Service serves to the outside: its API, the pages, the authorization server. */
+const AUTH_PATH = /^\/(?:v1|web|oauth|\.well-known)\//
 const SILENCE_MS = 15 * 60_000
 
 /** The edge: every request passes these steps in this order. */
@@ -46,12 +49,12 @@ function serve(request: IncomingMessage, response: ServerResponse, { edge, mcp, 
   const path = pathOf(request)
   if (path === '/healthz') return answer(response, 200, { status: 'ok' })
   if (path === '/readyz') return isReady() ? answer(response, 200, { status: 'ok' }) : answer(response, 503, { status: 'starting' })
-  edge.check(request)
+  edge.check(request, isOpenToPages(path))
   const server = mcp.find(path)
   if (server !== undefined) return mcp.serve(request, response, server)
   const all = findAggregate(path)
   if (all) return void aggregate.serve(request, response, all.set)
-  if (path.startsWith('/v1/') || path.startsWith('/web/') || path.startsWith('/.well-known/')) return auth(request, response)
+  if (AUTH_PATH.test(path) || isMetadataPath(path)) return auth(request, response)
   answer(response, 404, { error: { code: 'not_found', message: `nothing is served at ${path.slice(0, 200)}` } })
 }
 

@@ -1,15 +1,19 @@
 import { html } from './html.ts'
+import type { Html } from './html.ts'
 import { alert, layout } from './layout.ts'
 
 export interface SignInPage {
   clusterName: string
-  loginId: string
-  formToken: string
+  /** Where the form goes, and what it takes along. */
+  action: string
+  hidden: Readonly<Record<string, string>>
+  /** Who asks. */
+  lead: Html
   user: string
   /** Whether a one-time code may be asked for in this cluster. */
   offersCode: boolean
-  /** Where the browser goes afterwards. */
-  target: string
+  /** What happens afterwards. */
+  closing: string
   error?: string | undefined
 }
 
@@ -18,11 +22,9 @@ export function renderSignIn(page: SignInPage): string {
   return layout(
     'Sign in',
     page.clusterName,
-    html`<p>tsh on this computer asks to act as you. Go on only if you have just typed <b>tsh login</b> yourself.</p>
-      ${alert(page.error)}
-      <form method="post" action="/web/login" autocomplete="on" ${describedBy}>
-        <input type="hidden" name="id" value="${page.loginId}" />
-        <input type="hidden" name="form_token" value="${page.formToken}" />
+    html`${page.lead} ${alert(page.error)}
+      <form method="post" action="${page.action}" autocomplete="on" ${describedBy}>
+        ${hiddenFields(page.hidden)}
         <label for="user">User name</label>
         <input
           id="user"
@@ -51,6 +53,11 @@ export function renderSignIn(page: SignInPage): string {
         }
         <button type="submit">Sign in</button>
       </form>
-      <p class="hint">You come back to ${page.target} on this computer.</p>`,
+      <p class="hint">${page.closing}</p>`,
   )
+}
+
+/** Members of a form that nobody sees. */
+export function hiddenFields(fields: Readonly<Record<string, string>>): Html[] {
+  return Object.entries(fields).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}" />`)
 }

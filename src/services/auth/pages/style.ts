@@ -11,7 +11,11 @@ p { overflow-wrap: anywhere }
 .cluster, .hint { margin: 0 0 .5rem; color: var(--soft); font-size: .9rem }
 label { display: block; margin-top: 1rem; font-weight: 600 }
 input { width: 100%; margin-top: .25rem; padding: .6rem; color: inherit; background: var(--page); border: 1px solid var(--line); border-radius: .25rem; font: inherit }
+h2 { margin: 1.5rem 0 .5rem; font-size: 1.1rem }
+ul { margin: 0; padding-left: 1.25rem; overflow-wrap: anywhere }
+a { color: var(--accent) }
 button { width: 100%; margin-top: 1.5rem; padding: .7rem; color: var(--on-accent); background: var(--accent); border: 0; border-radius: .25rem; font: inherit; font-weight: 600; cursor: pointer }
+button.second { margin-top: .75rem; color: inherit; background: var(--card); border: 1px solid var(--line) }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
 code { display: block; padding: .5rem; background: var(--page); border-radius: .25rem; overflow-wrap: anywhere; font-size: .9rem }
 fieldset { margin: 1.5rem 0 0; padding: 0 1rem 1rem; border: 1px solid var(--line); border-radius: .25rem }

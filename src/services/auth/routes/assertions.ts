@@ -40,7 +40,10 @@ export async function issueRouteAssertion(
     },
     { now, ttlMs: LIFETIME_MS },
   )
-  return { assertion, expires: new Date(Math.min(now + LIFETIME_MS, identity.expiresAt)).toISOString() }
+  return {
+    assertion,
+    expires: new Date(Math.min(now + LIFETIME_MS, identity.tokenExpiresAt ?? identity.expiresAt, identity.expiresAt)).toISOString(),
+  }
 }
 
 /** Every registration of that name: agents that offer it now, and the app itself. */

@@ -43,8 +43,19 @@ export async function whoami(
   _input: Input<'whoami'>,
   { identity }: KnownCaller,
 ): Promise<OutputOf<typeof ROUTES.whoami>> {
-  const { kind, name, grantingRoles, traits, credential, credentialId, expiresAt } = identity
+  const { kind, name, grantingRoles, traits, credential, credentialId, expiresAt, tokenExpiresAt, servers } = identity
   const roles = identity.roles.filter((role) => grantingRoles?.includes(role) ?? true)
   const expires = new Date(expiresAt).toISOString()
-  return { kind, name, roles, traits, credential, credential_id: credentialId, expires, cluster_name: context.clusterName }
+  return {
+    kind,
+    name,
+    roles,
+    traits,
+    credential,
+    credential_id: credentialId,
+    expires,
+    ...(tokenExpiresAt !== undefined && { token_expires: new Date(tokenExpiresAt).toISOString() }),
+    ...(servers && { servers }),
+    cluster_name: context.clusterName,
+  }
 }

@@ -10,7 +10,7 @@ import {
   deleteResource as removeResource,
   upsertResource as replaceResource,
 } from '../../../storage/resources.ts'
-import { removeAccount, renewAccount } from '../accounts.ts'
+import { removeAccount, renewAccount, revokeEnded } from '../accounts.ts'
 import { authorize, listPermitted } from '../authorize.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { safeTokenName, withoutSecrets } from '../join/join-tokens.ts'
@@ -81,7 +81,7 @@ export async function deleteResource(
     if (!resource) throw notFound(kind, name)
     checkDeletable(context, caller, resource)
     await removeResource(tx, kind, name, context.now())
-    const tokens = kind === 'user' ? await removeAccount(tx, name) : []
+    const ended = kind === 'user' ? await removeAccount(tx, name) : undefined
     const end = await endMachinesOf(context, tx, resource)
     const event = resourceEvent(context, caller, 'delete', resource)
     return {
@@ -89,7 +89,7 @@ export async function deleteResource(
       events: event ? [event] : [],
       publish() {
         context.live.remove(kind, name)
-        for (const id of tokens) context.live.revoke('api_token', id)
+        if (ended) revokeEnded(context, ended)
         end()
       },
     }

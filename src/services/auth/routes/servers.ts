@@ -25,7 +25,7 @@ export async function listVisibleServers(
   const visible = new Map<string, VisibleServer>()
   for (const { spec } of context.live.list('app_server')) {
     const { name } = spec.app.metadata
-    if (visible.has(name) || !context.isConnected(spec.host_id)) continue
+    if (visible.has(name) || !context.isConnected(spec.host_id) || identity.servers?.includes(name) === false) continue
     const access = serverAccess(roleSet, { name, labels: labelsOf(spec.app) }, facts)
     if (access.decision.allow) visible.set(name, { ...spec.app, permissions: { mcp: { tools: access.allowedTools() } } })
   }

@@ -9,7 +9,7 @@ import { consumeInvite, createInvite, findInvite, markTotpUsed, setLocalCredenti
 import type { Invite } from '../../../storage/credentials.ts'
 import type { Executor } from '../../../storage/database.ts'
 import { createResource } from '../../../storage/resources.ts'
-import { renewAccount } from '../accounts.ts'
+import { renewAccount, revokeEnded } from '../accounts.ts'
 import { authPreference } from '../context.ts'
 import type { AuthContext, Caller, KnownCaller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
@@ -45,7 +45,7 @@ export async function resetUser(context: AuthContext, input: Input<'resetUser'>,
   return await context.journal.commit(async (tx) => {
     const user = context.live.find('user', input.name)
     if (!user) throw new AppError('not_found', `user "${input.name}" not found`)
-    const tokens = await renewAccount(context, tx, input.name)
+    const ended = await renewAccount(context, tx, input.name)
     const output = await makeInvite(context, tx, input.name, 'reset', input.ttl ?? RESET_SECONDS)
     const event = buildEvent(
       'user.reset',
@@ -59,7 +59,7 @@ export async function resetUser(context: AuthContext, input: Input<'resetUser'>,
         // As if the user had been deleted and made anew: who watches ends the sessions of the one before.
         context.live.remove('user', input.name)
         context.live.put('user', user)
-        for (const id of tokens) context.live.revoke('api_token', id)
+        revokeEnded(context, ended)
       },
     }
   })

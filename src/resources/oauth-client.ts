@@ -1,0 +1,34 @@
+import { z } from 'zod'
+import { resourceSchema } from './envelope.ts'
+
+export const OAUTH_GRANT_TYPES = [
+  'authorization_code',
+  'refresh_token',
+  'client_credentials',
+  'urn:ietf:params:oauth:grant-type:device_code',
+] as const
+
+const specSchema = z
+  .strictObject({
+    /** As people see it; the client's id unless told. */
+    client_name: z.string().min(1).max(200).optional(),
+    /** Exactly these, but any port on loopback (RFC 8252 section 7.3). */
+    redirect_uris: z.array(z.string().max(2000)).max(20).default([]),
+    grant_types: z.array(z.enum(OAUTH_GRANT_TYPES)).min(1).default(['authorization_code', 'refresh_token']),
+    token_endpoint_auth_method: z.enum(['none', 'private_key_jwt']).default('none'),
+    /** Public keys of the client, for `private_key_jwt` (RFC 7517). */
+    jwks: z.object({ keys: z.array(z.record(z.string(), z.unknown())).min(1).max(20) }).optional(),
+    jwks_uri: z.url({ protocol: /^https$/ }).optional(),
+  })
+  .superRefine((spec, context) => {
+    if (spec.grant_types.includes('authorization_code') && spec.redirect_uris.length === 0)
+      context.addIssue({ code: 'custom', path: ['redirect_uris'], message: 'at least one is needed with authorization_code' })
+    if (spec.token_endpoint_auth_method === 'private_key_jwt' && (spec.jwks === undefined) === (spec.jwks_uri === undefined))
+      context.addIssue({ code: 'custom', path: ['jwks'], message: 'private_key_jwt needs one of jwks and jwks_uri' })
+    if (spec.jwks?.keys.some((key) => 'd' in key || 'k' in key))
+      context.addIssue({ code: 'custom', path: ['jwks'], message: 'only public keys belong here' })
+  })
+
+/** An OAuth client that an administrator vouches for; the name is its `client_id`. */
+export const oauthClientSchema = resourceSchema('oauth_client', ['v1'], specSchema)
+export type OAuthClient = z.infer<typeof oauthClientSchema>

@@ -1,0 +1,6 @@
+/** Nothing is fetched yet. */
+export function createDocumentFetch(): (url: string, init?: RequestInit) => Promise<Response> {
+  return async () => {
+    throw new Error('not yet')
+  }
+}

@@ -1,0 +1,209 @@
+import { createHmac } from 'node:crypto'
+import { errors, Provider } from 'oidc-provider'
+import type { Configuration, KoaContextWithOIDC } from 'oidc-provider'
+import { findLock } from '../../../access/locks.ts'
+import { parseDuration } from '../../../lib/duration.ts'
+import { OAUTH_PATHS } from '../../../resources/oauth-paths.ts'
+import { findUserOfAccount } from '../../../storage/credentials.ts'
+import { listOAuthGrants } from '../../../storage/oauth.ts'
+import { authPreference } from '../context.ts'
+import type { AuthContext } from '../context.ts'
+import { renderNotice } from '../pages/layout.ts'
+import { findAudience } from './issuer.ts'
+import { createRecords } from './records.ts'
+import { ALL_SCOPE, serverScope } from './scopes.ts'
+
+const CODE_SECONDS = 60
+const INTERACTION_SECONDS = 15 * 60
+const DEVICE_CODE_SECONDS = 10 * 60
+const DOCUMENT_BYTES = 32 * 1024
+
+export interface ProviderOptions {
+  /** The other addresses, `HOST:PORT`, at which this cluster's endpoints are reached. */
+  addresses: readonly string[]
+  /** Fetches what a client publishes of itself. */
+  fetch: (url: string, init?: RequestInit) => Promise<Response>
+}
+
+/** The authorization server at one address; its state is in the store, so that any process of the cluster goes on where another stopped. */
+export function createProvider(context: AuthContext, issuer: string, options: ProviderOptions): Provider {
+  const provider = new Provider(issuer, configuration(context, issuer, options))
+  // The headers that this makes it believe are written by `serve.ts`, never passed on.
+  provider.proxy = true
+  provider.on('server_error', (_, cause) => context.log.error('the authorization server failed', { cause }))
+  return provider
+}
+
+function configuration(context: AuthContext, issuer: string, options: ProviderOptions): Configuration {
+  const secure = issuer.startsWith('https:')
+  const cookie = { httpOnly: true, sameSite: 'lax' as const, secure, signed: true }
+  return {
+    adapter: (kind) => createRecords(context, kind),
+    jwks: { keys: [{ ...context.keys.oauth.privateKey.export({ format: 'jwk' }), kid: context.keys.oauth.kid, use: 'sig', alg: 'ES256' }] },
+    routes: routes(),
+    cookies: {
+      keys: [createHmac('sha256', context.keys.formKey).update('oauth cookies').digest('base64url')],
+      names: {
+        session: secure ? '__Host-sallyport-session' : 'sallyport-session',
+        interaction: 'sallyport-interaction',
+        resume: 'sallyport-resume',
+      },
+      long: cookie,
+      short: cookie,
+    },
+    ...protocol(),
+    features: features(context, issuer, options),
+    interactions: { url: (_, interaction) => `/web/oauth/${interaction.uid}` },
+    findAccount: (_, sub) => findAccount(context, sub),
+    loadExistingGrant: (ctx) => loadGrant(context, ctx),
+    extraTokenClaims: (ctx) => ({ mfa: amrOf(ctx).includes('otp') }),
+    expiresWithSession: () => false,
+    issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
+    rotateRefreshToken: true,
+    revokeGrantPolicy: () => true,
+    ttl: ttl(context),
+    renderError: (ctx, out) => {
+      ctx.type = 'html'
+      ctx.body = renderNotice('This does not work', context.clusterName, out.error_description ?? out.error)
+    },
+    fetch: (url, init) => options.fetch(typeof url === 'string' ? url : url instanceof URL ? url.href : url.url, init),
+    fetchResponseBodyLimits: {
+      'client_id metadata document': 5 * 1024,
+      jwks_uri: DOCUMENT_BYTES,
+      sector_identifier_uri: DOCUMENT_BYTES,
+    },
+  }
+}
+
+function routes(): Configuration['routes'] {
+  const { authorization, token, revocation, introspection, jwks, deviceAuthorization, device } = OAUTH_PATHS
+  return {
+    authorization,
+    token,
+    revocation,
+    introspection,
+    jwks,
+    device_authorization: deviceAuthorization,
+    code_verification: device,
+  }
+}
+
+/** OAuth 2.1 (draft): codes with PKCE, no implicit and no password grant. */
+function protocol(): Configuration {
+  return {
+    responseTypes: ['code'],
+    pkce: { required: () => true },
+    scopes: ['openid', 'offline_access'],
+    clientAuthMethods: ['none', 'private_key_jwt'],
+    clientDefaults: {
+      grant_types: ['authorization_code', 'refresh_token'],
+      response_types: ['code'],
+      token_endpoint_auth_method: 'none',
+      id_token_signed_response_alg: 'ES256',
+    },
+    enabledJWA: {
+      clientAuthSigningAlgValues: ['ES256', 'EdDSA', 'RS256', 'PS256'],
+      idTokenSigningAlgValues: ['ES256'],
+      dPoPSigningAlgValues: ['ES256', 'EdDSA'],
+    },
+    clientBasedCORS: () => true,
+    allowOmittingSingleRegisteredRedirectUri: false,
+    acceptQueryParamAccessTokens: false,
+  }
+}
+
+function features(context: AuthContext, issuer: string, { addresses }: ProviderOptions): Configuration['features'] {
+  return {
+    devInteractions: { enabled: false },
+    dPoP: { enabled: false },
+    rpInitiatedLogout: { enabled: false },
+    userinfo: { enabled: false },
+    pushedAuthorizationRequests: { enabled: false },
+    revocation: { enabled: true, allowedPolicy: (_, client, token) => token.clientId === client.clientId },
+    clientIdMetadataDocument: { enabled: true, ack: 'draft-02' },
+    resourceIndicators: {
+      enabled: true,
+      defaultResource: (_, __, oneOf) => oneOf ?? `${issuer}/mcp`,
+      useGrantedResource: () => true,
+      getResourceServerInfo: (ctx, resource) => {
+        if (Array.isArray(ctx.oidc.params?.['resource'])) throw new errors.InvalidTarget('ask for one resource at a time')
+        const audience = findAudience(resource, issuer, addresses)
+        if (audience === undefined) throw new errors.InvalidTarget(`the resource is no MCP endpoint of ${issuer}`)
+        return { audience, scope: scopesAt(context), accessTokenFormat: 'opaque' }
+      },
+    },
+  }
+}
+
+/** All that there are: what a client gets is what it asked for and the person agreed to. */
+function scopesAt({ live }: AuthContext): string {
+  const names = [
+    ...live.list('app_server').map(({ spec }) => spec.app.metadata.name),
+    ...live.list('app').map(({ metadata }) => metadata.name),
+  ]
+  return [ALL_SCOPE, ...new Set(names.map(serverScope))].join(' ')
+}
+
+async function findAccount(context: AuthContext, accountId: string) {
+  const name = await findUserOfAccount(context.db, accountId)
+  const user = name === undefined ? undefined : context.live.find('user', name)
+  if (name === undefined || !user) return undefined
+  const { roles, traits = {} } = user.spec
+  const identity = {
+    kind: 'user' as const,
+    name,
+    roles,
+    traits,
+    credential: 'oauth' as const,
+    credentialId: '',
+    expiresAt: 0,
+    mfaVerified: false,
+  }
+  if (findLock(context.live.list('lock'), identity, context.now())) return undefined
+  return { accountId, name, claims: () => ({ sub: accountId }) }
+}
+
+/**
+ * What this person allowed this client before, if it covers all that is asked for now: a page that was agreed to once is not asked about
+ * again. Clients on somebody's own machine are asked about each time, whatever is found.
+ */
+async function loadGrant(context: AuthContext, ctx: KoaContextWithOIDC) {
+  const { Grant } = ctx.oidc.provider
+  const allowed = ctx.oidc.result?.consent?.grantId
+  if (allowed !== undefined) return Grant.find(allowed)
+  const account = ctx.oidc.account?.accountId
+  const name = account === undefined ? undefined : await findUserOfAccount(context.db, account)
+  if (name === undefined) return undefined
+  for (const { client_id, grant_id } of (await listOAuthGrants(context.db, context.now(), name)).toReversed()) {
+    if (client_id !== ctx.oidc.client?.clientId || grant_id === null) continue
+    const grant = await Grant.find(grant_id)
+    const covers = Object.keys(ctx.oidc.resourceServers ?? {}).every((resource) => grant?.getResourceScope(resource) !== '')
+    if (grant && covers) return grant
+  }
+  return undefined
+}
+
+function amrOf(ctx: KoaContextWithOIDC): string[] {
+  const { AuthorizationCode, RefreshToken, DeviceCode } = ctx.oidc.entities
+  return (AuthorizationCode ?? RefreshToken ?? DeviceCode)?.amr ?? []
+}
+
+function ttl(context: AuthContext): Configuration['ttl'] {
+  const { accessTokenMs, sessionMs } = context.oauth
+  const seconds = (ms: number): number => Math.max(1, Math.floor(ms / 1000))
+  const untilGrantEnds = (ctx: KoaContextWithOIDC): number => {
+    const exp = ctx.oidc.entities.Grant?.exp
+    return exp === undefined ? seconds(sessionMs) : Math.max(1, exp - Math.floor(context.now() / 1000))
+  }
+  return {
+    AccessToken: (ctx) => Math.min(seconds(accessTokenMs), untilGrantEnds(ctx)),
+    AuthorizationCode: CODE_SECONDS,
+    ClientCredentials: seconds(accessTokenMs),
+    DeviceCode: DEVICE_CODE_SECONDS,
+    IdToken: seconds(accessTokenMs),
+    Interaction: INTERACTION_SECONDS,
+    RefreshToken: untilGrantEnds,
+    Session: () => seconds(parseDuration(authPreference(context).spec.default_session_ttl)),
+    Grant: seconds(sessionMs),
+  }
+}

@@ -1,0 +1,73 @@
+import type { Adapter, AdapterPayload } from 'oidc-provider'
+import { errors } from 'oidc-provider'
+import {
+  consumeOAuthRecord,
+  deleteOAuthGrant,
+  deleteOAuthRecord,
+  deleteOAuthRecordsOfGrant,
+  findOAuthRecord,
+  findOAuthRecordByLookup,
+  upsertOAuthRecord,
+} from '../../../storage/oauth.ts'
+import type { OAuthRecord } from '../../../storage/oauth.ts'
+import type { AuthContext } from '../context.ts'
+import { findClientDocument } from './clients.ts'
+import { hashOf, openRecord, sealContext } from './sealed-records.ts'
+
+/** What remembers the things of one kind for the library: ids are stored as hashes, documents sealed. */
+export function createRecords(context: AuthContext, kind: string): Adapter {
+  const { db, live } = context
+  const hash = (id: string): string => hashOf(kind, id)
+  const open = (record: OAuthRecord | undefined): AdapterPayload | undefined => record && openRecord(context, record)
+  return {
+    upsert: async (id, payload, expiresIn) => {
+      const now = context.now()
+      const key = hash(id)
+      await upsertOAuthRecord(db, {
+        kind,
+        id: key,
+        lookup: lookupOf(kind, payload),
+        grant_id: kind === 'Grant' ? id : (payload.grantId ?? null),
+        account: accountOf(payload),
+        client_id: payload.clientId ?? payload.client_id ?? null,
+        document: context.sealer.seal(Buffer.from(JSON.stringify(payload)), sealContext(kind, key)),
+        created_at: now,
+        expires_at: payload.exp !== undefined ? payload.exp * 1000 : expiresIn === undefined ? null : now + expiresIn * 1000,
+      })
+    },
+    find: async (id) => {
+      if (kind === 'Client') return findClientDocument(context, id)
+      return open(await findOAuthRecord(db, kind, hash(id)))
+    },
+    findByUid: async (uid) => open(await findOAuthRecordByLookup(db, kind, hashOf(`${kind}/uid`, uid))),
+    findByUserCode: async (code) => open(await findOAuthRecordByLookup(db, kind, hashOf(`${kind}/code`, code))),
+    consume: async (id) => {
+      if (await consumeOAuthRecord(db, kind, hash(id), context.now())) return
+      // Somebody used it up since it was looked at: the same as finding it used up (RFC 9700 section 4.14.2).
+      const record = await findOAuthRecord(db, kind, hash(id))
+      if (record?.grant_id) {
+        await deleteOAuthGrant(db, record.grant_id)
+        live.revoke('oauth', record.grant_id)
+      }
+      throw new errors.InvalidGrant(REUSED)
+    },
+    destroy: async (id) => {
+      if (kind !== 'Grant') return deleteOAuthRecord(db, kind, hash(id))
+      await deleteOAuthGrant(db, id)
+      live.revoke('oauth', id)
+    },
+    revokeByGrantId: (grantId) => deleteOAuthRecordsOfGrant(db, kind, grantId),
+  }
+}
+
+export const REUSED = 'used before'
+
+function lookupOf(kind: string, { uid, userCode }: AdapterPayload): string | null {
+  if (kind === 'Session' && uid !== undefined) return hashOf(`${kind}/uid`, uid)
+  return kind === 'DeviceCode' && userCode !== undefined ? hashOf(`${kind}/code`, userCode) : null
+}
+
+/** Whose it is, so that it goes with the account. */
+function accountOf({ accountId, session, result }: AdapterPayload): string | null {
+  return accountId ?? result?.login?.accountId ?? session?.accountId ?? null
+}

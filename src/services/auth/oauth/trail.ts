@@ -1,0 +1,65 @@
+import type { KoaContextWithOIDC } from 'oidc-provider'
+import { buildEvent } from '../../../audit/build-event.ts'
+import { findUserOfAccount } from '../../../storage/credentials.ts'
+import type { AuthContext } from '../context.ts'
+import { clientFields } from './registration.ts'
+
+/** Writes down what the library did for a request, before its answer leaves. */
+export function createTrail(context: AuthContext): (ctx: KoaContextWithOIDC, next: () => Promise<void>) => Promise<void> {
+  return async (ctx, next) => {
+    await next()
+    // Set by the library once it knows a route; a path without one has none.
+    const { oidc } = ctx as { oidc?: KoaContextWithOIDC['oidc'] }
+    if (!oidc) return
+    if (oidc.route === 'token') await recordToken(context, ctx)
+    else if (oidc.route === 'revocation' && ctx.status === 200 && oidc.entities.Client) await recordRevocation(context, ctx)
+  }
+}
+
+async function recordToken(context: AuthContext, ctx: KoaContextWithOIDC): Promise<void> {
+  const { entities, params } = ctx.oidc
+  const body: unknown = ctx.body
+  const failed = typeof body === 'object' && body !== null && 'error' in body ? body : undefined
+  const grantType = params?.['grant_type']
+  // Devices ask until the person has answered.
+  if (failed?.error === 'authorization_pending' || failed?.error === 'slow_down') return
+  const account = (entities.AccessToken ?? entities.AuthorizationCode ?? entities.RefreshToken)?.accountId
+  const user = account === undefined ? undefined : await findUserOfAccount(context.db, account)
+  const grant = (entities.AccessToken ?? entities.AuthorizationCode ?? entities.RefreshToken)?.grantId
+  const scope = entities.AccessToken?.scope
+  const audience = entities.AccessToken?.aud
+  const event = {
+    ...commonFields(ctx),
+    success: !failed,
+    ...(user !== undefined && { user }),
+    ...(grant !== undefined && { grant_id: grant }),
+    ...(typeof grantType === 'string' && { grant_type: grantType.slice(0, 100) }),
+    ...(!failed && scope !== undefined && { scope }),
+    ...(!failed && typeof audience === 'string' && { resource: audience }),
+    ...(failed && { error: describe(failed) }),
+  }
+  await context.journal.record([buildEvent('oauth.token.issue', event, context.build)])
+}
+
+async function recordRevocation(context: AuthContext, ctx: KoaContextWithOIDC): Promise<void> {
+  const token = ctx.oidc.entities.RefreshToken ?? ctx.oidc.entities.AccessToken
+  if (!token) return
+  const user = await findUserOfAccount(context.db, token.accountId)
+  await context.journal.record([
+    buildEvent(
+      'oauth.grant.revoke',
+      { ...commonFields(ctx), success: true, ...(user !== undefined && { user }), grant_id: token.grantId, reason: 'by the client' },
+      context.build,
+    ),
+  ])
+}
+
+function commonFields(ctx: KoaContextWithOIDC) {
+  const { Client } = ctx.oidc.entities
+  return { remote_addr: ctx.ip, ...(Client && clientFields(Client.metadata())) }
+}
+
+function describe(failed: object): string {
+  const { error, error_description } = { error: undefined, error_description: undefined, ...failed }
+  return [error, error_description].filter((part) => typeof part === 'string').join(': ')
+}

@@ -1,0 +1,223 @@
+import type { Hono } from 'hono'
+import type { Client, Interaction, InteractionResults, Provider } from 'oidc-provider'
+import { buildEvent } from '../../../audit/build-event.ts'
+import { renderDuration } from '../../../lib/duration.ts'
+import { AppError, CODES } from '../../../lib/errors.ts'
+import { isLoopbackHost } from '../../../lib/loopback.ts'
+import { findUserOfAccount } from '../../../storage/credentials.ts'
+import type { AppEnv } from '../authenticate.ts'
+import { authPreference } from '../context.ts'
+import type { AuthContext } from '../context.ts'
+import { originOfClient } from '../oauth/clients.ts'
+import { createGrant, grantFields, listReachable } from '../oauth/grants.ts'
+import { grantSeconds } from '../oauth/grant-life.ts'
+import { clientFields } from '../oauth/registration.ts'
+import type { OAuthServer } from '../oauth/serve.ts'
+import { signIn } from '../sign-in.ts'
+import { renderConsent } from './consent.ts'
+import { answerPage, checkFormToken, formToken, known, pagePolicy, readForm, readSignIn, servePage } from './form.ts'
+import type { PageContext } from './form.ts'
+import { html } from './html.ts'
+import { renderSignIn } from './sign-in.ts'
+
+/** A request for authorization that waits for a person. */
+interface Waiting {
+  provider: Provider
+  interaction: Interaction
+  client: Client
+  /** Path of its page. */
+  page: string
+}
+
+/** The pages on which a person signs in for an MCP client and says what it may do. */
+export function addOAuthPages(app: Hono<AppEnv>, context: AuthContext, oauth: Pick<OAuthServer, 'provider'>): void {
+  app.get(
+    '/web/oauth/:uid',
+    servePage(context, async (c) => show(context, c, await getWaiting(c, await oauth.provider()))),
+  )
+  app.post(
+    '/web/oauth/:uid',
+    servePage(context, async (c) => submit(context, c, await getWaiting(c, await oauth.provider()))),
+  )
+}
+
+/** Throws `not_found` unless this browser began it: the cookie says so, not the address. */
+async function getWaiting(c: PageContext, provider: Provider): Promise<Waiting> {
+  const { node } = c.env
+  const gone = new AppError(
+    'not_found',
+    'this sign-in was used already, has expired, or was begun in another browser: start again in your MCP client',
+  )
+  if (!node) throw gone
+  try {
+    const interaction = await provider.interactionDetails(node.request, node.response)
+    const client = await provider.Client.find(String(interaction.params['client_id']))
+    if (!client || interaction.uid !== c.req.param('uid')) throw gone
+    return { provider, interaction, client, page: `/web/oauth/${interaction.uid}` }
+  } catch (thrown) {
+    // The library's SessionNotFound; to import the class would load the library at the start.
+    throw thrown instanceof Error && thrown.name === 'SessionNotFound' ? gone : thrown
+  }
+}
+
+async function show(context: AuthContext, c: PageContext, waiting: Waiting): Promise<Response> {
+  const { client, interaction } = waiting
+  c.header('content-security-policy', pagePolicy(formTarget(interaction)))
+  if (interaction.prompt.name === 'login') return showSignIn(context, c, waiting, { status: 200 })
+  const user = await getUser(context, interaction)
+  const scopes = requestedScopes(interaction)
+  const { spec } = user
+  const target = targetOf(interaction)
+  const { endpoint, servers } = listReachable(context, user, String(interaction.params['resource']), scopes)
+  const body = renderConsent({
+    clusterName: context.clusterName,
+    action: waiting.page,
+    hidden: { form_token: flowToken(context, interaction) },
+    user: user.metadata.name,
+    client: { id: client.clientId, name: client.clientName ?? client.clientId, origin: originOfClient(context, client.clientId) },
+    endpoint,
+    servers,
+    target: target.host === '' ? `the application for ${target.protocol}` : target.host,
+    isLocal: target.host === '' || isLoopbackHost(target.hostname),
+    duration: renderDuration(grantSeconds(context, spec.roles) * 1000),
+  })
+  return answerPage(c, body, 200)
+}
+
+interface Shown {
+  status: number
+  error?: string
+  user?: string
+}
+
+function showSignIn(
+  context: AuthContext,
+  c: PageContext,
+  { client, interaction, page }: Waiting,
+  { status, error, user = '' }: Shown,
+): Response {
+  const name = client.clientName ?? client.clientId
+  const body = renderSignIn({
+    clusterName: context.clusterName,
+    action: page,
+    lead: html`<p><b>${name}</b> asks to use MCP servers as you. You see what it may do before you allow it.</p>`,
+    hidden: { form_token: flowToken(context, interaction) },
+    user,
+    offersCode: authPreference(context).spec.second_factor !== 'off',
+    closing: 'Next you are asked whether to allow it.',
+    error,
+  })
+  return answerPage(c, body, status)
+}
+
+async function submit(context: AuthContext, c: PageContext, waiting: Waiting): Promise<Response> {
+  const { interaction } = waiting
+  c.header('content-security-policy', pagePolicy(formTarget(interaction)))
+  const form = await readForm(c)
+  checkFormToken(context, flowOf(interaction), form.get('form_token'))
+  if (interaction.prompt.name === 'login') return await submitSignIn(context, c, waiting, form)
+  if (form.get('decision') === 'switch') return await switchUser(c, waiting)
+  const result = form.get('decision') === 'allow' ? await allow(context, c, waiting) : await deny(context, c, waiting)
+  return c.redirect(await finish(interaction, result), 303)
+}
+
+async function submitSignIn(context: AuthContext, c: PageContext, waiting: Waiting, form: URLSearchParams): Promise<Response> {
+  const { interaction, provider } = waiting
+  const entered = readSignIn(form)
+  try {
+    const { mfaVerified, account } = await signIn(context, entered, c.env.peer.remoteAddress, 'browser')
+    // Nobody goes on with the sign-in of somebody else.
+    if (interaction.session && interaction.session.accountId !== account) await endSession(provider, interaction)
+    const login = { accountId: account, amr: mfaVerified ? ['pwd', 'otp'] : ['pwd'], remember: true }
+    return c.redirect(await finish(interaction, { login }), 303)
+  } catch (thrown) {
+    const error = known(thrown)
+    return showSignIn(context, c, waiting, { status: CODES[error.code].http, error: error.message, user: entered.user })
+  }
+}
+
+async function allow(context: AuthContext, c: PageContext, { client, interaction }: Waiting): Promise<InteractionResults> {
+  const user = await getUser(context, interaction)
+  const account = interaction.session?.accountId ?? ''
+  const grant = await createGrant(context, {
+    client,
+    account,
+    user: user.metadata.name,
+    roles: user.spec.roles,
+    resource: String(interaction.params['resource']),
+    scopes: requestedScopes(interaction),
+    remoteAddress: c.env.peer.remoteAddress,
+  })
+  return { consent: { grantId: grant } }
+}
+
+async function deny(context: AuthContext, c: PageContext, { client, interaction }: Waiting): Promise<InteractionResults> {
+  const user = await getUser(context, interaction)
+  const fields = {
+    ...clientFields(client.metadata()),
+    ...grantFields(String(interaction.params['resource']), requestedScopes(interaction)),
+  }
+  const event = {
+    user: user.metadata.name,
+    remote_addr: c.env.peer.remoteAddress,
+    success: false,
+    error: 'refused by the person',
+    ...fields,
+  }
+  await context.journal.record([buildEvent('oauth.grant.create', event, context.build)])
+  return { error: 'access_denied', error_description: 'the person did not allow it' }
+}
+
+/** Begins the same request again, signed out. */
+async function switchUser(c: PageContext, { interaction, provider }: Waiting): Promise<Response> {
+  await endSession(provider, interaction)
+  await interaction.destroy()
+  const again = new URLSearchParams(
+    Object.entries(interaction.params).flatMap(([name, value]) => (typeof value === 'string' ? [[name, value]] : [])),
+  )
+  return c.redirect(`${provider.urlFor('authorization')}?${again.toString()}`, 303)
+}
+
+async function endSession(provider: Provider, interaction: Interaction): Promise<void> {
+  const session = interaction.session && (await provider.Session.findByUid(interaction.session.uid))
+  await session?.destroy()
+  interaction.session = undefined
+}
+
+/** Leaves the answer for the request that waits; where the browser finds it. */
+async function finish(interaction: Interaction, result: InteractionResults): Promise<string> {
+  interaction.result = result.error === undefined ? { ...interaction.lastSubmission, ...result } : result
+  await interaction.persist()
+  return interaction.returnTo
+}
+
+async function getUser(context: AuthContext, interaction: Interaction) {
+  const name = await findUserOfAccount(context.db, interaction.session?.accountId ?? '')
+  const user = name === undefined ? undefined : context.live.find('user', name)
+  if (!user) throw new AppError('not_found', 'your sign-in has ended: start again in your MCP client')
+  return user
+}
+
+function requestedScopes({ params }: Interaction): string[] {
+  const { scope } = params
+  return typeof scope === 'string' ? scope.split(' ') : []
+}
+
+function targetOf({ params }: Interaction): URL {
+  return new URL(String(params['redirect_uri']))
+}
+
+/** As a source of a content security policy: browsers ask it about redirects of forms, too. */
+function formTarget(interaction: Interaction): string {
+  if (interaction.deviceCode !== undefined) return ''
+  const { protocol, origin } = targetOf(interaction)
+  return protocol === 'http:' || protocol === 'https:' ? origin : protocol
+}
+
+function flowOf({ uid, prompt }: Interaction): string {
+  return `oauth:${uid}:${prompt.name}`
+}
+
+function flowToken(context: AuthContext, interaction: Interaction): string {
+  return formToken(context, flowOf(interaction))
+}

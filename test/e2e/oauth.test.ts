@@ -1,0 +1,74 @@
+import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@modelcontextprotocol/client'
+import { UnauthorizedError as UnauthorizedErrorV1 } from '@modelcontextprotocol/sdk/client/auth.js'
+import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
+import { StreamableHTTPClientTransport as StreamableHTTPClientTransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { findEverything } from '../../src/cli/server/demo.ts'
+import { type Cluster, startCluster } from '../cluster.ts'
+import { OAuthSession } from '../fakes/oauth-session.ts'
+import { PlainBrowser } from '../fakes/plain-browser.ts'
+
+// The SDKs' own OAuth clients against the whole gateway, from the first 401 to tools by role; a browser of plain HTTP is the person.
+
+let cluster: Cluster
+
+beforeAll(async () => {
+  cluster = await startCluster()
+  await cluster.saveStdioApp('everything', process.execPath, [findEverything(), 'stdio'])
+  await cluster.saveStdioApp('other', process.execPath, [findEverything(), 'stdio'])
+  await cluster.saveRole('echoes', { allow: { app_labels: { '*': '*' }, mcp: { tools: ['echo'] } } })
+  await cluster.save({ kind: 'mcp_set', version: 'v1', metadata: { name: 'some' }, spec: { servers: { names: ['everything'] } } })
+  await cluster.saveUser('ana', ['echoes'])
+}, 60_000)
+afterAll(() => cluster.close())
+
+const INFO = { name: 'test', version: '1.0.0' }
+
+/** Connects as a client of the SDK does that has nothing but a URL; the names of the tools it gets. */
+const visits = {
+  async v1(url: URL, session: OAuthSession, browser: PlainBrowser): Promise<string[]> {
+    const authProvider = session.provider()
+    const first = new StreamableHTTPClientTransportV1(url, { authProvider })
+    await expect(new ClientV1(INFO).connect(first)).rejects.toThrow(UnauthorizedErrorV1)
+    const back = await browser.allow(session.authorizationUrl ?? '', 'ana')
+    await first.finishAuth(back.searchParams.get('code') ?? '')
+    const client = new ClientV1(INFO)
+    await client.connect(new StreamableHTTPClientTransportV1(url, { authProvider }))
+    const { tools } = await client.listTools()
+    await client.close()
+    return tools.map(({ name }) => name)
+  },
+  async v2(url: URL, session: OAuthSession, browser: PlainBrowser): Promise<string[]> {
+    const authProvider = session.provider()
+    const first = new StreamableHTTPClientTransport(url, { authProvider })
+    await expect(new Client(INFO).connect(first)).rejects.toThrow(UnauthorizedError)
+    const back = await browser.allow(session.authorizationUrl ?? '', 'ana')
+    await first.finishAuth(back.searchParams)
+    const client = new Client(INFO)
+    await client.connect(new StreamableHTTPClientTransport(url, { authProvider }))
+    const { tools } = await client.listTools()
+    await client.close()
+    return tools.map(({ name }) => name)
+  },
+}
+
+describe.each(['v1', 'v2'] as const)('a client of the SDK %s', (version) => {
+  it.each([
+    ['/mcp/apps/everything', ['echo']],
+    ['/mcp/sets/some', ['everything_echo']],
+    ['/mcp', ['everything_echo', 'other_echo']],
+  ])(
+    'gets the tools of the role at %s',
+    async (path, tools) => {
+      const session = new OAuthSession()
+      expect((await visits[version](new URL(path, cluster.url), session, new PlainBrowser())).toSorted()).toEqual(tools)
+      expect(session.kept).toMatchObject({
+        token_type: 'Bearer',
+        scope: 'mcp',
+        refresh_token: expect.any(String),
+        expires_in: expect.any(Number),
+      })
+    },
+    30_000,
+  )
+})
