@@ -199,6 +199,11 @@ export const EVENTS = {
     fields: { ...OAUTH_GRANT, grant_type: 'public' },
     summary: 'An MCP client got an access token, or was refused one: a code or refresh token that was used before is told of here.',
   },
+  'oauth.authorize.failure': {
+    code: { failure: 'SPOAU006W' },
+    fields: OAUTH_GRANT,
+    summary: 'A client asked for authorization in a way that is refused, or one that cannot be verified did.',
+  },
   'oauth.token.use.failure': {
     code: { failure: 'SPOAU005W' },
     fields: { ...CALLER, resource: 'public' },

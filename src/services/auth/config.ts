@@ -34,6 +34,9 @@ export const authConfigSchema = z
           .refine((text) => (findDuration(text) ?? 0) >= 60_000 && (findDuration(text) ?? 0) <= 900_000, 'must be 1m to 15m')
           .default('10m')
           .describe('The life of an access token; clients renew theirs silently.'),
+        loopback_documents: yesNoSchema
+          .default(false)
+          .describe('For development: whether what a client publishes of itself (its id is a URL) may come from this machine, too.'),
       })
       .prefault({})
       .describe('What MCP clients get when a person signs in for them.'),

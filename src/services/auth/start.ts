@@ -12,6 +12,7 @@ import { buildEvent } from '../../audit/build-event.ts'
 import type { JournalSource, Shipping } from '../../audit/spool.ts'
 import { ensurePrivateDirectory } from '../../lib/atomic-file.ts'
 import { parseDuration } from '../../lib/duration.ts'
+import type { GuardedFetchOptions } from '../../lib/guarded-fetch.ts'
 import { createIds } from '../../lib/ids.ts'
 import type { Logger } from '../../lib/log.ts'
 import { createRedactor } from '../../lib/redact.ts'
@@ -52,8 +53,8 @@ export interface AuthServiceOptions {
   isConnected?: (hostId: string) => boolean
   /** Where else clients reach the Proxy Service, `host:port`. */
   otherAddresses?: readonly string[]
-  /** Fetches what MCP clients publish of themselves. */
-  fetchDocument?: (url: string, init?: RequestInit) => Promise<Response>
+  /** How what MCP clients publish of themselves is fetched. */
+  clientDocuments?: GuardedFetchOptions
   /** Version of this program, as clients see it. */
   version: string
   log: Logger
@@ -152,7 +153,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
   }
   const oauth = createOAuthServer(context, {
     addresses: options.otherAddresses ?? [],
-    fetch: options.fetchDocument ?? createDocumentFetch(),
+    fetch: createDocumentFetch({ allowLoopback: config.oauth.loopback_documents, ...options.clientDocuments }),
   })
   const { retention } = config.audit
   const jobs = startJobs({

@@ -1,6 +1,43 @@
-/** Nothing is fetched yet. */
-export function createDocumentFetch(): (url: string, init?: RequestInit) => Promise<Response> {
-  return async () => {
-    throw new Error('not yet')
+import { z } from 'zod'
+import { fetchGuarded } from '../../../lib/guarded-fetch.ts'
+import type { GuardedFetchOptions } from '../../../lib/guarded-fetch.ts'
+import { applicationTypeOf } from './clients.ts'
+import { checkRedirectUri, GRANT_TYPES } from './registration.ts'
+
+/** Fetches what clients publish of themselves: their metadata (client-id metadata documents) and keys. */
+export function createDocumentFetch(options: GuardedFetchOptions): (url: string) => Promise<Response> {
+  return async (text) => {
+    const { status, headers, body } = await fetchGuarded(new URL(text), 'application/json', options)
+    const { 'content-encoding': _, 'content-length': __, 'transfer-encoding': ___, ...kept } = headers
+    const content = status === 200 ? (narrowed(text, body) ?? new Uint8Array(body)) : null
+    return new Response(content, { status: status < 200 ? 502 : status, headers: kept })
   }
+}
+
+const documentSchema = z.object({
+  client_id: z.string(),
+  client_name: z.string().max(200).optional(),
+  redirect_uris: z.array(z.string().max(2000)).max(50),
+  grant_types: z.array(z.string()).optional(),
+  token_endpoint_auth_method: z.string().optional(),
+  jwks: z.unknown().optional(),
+  jwks_uri: z.string().optional(),
+})
+
+/**
+ * Of a client's document what counts here; undefined for a document that is none. Without a word of the client about what it is, its addresses
+ * say whether it is a program on somebody's machine. Throws for addresses that no answer is sent to.
+ */
+function narrowed(url: string, body: Buffer): string | undefined {
+  const parsed = documentSchema.safeParse(JSON.parse(body.toString()))
+  if (!parsed.success || parsed.data.client_id !== url) return undefined
+  const { redirect_uris, grant_types, ...rest } = parsed.data
+  for (const uri of redirect_uris) checkRedirectUri(uri)
+  return JSON.stringify({
+    ...rest,
+    redirect_uris,
+    ...(grant_types && { grant_types: grant_types.filter((type) => GRANT_TYPES.includes(type)) }),
+    response_types: ['code'],
+    application_type: applicationTypeOf(redirect_uris),
+  })
 }

@@ -67,6 +67,7 @@ function serverMetadata({ issuer, grantTypes }: MetadataOptions): object {
     code_challenge_methods_supported: ['S256'],
     dpop_signing_alg_values_supported: ['ES256', 'EdDSA'],
     authorization_response_iss_parameter_supported: true,
+    client_id_metadata_document_supported: true,
     subject_types_supported: ['public'],
     id_token_signing_alg_values_supported: ['ES256'],
     claims_supported: ['sub'],

@@ -16,13 +16,14 @@ import { ALL_SCOPE, serverScope } from './scopes.ts'
 const CODE_SECONDS = 60
 const INTERACTION_SECONDS = 15 * 60
 const DEVICE_CODE_SECONDS = 10 * 60
+const MAX_CLIENT_URL = 1000
 const DOCUMENT_BYTES = 32 * 1024
 
 export interface ProviderOptions {
   /** The other addresses, `HOST:PORT`, at which this cluster's endpoints are reached. */
   addresses: readonly string[]
   /** Fetches what a client publishes of itself. */
-  fetch: (url: string, init?: RequestInit) => Promise<Response>
+  fetch: (url: string) => Promise<Response>
 }
 
 /** The authorization server at one address; its state is in the store, so that any process of the cluster goes on where another stopped. */
@@ -66,7 +67,7 @@ function configuration(context: AuthContext, issuer: string, options: ProviderOp
       ctx.type = 'html'
       ctx.body = renderNotice('This does not work', context.clusterName, out.error_description ?? out.error)
     },
-    fetch: (url, init) => options.fetch(typeof url === 'string' ? url : url instanceof URL ? url.href : url.url, init),
+    fetch: (url) => options.fetch(typeof url === 'string' ? url : url instanceof URL ? url.href : url.url),
     fetchResponseBodyLimits: {
       'client_id metadata document': 5 * 1024,
       jwks_uri: DOCUMENT_BYTES,
@@ -120,7 +121,7 @@ function features(context: AuthContext, issuer: string, { addresses }: ProviderO
     userinfo: { enabled: false },
     pushedAuthorizationRequests: { enabled: false },
     revocation: { enabled: true, allowedPolicy: (_, client, token) => token.clientId === client.clientId },
-    clientIdMetadataDocument: { enabled: true, ack: 'draft-02' },
+    clientIdMetadataDocument: { enabled: true, ack: 'draft-02', allowFetch: (_, clientId) => clientId.length <= MAX_CLIENT_URL },
     resourceIndicators: {
       enabled: true,
       defaultResource: (_, __, oneOf) => oneOf ?? `${issuer}/mcp`,

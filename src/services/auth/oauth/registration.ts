@@ -11,7 +11,8 @@ import { applicationTypeOf, saveClient } from './clients.ts'
 const MAX_CLIENTS = 20_000
 
 const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code'
-const GRANT_TYPES = ['authorization_code', 'refresh_token', DEVICE_GRANT]
+/** What a client that nobody vouches for may use. */
+export const GRANT_TYPES: readonly string[] = ['authorization_code', 'refresh_token', DEVICE_GRANT]
 
 /** RFC 7591 section 2: members that are not known here are passed over, not refused. */
 const requestSchema = z.object({

@@ -9,7 +9,7 @@ import { issuerOf, originOf } from './issuer.ts'
 import { findMetadata } from './metadata.ts'
 import type { ProviderOptions } from './provider.ts'
 import { registerClient, RegistrationRefusal } from './registration.ts'
-import { createTrail } from './trail.ts'
+import { addTrail } from './trail.ts'
 
 /** The authorization server as HTTP. */
 export interface OAuthServer {
@@ -53,7 +53,7 @@ export function createOAuthServer(context: AuthContext, options: ProviderOptions
 async function make(context: AuthContext, issuer: string, options: ProviderOptions): Promise<Made> {
   const { createProvider } = await import('./provider.ts')
   const provider = createProvider(context, issuer, options)
-  provider.use(createTrail(context))
+  addTrail(context, provider)
   return { issuer, provider, callback: provider.callback() }
 }
 

@@ -1,19 +1,45 @@
-import type { KoaContextWithOIDC } from 'oidc-provider'
+import type { KoaContextWithOIDC, Provider } from 'oidc-provider'
 import { buildEvent } from '../../../audit/build-event.ts'
 import { findUserOfAccount } from '../../../storage/credentials.ts'
 import type { AuthContext } from '../context.ts'
 import { clientFields } from './registration.ts'
 
-/** Writes down what the library did for a request, before its answer leaves. */
-export function createTrail(context: AuthContext): (ctx: KoaContextWithOIDC, next: () => Promise<void>) => Promise<void> {
-  return async (ctx, next) => {
+/** Writes down what the library did for each request, before its answer leaves. */
+export function addTrail(context: AuthContext, provider: Provider): void {
+  const refusals = new WeakMap<object, Refusal>()
+  provider.on('authorization.error', (ctx, { error, error_description }) => void refusals.set(ctx, { error, error_description }))
+  provider.use(async (ctx: KoaContextWithOIDC, next: () => Promise<void>) => {
     await next()
     // Set by the library once it knows a route; a path without one has none.
     const { oidc } = ctx as { oidc?: KoaContextWithOIDC['oidc'] }
     if (!oidc) return
-    if (oidc.route === 'token') await recordToken(context, ctx)
+    const refusal = refusals.get(ctx)
+    if (refusal) await recordRefusal(context, ctx, refusal)
+    else if (oidc.route === 'token') await recordToken(context, ctx)
     else if (oidc.route === 'revocation' && ctx.status === 200 && oidc.entities.Client) await recordRevocation(context, ctx)
+  })
+}
+
+interface Refusal {
+  error: string
+  error_description?: string | undefined
+}
+
+/** That the person said no is told of by the page. */
+async function recordRefusal(context: AuthContext, ctx: KoaContextWithOIDC, refusal: Refusal): Promise<void> {
+  if (refusal.error === 'access_denied') return
+  const asked: Record<string, unknown> = ctx.oidc.params ?? ctx.query
+  const told = (name: string): string | undefined => (typeof asked[name] === 'string' ? asked[name].slice(0, 500) : undefined)
+  const [clientId, redirectUri, resource] = [told('client_id'), told('redirect_uri'), told('resource')]
+  const event = {
+    ...(clientId !== undefined && { client_id: clientId }),
+    ...(redirectUri !== undefined && { redirect_uris: [redirectUri] }),
+    ...(resource !== undefined && { resource }),
+    ...commonFields(ctx),
+    success: false,
+    error: describe(refusal),
   }
+  await context.journal.record([buildEvent('oauth.authorize.failure', event, context.build)])
 }
 
 async function recordToken(context: AuthContext, ctx: KoaContextWithOIDC): Promise<void> {
