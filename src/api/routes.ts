@@ -5,6 +5,7 @@ import { finishBrowserLogin, issueRouteAssertion, loginLocal, signCertificate, s
 import { issueIdentityToken, rotateJwtKey } from './identity-tokens.ts'
 import { announceHost, issueBotOutput, join, renewIdentity, startJoin } from './join.ts'
 import { assignMcpNames, findMcpName } from './mcp-names.ts'
+import { deleteOAuthGrant, listOAuthGrants } from './oauth-grants.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './resources.ts'
 import { announceServers, explainAccess, listVisibleServers } from './servers.ts'
 import { watchResources } from './watch.ts'
@@ -35,6 +36,8 @@ export const ROUTES = {
   createApiToken,
   listApiTokens,
   deleteApiToken,
+  listOAuthGrants,
+  deleteOAuthGrant,
   listResources,
   getResource,
   createResource,

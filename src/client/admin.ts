@@ -2,6 +2,8 @@ import { createApiToken, deleteApiToken, listApiTokens } from '../api/api-tokens
 import { getStatus } from '../api/cluster.ts'
 import { signCertificate, whoami } from '../api/identity.ts'
 import { rotateJwtKey } from '../api/identity-tokens.ts'
+import { deleteOAuthGrant, listOAuthGrants } from '../api/oauth-grants.ts'
+import type { OAuthGrant } from '../api/oauth-grants.ts'
 import { possessionChallenge } from '../api/possession.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from '../api/resources.ts'
 import type { InputOf, OutputOf } from '../api/route.ts'
@@ -64,6 +66,15 @@ export async function fetchApiTokens(api: ApiClient, user?: string): Promise<Api
 
 export async function removeApiToken(api: ApiClient, id: string): Promise<void> {
   await api(deleteApiToken, { id })
+}
+
+/** What the caller allowed MCP clients, another user, or all (`*`). */
+export async function fetchOAuthGrants(api: ApiClient, user?: string): Promise<OAuthGrant[]> {
+  return (await api(listOAuthGrants, { user })).items
+}
+
+export async function removeOAuthGrant(api: ApiClient, id: string): Promise<void> {
+  await api(deleteOAuthGrant, { id })
 }
 
 export const explain = (api: ApiClient, input: InputOf<typeof explainAccess>): Promise<Explanation> => api(explainAccess, input)

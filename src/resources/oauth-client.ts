@@ -18,6 +18,10 @@ const specSchema = z
     token_endpoint_auth_method: z.enum(['none', 'private_key_jwt']).default('none'),
     /** Public keys of the client, for `private_key_jwt` (RFC 7517). */
     jwks: z.object({ keys: z.array(z.record(z.string(), z.unknown())).min(1).max(20) }).optional(),
+    /** The bot whose roles and traits it bears with `client_credentials`. */
+    bot: z.string().optional(),
+    /** Whether it may ask about tokens of others (RFC 7662): for services, with `private_key_jwt`. */
+    may_introspect: z.boolean().optional(),
     jwks_uri: z.url({ protocol: /^https$/ }).optional(),
   })
   .superRefine((spec, context) => {
@@ -25,6 +29,11 @@ const specSchema = z
       context.addIssue({ code: 'custom', path: ['redirect_uris'], message: 'at least one is needed with authorization_code' })
     if (spec.token_endpoint_auth_method === 'private_key_jwt' && (spec.jwks === undefined) === (spec.jwks_uri === undefined))
       context.addIssue({ code: 'custom', path: ['jwks'], message: 'private_key_jwt needs one of jwks and jwks_uri' })
+    const actsAsBot = spec.grant_types.includes('client_credentials')
+    if (actsAsBot !== (spec.bot !== undefined))
+      context.addIssue({ code: 'custom', path: ['bot'], message: 'goes with client_credentials, which needs it' })
+    if ((actsAsBot || spec.may_introspect) && spec.token_endpoint_auth_method !== 'private_key_jwt')
+      context.addIssue({ code: 'custom', path: ['token_endpoint_auth_method'], message: 'must be private_key_jwt for this' })
     if (spec.jwks?.keys.some((key) => 'd' in key || 'k' in key))
       context.addIssue({ code: 'custom', path: ['jwks'], message: 'only public keys belong here' })
   })

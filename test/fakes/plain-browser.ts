@@ -44,15 +44,13 @@ export class PlainBrowser {
     throw new Error('redirected too often')
   }
 
-  /** Sends the form of a page with these fields filled in. */
+  /** Sends the first form of a page with these fields filled in. */
   async submit(page: Page, fields: Record<string, string>): Promise<Page> {
-    const action = /<form method="post" action="([^"]+)"/.exec(page.text)?.[1]
+    const [, action, content = ''] = /<form method="post" action="([^"]+)"([^]*?)<\/form>/.exec(page.text) ?? []
     if (action === undefined) throw new Error(`no form at ${page.url}: ${page.text.slice(0, 500)}`)
-    const hidden = Array.from(page.text.matchAll(/<input type="hidden" name="([^"]+)" value="([^"]*)"/g), ([, name = '', value = '']) => [
-      name,
-      value,
-    ])
-    const body = new URLSearchParams([...hidden, ...Object.entries(fields)])
+    const body = new URLSearchParams()
+    for (const [, name = '', value = ''] of content.matchAll(/<input type="hidden" name="([^"]+)" value="([^"]*)"/g)) body.set(name, value)
+    for (const [name, value] of Object.entries(fields)) body.set(name, value)
     const { origin } = new URL(page.url)
     return this.open(new URL(action, page.url), { method: 'POST', body, headers: { origin } })
   }

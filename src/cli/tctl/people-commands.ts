@@ -13,6 +13,7 @@ const TRAITS: readonly OptionRow[] = [
 export function addPeopleCommands(program: Program, io: TctlIo): void {
   addUsers(program, io)
   addApiTokens(program, io)
+  addOAuthGrants(program, io)
   addIdentities(program, io)
   addAccess(program, io)
 }
@@ -95,6 +96,25 @@ function addApiTokens(program: Program, io: TctlIo): void {
     summary: 'Revoke an API token',
     arguments: [{ name: '<id>', description: 'Its id' }],
     load: action(io, () => import('./api-tokens-rm.ts')),
+  })
+}
+
+function addOAuthGrants(program: Program, io: TctlIo): void {
+  command(program, { path: 'oauth', summary: 'MCP clients that people signed in to' })
+  command(program, { path: 'oauth grants', summary: 'What people allowed MCP clients' })
+  command(program, {
+    path: 'oauth grants ls',
+    aliases: ['list'],
+    summary: 'List what people allowed MCP clients',
+    options: [{ flags: '--user <user>', description: 'Only of this user' }, FORMAT],
+    load: action(io, () => import('./oauth-grants-ls.ts')),
+  })
+  command(program, {
+    path: 'oauth grants rm',
+    aliases: ['delete'],
+    summary: 'End it; live MCP sessions end at once',
+    arguments: [{ name: '<id>', description: 'Its id' }],
+    load: action(io, () => import('./oauth-grants-rm.ts')),
   })
 }
 

@@ -1,8 +1,10 @@
 import { deleteApiTokensOf } from '../../storage/api-tokens.ts'
 import { deleteLocalCredential, findAccountId, setAccountId } from '../../storage/credentials.ts'
 import type { Executor } from '../../storage/database.ts'
-import { deleteOAuthRecordsOf } from '../../storage/oauth.ts'
+import { deleteOAuthRecordsOf, deleteOAuthRecordsOfClient } from '../../storage/oauth.ts'
 import type { AuthContext } from './context.ts'
+import { clientCredentialId } from './oauth/access-tokens.ts'
+import type { AnyResource } from './resource-rules.ts'
 
 /** Ids of credentials that are worth nothing any more. */
 export interface EndedCredentials {
@@ -28,6 +30,26 @@ export async function removeAccount(tx: Executor, user: string): Promise<EndedCr
   return {
     apiTokens: await deleteApiTokensOf(tx, user),
     oauthGrants: account === undefined ? [] : await deleteOAuthRecordsOf(tx, account),
+  }
+}
+
+/** Ends the credentials that rest on a resource which is being deleted. */
+export async function endCredentialsOf(
+  { live }: Pick<AuthContext, 'live'>,
+  tx: Executor,
+  resource: AnyResource,
+): Promise<EndedCredentials> {
+  const { name } = resource.metadata
+  if (resource.kind === 'user') return await removeAccount(tx, name)
+  if (resource.kind === 'oauth_client')
+    return { apiTokens: [], oauthGrants: [...(await deleteOAuthRecordsOfClient(tx, name)), clientCredentialId(resource)] }
+  if (resource.kind !== 'bot') return { apiTokens: [], oauthGrants: [] }
+  return {
+    apiTokens: [],
+    oauthGrants: live
+      .list('oauth_client')
+      .filter(({ spec }) => spec.bot === name)
+      .map(clientCredentialId),
   }
 }
 

@@ -133,7 +133,8 @@ async function identityOfAccessToken(
   try {
     if (!row.forMcpClients) throw new AppError('unauthenticated', 'an access token of an MCP client is good at its MCP endpoint only')
     const holder = await verifyAccessToken(context, token, endpoint)
-    return { ...holder, ...currentRights(context, holder.name) }
+    const { roles, traits } = holder
+    return { ...holder, ...(roles && traits ? { roles, traits } : currentRights(context, holder.name)) }
   } catch (thrown) {
     if (!(thrown instanceof AppError) || thrown.code === 'internal') throw thrown
     await context.limits.countPublicCall(remoteAddress)

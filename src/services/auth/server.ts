@@ -11,6 +11,7 @@ import type { AppEnv } from './authenticate.ts'
 import type { OAuthServer } from './oauth/serve.ts'
 import { authorize, recordRefusal, refuseLocked } from './authorize.ts'
 import type { AuthContext, Caller, KnownCaller } from './context.ts'
+import { addAccountPage } from './pages/account.ts'
 import { addOAuthPages } from './pages/oauth.ts'
 import { addPages } from './pages/routes.ts'
 import { announceServers } from './routes/app-servers.ts'
@@ -23,6 +24,7 @@ import { getJwks, getStatus, ping } from './routes/cluster.ts'
 import { announceHost, issueBotOutput, join, renewIdentity, startJoin } from './routes/join.ts'
 import { loginLocal, signCertificate, whoami } from './routes/login.ts'
 import { assignMcpNames, findMcpName } from './routes/mcp-names.ts'
+import { deleteOAuthGrant, listOAuthGrants } from './routes/oauth-grants.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './routes/resources.ts'
 import { explainAccess, listVisibleServers } from './routes/servers.ts'
 import { watchResources } from './routes/watch.ts'
@@ -66,6 +68,8 @@ const TABLE: readonly Served[] = [
   known(ROUTES.createApiToken, createApiToken),
   known(ROUTES.listApiTokens, listApiTokens),
   known(ROUTES.deleteApiToken, deleteApiToken),
+  known(ROUTES.listOAuthGrants, listOAuthGrants),
+  known(ROUTES.deleteOAuthGrant, deleteOAuthGrant),
   known(ROUTES.listResources, listResources),
   known(ROUTES.getResource, getResource),
   known(ROUTES.createResource, createResource),
@@ -103,6 +107,7 @@ export function createServer(context: AuthContext, oauth: Pick<OAuthServer, 'pro
   app.use('/web/*', limited(MAX_BODY_BYTES))
   addPages(app, context)
   addOAuthPages(app, context, oauth)
+  addAccountPage(app, context, oauth)
   return app
 }
 

@@ -1,5 +1,8 @@
+import type { AdapterPayload } from 'oidc-provider'
 import { AppError } from '../../../lib/errors.ts'
+import { botUserName } from '../../../resources/bot.ts'
 import type { Identity } from '../../../resources/identity.ts'
+import type { OAuthClient } from '../../../resources/oauth-client.ts'
 import { findUserOfAccount } from '../../../storage/credentials.ts'
 import { findOAuthGrant, findOAuthRecord } from '../../../storage/oauth.ts'
 import type { AuthContext } from '../context.ts'
@@ -8,7 +11,6 @@ import { hashOf, openRecord } from './sealed-records.ts'
 import { ALL_SCOPE, serversOf } from './scopes.ts'
 import { findMcpEndpoint, renderMcpEndpoint } from '../../../resources/mcp-endpoint.ts'
 
-const TOKEN = 'AccessToken'
 const SHAPE = /^[A-Za-z0-9_-]{43}$/
 
 /** Whether a bearer token is one that this authorization server could have issued. */
@@ -16,8 +18,8 @@ export function isAccessToken(token: string): boolean {
   return SHAPE.test(token)
 }
 
-/** Who is behind an access token, without roles and traits: these are those of the user now. */
-export type TokenHolder = Omit<Identity, 'roles' | 'traits'>
+/** Who is behind an access token, with the roles and traits of now where it is a bot; a person's are those of the user. */
+export type TokenHolder = Omit<Identity, 'roles' | 'traits'> & Partial<Pick<Identity, 'roles' | 'traits'>>
 
 /** What the proxy says in place of a challenge of its own (RFC 6750 section 3.1). */
 export const INSUFFICIENT_SCOPE = 'insufficient_scope'
@@ -25,32 +27,60 @@ export const INSUFFICIENT_SCOPE = 'insufficient_scope'
 /**
  * The holder of an access token that was presented at `endpoint`, the path of an MCP endpoint.
  * Throws `unauthenticated` when it is unknown, has expired, or is for another endpoint (RFC 8707), `permission_denied` with the detail
- * `insufficient_scope` when its scopes open nothing there.
+ * `challenge` when its scopes open nothing there.
  */
 export async function verifyAccessToken(context: AuthContext, token: string, endpoint: string | undefined): Promise<TokenHolder> {
   const now = context.now()
-  const record = await findOAuthRecord(context.db, TOKEN, hashOf(TOKEN, token))
-  const payload = record && openRecord(context, record)
-  const { accountId, grantId, exp } = payload ?? {}
-  if (!payload || accountId === undefined || grantId === undefined || exp === undefined) throw invalid('is not valid')
+  const payload = await findToken(context, token)
+  const exp = payload?.exp
+  if (!payload || exp === undefined) throw invalid('is not valid')
   if (exp * 1000 <= now) throw invalid('has expired')
   const at = endpoint === undefined ? undefined : findMcpEndpoint(endpoint)
   if (!at || payload.aud !== issuerOf(context.publicAddress()) + renderMcpEndpoint(at))
     throw invalid('is for another endpoint: ask for one for the URL you call')
-  const grant = await findOAuthGrant(context.db, grantId, now)
-  const user = await findUserOfAccount(context.db, accountId)
-  if (!grant || user === undefined) throw invalid('was revoked')
+  const holder = payload.kind === 'ClientCredentials' ? findBot(context, payload) : await findPerson(context, payload)
+  if (!holder) throw invalid('was revoked')
   const servers = narrow(serversOf(payload.scope?.split(' ') ?? []), at.type === 'app' ? at.name : undefined)
-  return {
-    kind: 'user',
-    name: user,
-    credential: 'oauth',
-    credentialId: grantId,
-    expiresAt: grant.expires_at ?? 0,
-    tokenExpiresAt: exp * 1000,
-    mfaVerified: payload.extra?.['mfa'] === true,
-    ...(servers && { servers }),
+  return { credential: 'oauth', expiresAt: exp * 1000, ...holder, tokenExpiresAt: exp * 1000, ...(servers && { servers }) }
+}
+
+async function findToken(context: AuthContext, token: string): Promise<AdapterPayload | undefined> {
+  for (const kind of ['AccessToken', 'ClientCredentials']) {
+    const record = await findOAuthRecord(context.db, kind, hashOf(kind, token))
+    if (record) return openRecord(context, record)
   }
+  return undefined
+}
+
+type Holder = Pick<TokenHolder, 'kind' | 'name' | 'credentialId' | 'mfaVerified'> & Partial<TokenHolder>
+
+async function findPerson(context: AuthContext, { accountId = '', grantId = '', extra }: AdapterPayload): Promise<Holder | undefined> {
+  const grant = await findOAuthGrant(context.db, grantId, context.now())
+  const name = await findUserOfAccount(context.db, accountId)
+  if (!grant || name === undefined) return undefined
+  return { kind: 'user', name, credentialId: grantId, expiresAt: grant.expires_at ?? 0, mfaVerified: extra?.['mfa'] === true }
+}
+
+/** A client that acts for itself is the bot it was registered for, as both are now. */
+function findBot({ live }: AuthContext, { clientId = '' }: AdapterPayload): Holder | undefined {
+  const client = live.find('oauth_client', clientId)
+  const bot = client?.spec.bot === undefined ? undefined : live.find('bot', client.spec.bot)
+  if (!client || !bot) return undefined
+  const traits = new Map<string, string[]>()
+  for (const { name, values } of bot.spec.traits) traits.set(name, [...(traits.get(name) ?? []), ...values])
+  return {
+    kind: 'bot',
+    name: botUserName(bot.metadata.name),
+    credentialId: clientCredentialId(client),
+    mfaVerified: false,
+    roles: bot.spec.roles,
+    traits: Object.fromEntries(traits),
+  }
+}
+
+/** Another one after each change of the client: what was revoked with the old one stays so. */
+export function clientCredentialId({ metadata }: OAuthClient): string {
+  return `${metadata.name}@${metadata.revision ?? ''}`
 }
 
 /** The servers that scopes and endpoint both leave open; undefined: all. */

@@ -2,13 +2,13 @@ import { createHmac } from 'node:crypto'
 import { errors, Provider } from 'oidc-provider'
 import type { Configuration, KoaContextWithOIDC } from 'oidc-provider'
 import { findLock } from '../../../access/locks.ts'
-import { parseDuration } from '../../../lib/duration.ts'
 import { OAUTH_PATHS } from '../../../resources/oauth-paths.ts'
 import { findUserOfAccount } from '../../../storage/credentials.ts'
 import { listOAuthGrants } from '../../../storage/oauth.ts'
-import { authPreference } from '../context.ts'
 import type { AuthContext } from '../context.ts'
+import { renderCodeConfirmation, renderCodeDone, renderCodeInput } from '../pages/device.ts'
 import { renderNotice } from '../pages/layout.ts'
+import { sessionSeconds } from './grant-life.ts'
 import { findAudience } from './issuer.ts'
 import { createRecords } from './records.ts'
 import { ALL_SCOPE, serverScope } from './scopes.ts'
@@ -121,6 +121,9 @@ function features(context: AuthContext, issuer: string, { addresses }: ProviderO
     userinfo: { enabled: false },
     pushedAuthorizationRequests: { enabled: false },
     revocation: { enabled: true, allowedPolicy: (_, client, token) => token.clientId === client.clientId },
+    clientCredentials: { enabled: true },
+    introspection: { enabled: true, allowedPolicy: (_, client) => mayIntrospect(context, client.clientId) },
+    deviceFlow: devicePages(context),
     clientIdMetadataDocument: { enabled: true, ack: 'draft-02', allowFetch: (_, clientId) => clientId.length <= MAX_CLIENT_URL },
     resourceIndicators: {
       enabled: true,
@@ -134,6 +137,35 @@ function features(context: AuthContext, issuer: string, { addresses }: ProviderO
       },
     },
   }
+}
+
+function devicePages({ clusterName }: AuthContext): NonNullable<Configuration['features']>['deviceFlow'] {
+  return {
+    enabled: true,
+    charset: 'base-20',
+    mask: '****-****',
+    deviceInfo: (ctx) => ({ ip: ctx.ip }),
+    userCodeInputSource: (ctx, _, __, fault) => {
+      ctx.body = renderCodeInput(ctx, clusterName, fault && describeFault(fault))
+    },
+    userCodeConfirmSource: (ctx, _, client, __, userCode) => {
+      ctx.body = renderCodeConfirmation(ctx, clusterName, client.clientName ?? client.clientId, userCode)
+    },
+    successSource: (ctx) => {
+      ctx.body = renderCodeDone(clusterName)
+    },
+  }
+}
+
+function describeFault(fault: object): string {
+  if ('userCode' in fault) return 'This code is not known, was used already or has expired.'
+  return 'name' in fault && fault.name === 'AbortedError' ? 'The device was not connected.' : 'This did not work: enter the code again.'
+}
+
+/** A service of ours or of the administrator's; nobody else learns of tokens of others (RFC 7662 section 4). */
+function mayIntrospect({ live }: AuthContext, clientId: string): boolean {
+  const spec = live.find('oauth_client', clientId)?.spec
+  return spec?.may_introspect === true && spec.token_endpoint_auth_method === 'private_key_jwt'
 }
 
 /** All that there are: what a client gets is what it asked for and the person agreed to. */
@@ -204,7 +236,7 @@ function ttl(context: AuthContext): Configuration['ttl'] {
     IdToken: seconds(accessTokenMs),
     Interaction: INTERACTION_SECONDS,
     RefreshToken: untilGrantEnds,
-    Session: () => seconds(parseDuration(authPreference(context).spec.default_session_ttl)),
+    Session: () => sessionSeconds(context),
     Grant: seconds(sessionMs),
   }
 }

@@ -4,11 +4,12 @@ import type { Provider } from 'oidc-provider'
 import { AppError, CODES, toAppError } from '../../../lib/errors.ts'
 import { isMetadataPath, isOpenToPages, OAUTH_PATHS } from '../../../resources/oauth-paths.ts'
 import type { AuthContext } from '../context.ts'
+import { USER_CODE_HEADER } from '../pages/device.ts'
 import { checkSource } from '../source.ts'
 import { issuerOf, originOf } from './issuer.ts'
 import { findMetadata } from './metadata.ts'
 import type { ProviderOptions } from './provider.ts'
-import { registerClient, RegistrationRefusal } from './registration.ts'
+import { GRANT_TYPES, registerClient, RegistrationRefusal } from './registration.ts'
 import { addTrail } from './trail.ts'
 
 /** The authorization server as HTTP. */
@@ -19,7 +20,7 @@ export interface OAuthServer {
   provider(): Promise<Provider>
 }
 
-const GRANT_TYPES = ['authorization_code', 'refresh_token']
+const ALL_GRANT_TYPES = [...GRANT_TYPES, 'client_credentials']
 const MAX_BODY_BYTES = 64 * 1024
 const METADATA_SECONDS = 300
 const PREFLIGHT_SECONDS = 3600
@@ -89,7 +90,10 @@ function allowPages(response: ServerResponse): void {
 
 /** Against clickjacking, and so that no address with a code in it is told to anybody. */
 function guardPage(response: ServerResponse): void {
-  response.setHeader('content-security-policy', "default-src 'none'; style-src 'self'; frame-ancestors 'none'; base-uri 'none'")
+  response.setHeader(
+    'content-security-policy',
+    "default-src 'none'; style-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+  )
   response.setHeader('x-frame-options', 'DENY')
   response.setHeader('referrer-policy', 'no-referrer')
 }
@@ -98,7 +102,7 @@ function answerMetadata(request: IncomingMessage, response: ServerResponse, path
   if (request.method !== 'GET' && request.method !== 'HEAD') throw new AppError('invalid_argument', 'documents are read with GET')
   const host = request.headers.host ?? ''
   const origin = request.socket instanceof TLSSocket ? new URL(`https://${host}`).origin : originOf(host)
-  const document = findMetadata(path, { issuer, origin, grantTypes: GRANT_TYPES })
+  const document = findMetadata(path, { issuer, origin, grantTypes: ALL_GRANT_TYPES })
   if (!document) throw new AppError('not_found', `there is no document at ${path.slice(0, 200)}`)
   send(response, 200, document, { 'cache-control': `public, max-age=${METADATA_SECONDS}`, vary: 'host' })
 }
@@ -142,6 +146,8 @@ function rewritten(request: IncomingMessage, issuer: string, remoteAddress: stri
   request.headers['x-forwarded-host'] = host
   request.headers['x-forwarded-for'] = remoteAddress
   const { pathname, searchParams, search } = new URL(request.url ?? '/', issuer)
+  request.headers[USER_CODE_HEADER] = searchParams.get('user_code')?.slice(0, 20) ?? ''
+  if (pathname === OAUTH_PATHS.device) request.url = pathname
   if (pathname === OAUTH_PATHS.authorization && !searchParams.has('scope'))
     request.url = `${pathname}${search === '' ? '?' : `${search}&`}scope=mcp`
   return request

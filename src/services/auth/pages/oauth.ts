@@ -68,6 +68,7 @@ async function show(context: AuthContext, c: PageContext, waiting: Waiting): Pro
   const scopes = requestedScopes(interaction)
   const { spec } = user
   const target = targetOf(interaction)
+  const isLocal = target === undefined || target.host === '' || isLoopbackHost(target.hostname)
   const { endpoint, servers } = listReachable(context, user, String(interaction.params['resource']), scopes)
   const body = renderConsent({
     clusterName: context.clusterName,
@@ -77,8 +78,8 @@ async function show(context: AuthContext, c: PageContext, waiting: Waiting): Pro
     client: { id: client.clientId, name: client.clientName ?? client.clientId, origin: originOfClient(context, client.clientId) },
     endpoint,
     servers,
-    target: target.host === '' ? `the application for ${target.protocol}` : target.host,
-    isLocal: target.host === '' || isLoopbackHost(target.hostname),
+    target: describeTarget(target),
+    isLocal,
     duration: renderDuration(grantSeconds(context, spec.roles) * 1000),
   })
   return answerPage(c, body, 200)
@@ -203,15 +204,21 @@ function requestedScopes({ params }: Interaction): string[] {
   return typeof scope === 'string' ? scope.split(' ') : []
 }
 
-function targetOf({ params }: Interaction): URL {
-  return new URL(String(params['redirect_uri']))
+/** Where the browser goes afterwards; a device asks for itself. */
+function targetOf({ params, deviceCode }: Interaction): URL | undefined {
+  return deviceCode === undefined ? new URL(String(params['redirect_uri'])) : undefined
+}
+
+function describeTarget(target: URL | undefined): string {
+  if (!target) return 'the device that shows the code'
+  return target.host === '' ? `the application for ${target.protocol}` : target.host
 }
 
 /** As a source of a content security policy: browsers ask it about redirects of forms, too. */
 function formTarget(interaction: Interaction): string {
-  if (interaction.deviceCode !== undefined) return ''
-  const { protocol, origin } = targetOf(interaction)
-  return protocol === 'http:' || protocol === 'https:' ? origin : protocol
+  const target = targetOf(interaction)
+  if (!target) return ''
+  return target.protocol === 'http:' || target.protocol === 'https:' ? target.origin : target.protocol
 }
 
 function flowOf({ uid, prompt }: Interaction): string {

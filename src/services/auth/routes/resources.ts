@@ -10,7 +10,7 @@ import {
   deleteResource as removeResource,
   upsertResource as replaceResource,
 } from '../../../storage/resources.ts'
-import { removeAccount, renewAccount, revokeEnded } from '../accounts.ts'
+import { endCredentialsOf, renewAccount, revokeEnded } from '../accounts.ts'
 import { authorize, listPermitted } from '../authorize.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { safeTokenName, withoutSecrets } from '../join/join-tokens.ts'
@@ -81,7 +81,7 @@ export async function deleteResource(
     if (!resource) throw notFound(kind, name)
     checkDeletable(context, caller, resource)
     await removeResource(tx, kind, name, context.now())
-    const ended = kind === 'user' ? await removeAccount(tx, name) : undefined
+    const ended = await endCredentialsOf(context, tx, resource)
     const end = await endMachinesOf(context, tx, resource)
     const event = resourceEvent(context, caller, 'delete', resource)
     return {
@@ -89,7 +89,7 @@ export async function deleteResource(
       events: event ? [event] : [],
       publish() {
         context.live.remove(kind, name)
-        if (ended) revokeEnded(context, ended)
+        revokeEnded(context, ended)
         end()
       },
     }

@@ -1,0 +1,252 @@
+import { once } from 'node:events'
+import { createServer, type Server } from 'node:https'
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
+import { exportJWK, generateKeyPair as generateJoseKeyPair, SignJWT } from 'jose'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { deleteOAuthGrant, listOAuthGrants } from '../../src/api/oauth-grants.ts'
+import { deleteResource } from '../../src/api/resources.ts'
+import { createAuthority } from '../../src/ca/authority.ts'
+import { issueCertificate } from '../../src/ca/certificate.ts'
+import { generateKeyPair, renderPrivateKey } from '../../src/ca/keys.ts'
+import { findEverything } from '../../src/cli/server/demo.ts'
+import { type Cluster, PASSWORD, startCluster } from '../cluster.ts'
+import { OAuthFlow, REDIRECT } from '../fakes/oauth-flow.ts'
+import { PlainBrowser } from '../fakes/plain-browser.ts'
+
+// Clients that are not somebody's program with a browser: documents at a URL, devices, bots, services; and who ends what they may do.
+
+let cluster: Cluster
+let documents: Server
+let documentUrl: string
+let document: Record<string, unknown>
+
+beforeAll(async () => {
+  cluster = await startCluster({ file: { auth_service: { cluster_name: 'test', oauth: { loopback_documents: true } } } })
+  await cluster.saveStdioApp('everything', process.execPath, [findEverything(), 'stdio'])
+  await cluster.saveRole('all', { allow: { app_labels: { '*': '*' }, mcp: { tools: ['*'] } } })
+  for (const name of ['ana', 'bob']) await cluster.saveUser(name, ['all'])
+  documents = await startDocuments()
+}, 60_000)
+afterAll(async () => {
+  documents.close()
+  await cluster.close()
+})
+
+const EVERYTHING = '/mcp/apps/everything'
+
+/** An https server of this machine that the process trusts. */
+async function startDocuments(): Promise<Server> {
+  const now = Date.now()
+  const authority = createAuthority('host', 'documents', now)
+  const pair = await generateKeyPair()
+  const cert = issueCertificate({
+    subject: { commonName: 'localhost', organization: ['documents'] },
+    publicKey: pair.publicKey,
+    issuer: authority,
+    notBefore: now - 60_000,
+    notAfter: now + 3_600_000,
+    usage: 'server',
+    names: { dns: ['localhost'], ip: ['127.0.0.1'] },
+    serial: new Uint8Array(16).fill(2),
+  })
+  setDefaultCACertificates([...getCACertificates('default'), authority.certificatePem])
+  const server = createServer({ key: renderPrivateKey(pair.privateKey), cert }, (_, response) => {
+    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(document))
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  documentUrl = `https://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}/client.json`
+  return server
+}
+
+describe('a client that is a document at a URL', () => {
+  it('is let in on any port of loopback, and the page says where it says who it is', async () => {
+    document = {
+      client_id: documentUrl,
+      client_name: 'Documented',
+      redirect_uris: ['http://127.0.0.1/callback'],
+      token_endpoint_auth_method: 'none',
+    }
+    const flow = new OAuthFlow(cluster)
+    flow.clientId = documentUrl
+    const page = await flow.browser.open(flow.authorizeUrl())
+    const consent = await flow.browser.submit(page, { user: 'ana', password: PASSWORD })
+    expect(consent.text).toContain(`It says who it is at <b>${documentUrl}</b>`)
+    const tokens = await flow.exchange(await flow.code('ana'))
+    expect((await flow.call(EVERYTHING, tokens.access_token)).status).toBe(200)
+  })
+
+  it('is refused when the document is of another client', async () => {
+    document = { client_id: 'https://example.com/other.json', client_name: 'Other', redirect_uris: [REDIRECT] }
+    const flow = new OAuthFlow(cluster)
+    const page = await flow.browser.open(flow.authorizeUrl({ client_id: `${documentUrl}?other` }))
+    expect(page.status).toBe(400)
+    const failures = await cluster.events({ type: 'oauth.authorize.failure' })
+    expect(failures.at(-1)).toMatchObject({ success: false, client_id: `${documentUrl}?other` })
+  })
+})
+
+describe('a device', () => {
+  const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code'
+
+  async function startDevice(
+    flow: OAuthFlow,
+  ): Promise<{ device_code: string; user_code: string; verification_uri: string; verification_uri_complete: string }> {
+    await flow.register({ grant_types: [DEVICE_GRANT, 'refresh_token'], redirect_uris: [] })
+    const body = new URLSearchParams({ client_id: flow.clientId, scope: 'mcp', resource: `${cluster.url}/mcp` })
+    return JSON.parse(await (await fetch(`${cluster.url}/oauth/device/start`, { method: 'POST', body })).text()) // compared below
+  }
+
+  it('gets tokens once a person entered its code, signed in and agreed', async () => {
+    const flow = new OAuthFlow(cluster)
+    const { device_code, user_code, verification_uri_complete } = await startDevice(flow)
+    const ask = () => flow.token({ grant_type: DEVICE_GRANT, device_code })
+    expect(await ask()).toMatchObject({ status: 400, error: 'authorization_pending' })
+    const { browser } = flow
+    const input = await browser.open(verification_uri_complete)
+    expect(input.text).toContain(`value="${user_code}"`)
+    expect(input.text).not.toContain('<script')
+    expect((await browser.submit(input, { user_code: 'BBBB-BBBB' })).text).toContain('not known')
+    const confirmation = await browser.submit(await browser.open(verification_uri_complete), { user_code })
+    expect(confirmation.text).toContain(user_code)
+    const signIn = await browser.submit(confirmation, {})
+    const consent = await browser.submit(signIn, { user: 'ana', password: PASSWORD })
+    expect(consent.text).toContain('the device that shows the code')
+    const done = await browser.submit(consent, { decision: 'allow' })
+    expect(done.text).toContain('Your device is connected')
+    const tokens = await ask()
+    expect(tokens).toMatchObject({ status: 200, scope: 'mcp' })
+    expect((await flow.call('/mcp', tokens.access_token)).status).toBe(200)
+    expect(await ask()).toMatchObject({ status: 400, error: 'invalid_grant' })
+  })
+
+  it('gets none when the person says no', async () => {
+    const flow = new OAuthFlow(cluster)
+    const { device_code, user_code, verification_uri } = await startDevice(flow)
+    const input = await flow.browser.open(verification_uri)
+    const confirmation = await flow.browser.submit(input, { user_code })
+    expect((await flow.browser.submit(confirmation, { abort: 'yes' })).text).toContain('was not connected')
+    expect(await flow.token({ grant_type: DEVICE_GRANT, device_code })).toMatchObject({ status: 400, error: 'access_denied' })
+  })
+})
+
+describe('a client with a key', () => {
+  async function saveClient(name: string, spec: Record<string, unknown>): Promise<() => Promise<Record<string, string>>> {
+    const { publicKey, privateKey } = await generateJoseKeyPair('ES256')
+    const jwk = { ...(await exportJWK(publicKey)), kid: 'one', alg: 'ES256', use: 'sig' }
+    await cluster.save({
+      kind: 'oauth_client',
+      version: 'v1',
+      metadata: { name },
+      spec: { token_endpoint_auth_method: 'private_key_jwt', jwks: { keys: [jwk] }, ...spec },
+    })
+    return async () => ({
+      client_assertion_type: 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer',
+      client_assertion: await new SignJWT({})
+        .setProtectedHeader({ alg: 'ES256', kid: 'one' })
+        .setIssuer(name)
+        .setSubject(name)
+        .setAudience(cluster.url)
+        .setJti(crypto.randomUUID())
+        .setIssuedAt()
+        .setExpirationTime('1m')
+        .sign(privateKey),
+    })
+  }
+
+  it('acts as the bot it was registered for, until either is gone', async () => {
+    await cluster.save({ kind: 'bot', version: 'v1', metadata: { name: 'ci' }, spec: { roles: ['all'] } })
+    const authenticate = await saveClient('ci-client', { grant_types: ['client_credentials'], bot: 'ci' })
+    const flow = new OAuthFlow(cluster)
+    flow.clientId = 'ci-client'
+    const request = { grant_type: 'client_credentials', scope: 'mcp', resource: `${cluster.url}${EVERYTHING}` }
+    const proof = await authenticate()
+    const tokens = await flow.token({ ...request, ...proof })
+    expect(tokens).toMatchObject({ status: 200, scope: 'mcp' })
+    expect(tokens['refresh_token']).toBeUndefined()
+    expect((await flow.call(EVERYTHING, tokens.access_token)).status).toBe(200)
+    expect(await cluster.eventsOnceThere({ type: 'mcp.session.start', user: 'bot-ci' }, 1)).toMatchObject([
+      { user_kind: 2, credential: { kind: 'oauth' } },
+    ])
+    // An assertion is good once; and nothing is given for another's key.
+    expect((await flow.token({ ...request, ...proof })).status).toBe(401)
+    expect((await flow.token(request)).status).toBe(401)
+    await cluster.admin(deleteResource, { kind: 'bot', name: 'ci' })
+    expect((await flow.call(EVERYTHING, tokens.access_token)).status).toBe(401)
+  })
+
+  it('may ask about tokens of others only where an administrator says so', async () => {
+    const { access_token } = await new OAuthFlow(cluster).signIn('ana')
+    const asks = async (name: string, authenticate: () => Promise<Record<string, string>>) => {
+      const body = new URLSearchParams({ client_id: name, token: access_token, ...(await authenticate()) })
+      return JSON.parse(await (await fetch(`${cluster.url}/oauth/introspect`, { method: 'POST', body })).text()) as Record<string, unknown> // compared below
+    }
+    const service = await saveClient('service', { redirect_uris: ['https://service.example.com/'], may_introspect: true })
+    expect(await asks('service', service)).toMatchObject({ active: true, scope: 'mcp', aud: `${cluster.url}${EVERYTHING}` })
+    const other = await saveClient('other', { redirect_uris: ['https://other.example.com/'] })
+    expect(await asks('other', other)).toEqual({ active: false })
+    const stranger = new OAuthFlow(cluster)
+    await stranger.register()
+    const body = new URLSearchParams({ client_id: stranger.clientId, token: access_token })
+    expect(await (await fetch(`${cluster.url}/oauth/introspect`, { method: 'POST', body })).json()).toEqual({ active: false })
+  })
+})
+
+describe('what was allowed', () => {
+  it('is seen and ended by its person on a page, and by nobody else there', async () => {
+    const flow = new OAuthFlow(cluster)
+    await flow.register({ client_name: 'Seen' })
+    const { access_token } = await flow.exchange(await flow.code('bob'))
+    const account = new URL('/web/account', cluster.url)
+    const page = await flow.browser.open(account)
+    expect(page.text).toContain('End access of Seen')
+    const other = new PlainBrowser()
+    const signIn = await other.open(account)
+    const empty = await other.submit(signIn, { user: 'ana', password: PASSWORD })
+    expect(empty.text).not.toContain('Seen')
+    const [grant] = (await cluster.admin(listOAuthGrants, { user: 'bob' })).items
+    expect(grant).toMatchObject({ user: 'bob', client_name: 'Seen', resources: [`${cluster.url}${EVERYTHING}`], scope: 'mcp' })
+    expect((await other.submit(empty, { grant: grant?.id ?? '' })).status).toBe(404)
+    expect((await flow.call(EVERYTHING, access_token)).status).toBe(200)
+    expect((await flow.browser.submit(page, {})).text).toContain('There are none')
+    expect((await flow.call(EVERYTHING, access_token)).status).toBe(401)
+    // Signed out, the browser is nobody.
+    const again = await flow.browser.open(account)
+    expect((await flow.browser.submit(again, { action: 'sign-out' })).text).toContain('name="password"')
+  })
+
+  it('is ended by an administrator, and with the client it was allowed', async () => {
+    const flow = new OAuthFlow(cluster)
+    const first = await flow.signIn('ana')
+    for (const { id, client_id } of (await cluster.admin(listOAuthGrants, { user: '*' })).items)
+      if (client_id === flow.clientId) await cluster.admin(deleteOAuthGrant, { id })
+    expect((await flow.call(EVERYTHING, first.access_token)).status).toBe(401)
+    expect(await flow.refresh(first.refresh_token)).toMatchObject({ status: 400, error: 'invalid_grant' })
+
+    await cluster.save({
+      kind: 'oauth_client',
+      version: 'v1',
+      metadata: { name: 'known' },
+      spec: { redirect_uris: [REDIRECT], client_name: 'Known' },
+    })
+    const registered = new OAuthFlow(cluster)
+    registered.clientId = 'known'
+    const second = await registered.signIn('ana')
+    expect((await registered.call(EVERYTHING, second.access_token)).status).toBe(200)
+    await cluster.admin(deleteResource, { kind: 'oauth_client', name: 'known' })
+    expect((await registered.call(EVERYTHING, second.access_token)).status).toBe(401)
+  })
+
+  it('to a page of a site is not asked about again there; to a program it is', async () => {
+    const site = new OAuthFlow(cluster)
+    const redirect_uri = 'https://site.example.com/callback'
+    await site.register({ redirect_uris: [redirect_uri] })
+    await site.browser.allow(site.authorizeUrl({ redirect_uri }), 'ana')
+    expect((await site.browser.open(site.authorizeUrl({ redirect_uri }))).url).toContain(`${redirect_uri}?code=`)
+    // Another endpoint is another question.
+    expect((await site.browser.open(site.authorizeUrl({ redirect_uri, resource: `${cluster.url}/mcp` }))).text).toContain('value="allow"')
+    const program = new OAuthFlow(cluster)
+    await program.signIn('ana')
+    expect((await program.browser.open(program.authorizeUrl())).text).toContain('value="allow"')
+  })
+})
