@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { ROOT, startProgram, temporaryDirectory } from '../programs.ts'
-import { within } from '../wait.ts'
+import { eventually, within } from '../wait.ts'
 
 const CLI = join(ROOT, 'node_modules/@modelcontextprotocol/conformance/dist/index.js')
 const RUN_MS = 120_000
@@ -82,10 +82,29 @@ export async function runClientScenario(command: string, scenario: string, revis
   return run(['client', '--command', command, '--scenario', scenario, '--spec-version', revision])
 }
 
-async function run(args: readonly string[]): Promise<Findings> {
+/**
+ * Has the suite judge an authorization server as a client that is registered there and takes answers at a port of loopback.
+ * @param visit what the person with the browser does with the address that the suite names; it has to end at the port.
+ * @throws Error when the suite itself did not get to its end.
+ */
+export async function runAuthorization(
+  issuer: string,
+  { clientId, resource, port }: { clientId: string; resource: string; port: number },
+  visit: (url: string) => Promise<void>,
+): Promise<Findings> {
+  return run(
+    ['authorization', '--url', issuer, '--client-id', clientId, '--resource', resource, '--port', String(port)],
+    async (stdout) => {
+      await visit(await eventually('the address for the browser', () => /^http\S+\/oauth\/authorize\S+$/m.exec(stdout())?.[0]))
+    },
+  )
+}
+
+async function run(args: readonly string[], meanwhile: (stdout: () => string) => Promise<void> = async () => undefined): Promise<Findings> {
   const output = await temporaryDirectory()
   const program = startProgram(process.execPath, [CLI, ...args, '--output-dir', output.path])
   try {
+    await meanwhile(() => program.stdout())
     const { code, stdout, stderr } = await within(`the conformance suite: ${args.join(' ')}`, program.ended, RUN_MS)
     // It ends with 1 when a check failed, after its summary: of several scenarios on standard output, of one on standard error.
     if ((code !== 0 && code !== 1) || !/^(?:Total: \d+ passed|Passed: \d+\/\d+)/m.test(stdout + stderr))
@@ -100,8 +119,8 @@ async function run(args: readonly string[]): Promise<Findings> {
 async function readFindings(directory: string): Promise<Findings> {
   const findings = new Map<string, Map<string, Finding>>()
   for (const folder of (await readdir(directory)).toSorted()) {
-    // `server-SCENARIO-TIME`, `SCENARIO-TIME` for clients
-    const scenario = folder.replace(/^server-/, '').replace(/-\d{4}-\d\d-\d\dT.*$/, '')
+    // `server-SCENARIO-TIME`, `authorization-server-SCENARIO-TIME`, `SCENARIO-TIME` for clients
+    const scenario = folder.replace(/^(?:authorization-)?server-/, '').replace(/-\d{4}-\d\d-\d\dT.*$/, '')
     const checks = checksSchema.parse(JSON.parse(await readFile(join(directory, folder, 'checks.json'), 'utf8')))
     const found = new Map<string, Finding>()
     for (const { id, name, status, errorMessage, details } of checks) {

@@ -2,9 +2,13 @@ import { Client, StreamableHTTPClientTransport, UnauthorizedError } from '@model
 import { UnauthorizedError as UnauthorizedErrorV1 } from '@modelcontextprotocol/sdk/client/auth.js'
 import { Client as ClientV1 } from '@modelcontextprotocol/sdk/client/index.js'
 import { StreamableHTTPClientTransport as StreamableHTTPClientTransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { findEverything } from '../../src/cli/server/demo.ts'
 import { type Cluster, startCluster } from '../cluster.ts'
+import { ROOT, temporaryDirectory } from '../programs.ts'
+import { eventually } from '../wait.ts'
 import { OAuthSession } from '../fakes/oauth-session.ts'
 import { PlainBrowser } from '../fakes/plain-browser.ts'
 
@@ -72,3 +76,56 @@ describe.each(['v1', 'v2'] as const)('a client of the SDK %s', (version) => {
     30_000,
   )
 })
+
+describe('a client whose access token has ended', () => {
+  it.each(['v1', 'v2'] as const)(
+    'of the SDK %s goes on without a person',
+    async (version) => {
+      const session = new OAuthSession()
+      const url = new URL('/mcp', cluster.url)
+      const browser = new PlainBrowser()
+      await visits[version](url, session, browser)
+      const seen = browser.visited.length
+      const before = session.kept
+      if (!session.kept) throw new Error('no tokens')
+      session.kept = { ...session.kept, access_token: 'A'.repeat(43) }
+      const authProvider = session.provider()
+      const client = version === 'v1' ? new ClientV1(INFO) : new Client(INFO)
+      const transport =
+        version === 'v1'
+          ? new StreamableHTTPClientTransportV1(url, { authProvider })
+          : new StreamableHTTPClientTransport(url, { authProvider })
+      // Each SDK takes its own transport.
+      if (client instanceof ClientV1 && transport instanceof StreamableHTTPClientTransportV1) await client.connect(transport)
+      if (client instanceof Client && transport instanceof StreamableHTTPClientTransport) await client.connect(transport)
+      expect((await client.listTools()).tools.length).toBe(2)
+      await client.close()
+      expect(browser.visited.length).toBe(seen)
+      expect(session.kept?.refresh_token).not.toBe(before?.refresh_token)
+    },
+    30_000,
+  )
+})
+
+it('mcp-remote brings programs in that know stdio only', async () => {
+  const home = await temporaryDirectory()
+  const transport = new StdioClientTransport({
+    command: process.execPath,
+    args: [join(ROOT, 'node_modules/mcp-remote/dist/proxy.js'), new URL('/mcp/apps/everything', cluster.url).href],
+    env: { PATH: dirname(process.execPath), HOME: home.path, MCP_REMOTE_CONFIG_DIR: home.path },
+    stderr: 'pipe',
+  })
+  let said = ''
+  transport.stderr?.on('data', (chunk: Buffer) => (said += chunk.toString()))
+  const client = new Client(INFO)
+  const connected = client.connect(transport, { timeout: 50_000 })
+  try {
+    const url = await eventually(`the address for the browser in ${said}`, () => /^http\S+\/oauth\/authorize\S+$/m.exec(said)?.[0])
+    expect((await fetch(await new PlainBrowser().allow(url, 'ana'))).status).toBe(200)
+    await connected
+    expect((await client.listTools()).tools.map(({ name }) => name)).toEqual(['echo'])
+  } finally {
+    await client.close()
+    await home.dispose()
+  }
+}, 60_000)

@@ -1,9 +1,12 @@
+import { once } from 'node:events'
 import { existsSync } from 'node:fs'
+import { createServer } from 'node:http'
 import { TOTP } from 'otpauth'
 import { type Browser, chromium, type Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { inviteUser } from '../../src/api/users.ts'
 import { type Cluster, PASSWORD, startCluster } from '../cluster.ts'
+import { OAuthFlow } from '../fakes/oauth-flow.ts'
 import { bin, runProgram, startProgram, temporaryDirectory } from '../programs.ts'
 import { eventually, within } from '../wait.ts'
 
@@ -108,3 +111,52 @@ test.skipIf(!BROWSER)(
   },
   60_000,
 )
+
+test.skipIf(!BROWSER)(
+  'a person lets an MCP client in, sees it and ends it, with the keyboard alone',
+  async () => {
+    await cluster.saveUser('cleo', ['dev'])
+    const back = createServer((_, response) => void response.end('back at the client')).listen(0, '127.0.0.1')
+    await once(back, 'listening')
+    const address = back.address()
+    const redirect_uri = `http://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}/callback`
+    const flow = new OAuthFlow(cluster)
+    await flow.register({ client_name: 'Claude Code', redirect_uris: [redirect_uri] })
+    const { page, faults } = await openPage()
+    await page.goto(flow.authorizeUrl({ redirect_uri }).href)
+    await page.keyboard.type('cleo')
+    await page.keyboard.press('Tab')
+    await page.keyboard.type(PASSWORD)
+    await page.keyboard.press('Enter')
+    await page.getByRole('heading', { name: 'Allow access?' }).waitFor()
+    expect(await page.locator('main').textContent()).toContain('Claude Code asks to use MCP servers as you, cleo.')
+    await page.getByRole('button', { name: 'Allow', exact: true }).focus()
+    await page.keyboard.press('Enter')
+    await page.getByText('back at the client').waitFor()
+    const code = new URL(page.url()).searchParams.get('code') ?? ''
+    expect(await flow.exchange(code, { redirect_uri })).toMatchObject({ status: 200 })
+
+    await page.goto(`${cluster.url}/web/account`)
+    await page.getByRole('button', { name: 'End access of Claude Code' }).click()
+    await page.getByText('There are none').waitFor()
+    expect(faults).toEqual([])
+    back.close()
+  },
+  60_000,
+)
+
+test.skipIf(!BROWSER)('a page of another site can neither show nor send our forms', async () => {
+  const flow = new OAuthFlow(cluster)
+  await flow.register()
+  const evil = createServer((_, response) => {
+    response.setHeader('content-type', 'text/html')
+    response.end(`<iframe src="${flow.authorizeUrl().href.replaceAll('&', '&amp;')}"></iframe>`)
+  }).listen(0, 'localhost')
+  await once(evil, 'listening')
+  const address = evil.address()
+  const { page, faults } = await openPage()
+  await page.goto(`http://localhost:${typeof address === 'object' && address !== null ? address.port : 0}/`)
+  await eventually('the refusal of the frame', () => faults.find((fault) => fault.includes('frame')))
+  expect(await page.frames()[1]?.getByLabel('Password').count()).toBe(0)
+  evil.close()
+})
