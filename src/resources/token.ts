@@ -2,7 +2,6 @@ import { z } from 'zod'
 import { labelsSchema, resourceSchema, timestampSchema } from './envelope.ts'
 
 export const JOIN_ROLES = ['App', 'Bot', 'Proxy', 'Node', 'Db', 'Kube', 'Discovery'] as const
-export type JoinRoleName = (typeof JOIN_ROLES)[number]
 
 export const JOIN_METHODS = ['token', 'bound_keypair', 'oidc', 'kubernetes', 'github', 'gitlab'] as const
 export type JoinMethod = (typeof JOIN_METHODS)[number]

@@ -116,6 +116,23 @@ test('a lock on the instance ends its open session and everything else at once; 
   expect(shown.out).toMatch(/Locked: +lock\/.*: stolen\n/)
 })
 
+test('a lock on the bot as a user hits all its instances, and the next join', async () => {
+  const { own, output } = await addBot('whole')
+  const waiting = JSON.parse((await tctl('bots', 'instances', 'add', 'whole', '--format=json')).out).token_id
+  expect((await tctl('lock', '--user=bot-whole')).code).toBe(0)
+  for (const identity of [own, output])
+    await expect(as(identity, (api) => api(whoami, {}))).rejects.toMatchObject({ code: 'permission_denied' })
+  await expect(joinCluster(target(), { role: 'Bot' }, { method: 'token', token: waiting }, { now: Date.now })).rejects.toThrow(
+    'the join was refused',
+  )
+})
+
+test('access of a bot is explained as that of a person', async () => {
+  await addBot('explained')
+  expect((await tctl('access', 'explain', '--user=bot-explained', '--server=echo', '--tool=echo')).out).toContain('dev')
+  expect((await tctl('access', 'explain', '--user=explained', '--server=echo')).code).toBe(6)
+})
+
 test('a join token is locked by its secret, also when that is used up, and the secret stands nowhere', async () => {
   const { secret, own, output } = await addBot('by-token')
   expect((await tctl('lock', `--join-token=${secret}`)).code).toBe(0)

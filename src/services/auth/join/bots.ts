@@ -128,6 +128,9 @@ export async function renewBot(
       ...(joinMethod !== undefined && { joinMethod }),
       generation,
     }
+    // One may have come while this waited for its turn.
+    const locked = findLockReason(context, fields)
+    if (locked !== undefined) throw new AppError('permission_denied', locked)
     const certificate = issueMachine(context, key, fields, ownTtl(bot, input.ttl))
     const told = { remoteAddress: caller.remoteAddress, hostname: input.hostname }
     const authentications = [...status.latest_authentications, authenticationOf(context, fields, certificate, told)]

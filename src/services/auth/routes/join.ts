@@ -10,7 +10,7 @@ import { issueOutput } from '../join/bot-outputs.ts'
 import { joinBot, renewBot } from '../join/bots.ts'
 import { joinHost, renewHost } from '../join/hosts.ts'
 import { noteHost } from '../join/inventory.ts'
-import { findJoinToken, findTokenLock, safeTokenName } from '../join/join-tokens.ts'
+import { findJoinToken, findTokenLock, safeNameOf, safeTokenName } from '../join/join-tokens.ts'
 import { isJoinMethod, joinMethodRow } from '../join/methods.ts'
 import type { ProvenJoin } from '../join/proven-join.ts'
 import { JoinRefusal } from '../join/refusal.ts'
@@ -48,7 +48,8 @@ async function proveJoin(context: AuthContext, input: Input<'join'>, remoteAddre
   const key = parseProvenKey('join', joinDigest(input), input)
   context.nonces.use(input.nonce)
   const token = findJoinToken(context, input.token)
-  if (!token) throw new JoinRefusal('there is no such token, or it is over')
+  // Of one that is used up it tells which it was, and of a guess nothing.
+  if (!token) throw new JoinRefusal('there is no such token, or it is over', { join_token: safeNameOf(context, input.token) })
   const { join_method: method, roles } = token.spec
   const name = safeTokenName(context, token)
   const locked = findTokenLock(context, name)
