@@ -45,6 +45,16 @@ export function useOf({ status }: BotInstance, { identity }: KnownCaller): 'curr
   return mayBeLost ? 'before' : 'copied'
 }
 
+/**
+ * What an instance keeps of it that one of its own certificates was used; undefined when that says nothing new. Who goes on with the one before
+ * the current never got the current: it counts no more, and whoever has it after all has a copy.
+ */
+export function statusAfterUse({ status }: BotInstance, use: 'current' | 'before'): BotInstance['status'] | undefined {
+  if (use === 'current') return status.used ? undefined : { ...status, used: true }
+  const { previous_serial: serial = status.serial, ...rest } = status
+  return { ...rest, serial, used: true, generation: status.generation - 1 }
+}
+
 /** Locks an instance whose certificate was copied; what is thrown once that is kept. */
 export async function lockInstance(
   context: AuthContext,

@@ -8,7 +8,7 @@ import { upsertResource } from '../../../storage/resources.ts'
 import { rolesOf } from '../authorize.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { parseProvenKey } from '../issue.ts'
-import { getMachine, lockInstance, useOf } from './bot-instances.ts'
+import { getMachine, lockInstance, statusAfterUse, useOf } from './bot-instances.ts'
 import { certificateEvent, findLockReason, issueMachine, renderJoined } from './machine.ts'
 
 const DEFAULT_TTL_MS = 3_600_000
@@ -30,7 +30,8 @@ export async function issueOutput(
   const outcome = await context.journal.commit<JoinedIdentity | AppError>(async (tx) => {
     const { bot, instance } = getMachine(context, caller)
     const isOwn = identity.internal === true
-    if (isOwn && useOf(instance, caller) === 'copied') return await lockInstance(context, tx, instance, caller)
+    const use = isOwn ? useOf(instance, caller) : undefined
+    if (use === 'copied') return await lockInstance(context, tx, instance, caller)
     const roles = rolesWanted(isOwn ? bot.spec.roles : identity.roles, input.roles)
     const fields: IdentityFields = {
       kind: 'bot',
@@ -48,10 +49,8 @@ export async function issueOutput(
     const ttlMs = maxSessionTtlMs(rolesOf(context, roles), input.ttl === undefined ? DEFAULT_TTL_MS : input.ttl * 1000, longest)
     const left = isOwn ? longest : identity.expiresAt - context.now()
     const certificate = issueMachine(context, key, fields, Math.min(ttlMs, longest, left))
-    const used = isOwn && identity.credentialId === instance.status.serial && !instance.status.used
-    const saved = used
-      ? await upsertResource(tx, 'bot_instance', { ...instance, status: { ...instance.status, used } }, context.now())
-      : undefined
+    const status = use && statusAfterUse(instance, use)
+    const saved = status && (await upsertResource(tx, 'bot_instance', { ...instance, status }, context.now()))
     return {
       output: renderJoined(context, certificate, {
         kind: 'bot',
