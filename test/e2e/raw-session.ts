@@ -20,8 +20,11 @@ export interface RawSession {
   abandon(): Promise<void>
 }
 
-/** @throws Error when the server does not take it. */
-export async function openRawSession(url: URL, token: string, protocolVersion = '2025-11-25'): Promise<RawSession> {
+/**
+ * @param send in place of `fetch`.
+ * @throws Error when the server does not take it.
+ */
+export async function openRawSession(url: URL, token: string, protocolVersion = '2025-11-25', send = fetch): Promise<RawSession> {
   const session: { id?: string } = {}
   let nextId = 1
   const headers = (): Record<string, string> => ({
@@ -31,7 +34,7 @@ export async function openRawSession(url: URL, token: string, protocolVersion = 
     ...(session.id !== undefined && { 'mcp-session-id': session.id, 'mcp-protocol-version': protocolVersion }),
   })
   const post = async (message: unknown, signal?: AbortSignal): Promise<RawAnswer> => {
-    const response = await fetch(url, { method: 'POST', headers: headers(), body: JSON.stringify(message), signal: signal ?? null })
+    const response = await send(url, { method: 'POST', headers: headers(), body: JSON.stringify(message), signal: signal ?? null })
     const messages = parseMessages(await response.text())
     return { status: response.status, headers: response.headers, message: messages.at(-1), messages }
   }
@@ -50,7 +53,7 @@ export async function openRawSession(url: URL, token: string, protocolVersion = 
     revision: typeof result === 'object' && result !== null ? Reflect.get(result, 'protocolVersion') : undefined,
     post,
     call,
-    delete: async () => (await fetch(url, { method: 'DELETE', headers: headers() })).status,
+    delete: async () => (await send(url, { method: 'DELETE', headers: headers() })).status,
     async abandon() {
       const away = new AbortController()
       const underWay = call('slow', { ms: 100 }, away.signal).catch(() => undefined)

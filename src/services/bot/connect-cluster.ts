@@ -46,7 +46,8 @@ export function connectAs(
 ): Connection {
   const proxy = parseProxyAddress(address)
   const { api, close } = openIdentityApi({ proxy, insecure }, identity)
-  return { how: 'identity_file', api, proxy, trust: { authorities: identity.authorityPems, insecure }, expiresAt, close }
+  const credentials = { key: identity.privateKeyPem, certificate: identity.certificatePem }
+  return { how: 'identity_file', api, proxy, trust: { authorities: identity.authorityPems, insecure, credentials }, expiresAt, close }
 }
 
 function proofOf(proof: Onboarding, privateKey: Parameters<BotCluster['join']>[1]['boundKey'], joinState: string | undefined): JoinProof {
