@@ -71,9 +71,14 @@ export class Bot {
     const own = await this.#insist(signal, async () => await this.#options.own.renew()).catch((thrown: unknown) => {
       throw thrown instanceof OwnRefusal ? thrown.error : thrown
     })
+    this.#tell('the bot has its identity', own)
     const failures: AppError[] = []
     for (const { service } of this.#units) {
-      await this.#insist(signal, async () => await service.renew(own)).catch((thrown: unknown) => {
+      const renewal = this.#insist(signal, async () => {
+        const { expiresAt } = await service.renew(own)
+        this.#options.log.info('renewed', { service: service.name, expires: new Date(expiresAt).toISOString() })
+      })
+      await renewal.catch((thrown: unknown) => {
         const error = toAppError(thrown)
         failures.push(
           new AppError(error.code, `${service.name}: ${error.message}`, {
@@ -125,13 +130,7 @@ export class Bot {
       this.#own = await own.renew()
       this.#self.succeeded(now())
       health.succeeded(SELF, this.#own.expiresAt)
-      const { name, botInstanceId, generation, expiresAt } = this.#own
-      log.info(hadOwn ? 'renewed the identity of the bot' : 'the bot has its identity', {
-        bot: name,
-        instance: botInstanceId,
-        generation,
-        expires: new Date(expiresAt).toISOString(),
-      })
+      this.#tell(hadOwn ? 'renewed the identity of the bot' : 'the bot has its identity', this.#own)
     } catch (thrown) {
       if (thrown instanceof OwnRefusal) await this.#refused(thrown)
       else {
@@ -140,6 +139,11 @@ export class Bot {
         log.warn('the identity of the bot could not be renewed; trying again', { error: toAppError(thrown) })
       }
     }
+  }
+
+  #tell(message: string, { name, botInstanceId, generation, expiresAt }: OwnIdentity): void {
+    const expires = new Date(expiresAt).toISOString()
+    this.#options.log.info(message, { bot: name, instance: botInstanceId, generation, expires })
   }
 
   async #refused({ kind, error }: OwnRefusal): Promise<void> {
