@@ -123,6 +123,13 @@ function addRest(program: Program, io: TbotIo): void {
     load: action(io, () => import('./mcp.ts')),
   })
   command(program, {
+    path: 'keypair create',
+    summary: 'Print the public key of a bot for join method bound_keypair; it is made when there is none',
+    options: [{ flags: '--storage <place>', description: "Directory of the bot's own credentials", required: true }],
+    examples: ['tbot keypair create --storage=/var/lib/sallyport/bot'],
+    load: action(io, () => import('./keypair-create.ts')),
+  })
+  command(program, {
     path: 'version',
     summary: 'Print the version',
     examples: ['tbot version'],

@@ -4,6 +4,7 @@ import { createLogger } from '../../lib/log.ts'
 import { createRedactor } from '../../lib/redact.ts'
 import type { BotConfig } from '../../services/bot/config.ts'
 import { findKubernetes } from '../../services/bot/config.ts'
+import type { DirectoryDependencies } from '../../services/bot/directory-destination.ts'
 import { pause } from '../../services/bot/pause.ts'
 import { createReaderAccess } from '../../services/bot/setfacl.ts'
 import { startBot } from '../../services/bot/start.ts'
@@ -29,12 +30,7 @@ export async function serve(config: BotConfig, { call, io }: Context): Promise<n
     random: Math.random,
     sleep: pause,
     pid: process.pid,
-    directory: {
-      uid: process.getuid?.() ?? 0,
-      gid: process.getgid?.() ?? 0,
-      readers: createReaderAccess((message) => log.warn(message)),
-      now,
-    },
+    directory: accountOf(now, (message) => log.warn(message)),
     kubernetes: findKubernetes(io.env),
   })
   const pidFile = call.text('pid-file')
@@ -47,6 +43,11 @@ export async function serve(config: BotConfig, { call, io }: Context): Promise<n
     if (pidFile !== undefined) await rm(pidFile, { force: true })
   }
   return 0 // a stop that was asked for is no failure
+}
+
+/** What this process may do to directories. */
+export function accountOf(now: () => number, warn: (message: string) => void): DirectoryDependencies {
+  return { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, readers: createReaderAccess(warn), now }
 }
 
 async function runWithSignals(bot: RunningBot, signal: AbortSignal, io: Context['io']): Promise<void> {

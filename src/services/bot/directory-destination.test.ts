@@ -182,7 +182,9 @@ test('readers: by ACL where that works, required means required, else one group'
   ])
   acl.fault = 'Operation not supported'
   const required = createDirectoryDestination(config(path, { readers: [{ user: 'alice' }], acls: 'required' }), dependencies)
-  await expect(required.write(FILES)).rejects.toThrow(`the readers of ${path} cannot be let in by ACLs: Operation not supported`)
+  await expect(required.write(FILES)).rejects.toThrow(
+    `the readers of ${path} cannot be let in by ACLs: Operation not supported (u:alice:r)`,
+  )
   await createDirectoryDestination(config(path, { readers: [{ user: 'alice' }] }), dependencies).write(FILES)
   expect(dependencies.warnings[0]).toContain('without ACLs only one group can be let in')
   expect(((await stat(join(path, 'key'))).mode & 0o777).toString(8)).toBe('600')

@@ -49,15 +49,14 @@ async function setAcls(
 ): Promise<string | undefined> {
   const entries = (rights: string): string =>
     readers.map(({ user, group }) => (user === undefined ? `g:${group}:${rights}` : `u:${user}:${rights}`)).join(',')
-  const onDirectory = await access.setAcl(handle.fd, entries('rx'), ['.'])
-  return (
-    onDirectory ??
+  const fault =
+    (await access.setAcl(handle.fd, entries('rx'), ['.'])) ??
     (await access.setAcl(
       handle.fd,
       entries('r'),
       written.map(({ temporary }) => temporary),
     ))
-  )
+  return fault === undefined ? undefined : `${fault} (${entries('r')})`
 }
 
 /** Without ACLs a file has one group: that of the readers, when they are one. */

@@ -10,7 +10,7 @@ import { connectAs } from './connect-cluster.ts'
 import type { BotConfig, NamedService } from './config.ts'
 import { createDirectoryDestination } from './directory-destination.ts'
 import type { DirectoryDependencies } from './directory-destination.ts'
-import type { Destination, DestinationConfig } from './destination.ts'
+import type { Destination, DestinationConfig, StorageConfig } from './destination.ts'
 import { startDiagnostics } from './diagnostics.ts'
 import type { Diagnostics } from './diagnostics.ts'
 import { HealthBoard } from './health.ts'
@@ -22,6 +22,7 @@ import { createMemoryDestination } from './memory-destination.ts'
 import { readOnboarding } from './onboarding.ts'
 import { OwnKeeper } from './own-identity.ts'
 import { openStorage } from './storage.ts'
+import type { Storage } from './storage.ts'
 
 export interface StartOptions {
   config: BotConfig
@@ -77,6 +78,12 @@ export async function startBot(options: StartOptions): Promise<RunningBot> {
       await storage.close()
     },
   }
+}
+
+/** The bot's own storage, for this process alone until it is closed. */
+export async function openBotStorage(config: StorageConfig, options: Pick<StartOptions, 'directory' | 'pid' | 'now'>): Promise<Storage> {
+  if (config.type === 'memory') return await openStorage(createMemoryDestination(), undefined, options)
+  return await openStorage(createDirectoryDestination({ ...config, readers: [] }, options.directory), config.path, options)
 }
 
 /** The services by their type. */
