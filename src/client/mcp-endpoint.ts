@@ -32,6 +32,8 @@ export interface McpEndpoint {
 /** An assertion this near to its end is replaced. */
 const RENEW_BEFORE_MS = 60_000
 const CONNECT_TIMEOUT_MS = 30_000
+/** Connections with so many certificates are kept, that in use among them. */
+const MAX_LINKS = 8
 
 /** Contacts nobody before the first request. A 401 is answered by one fresh assertion and one more try: the request was not acted on. */
 export function createMcpEndpoint({ server, open, headers: extra = {}, now }: McpEndpointOptions): McpEndpoint {
@@ -47,6 +49,7 @@ export function createMcpEndpoint({ server, open, headers: extra = {}, now }: Mc
       held = await fetchAssertion(connection.api, server)
       link = relink(link, connection)
       links.add(link.http)
+      closeOldest(links)
       return held.assertion
     } finally {
       connection.close()
@@ -81,6 +84,14 @@ export function createMcpEndpoint({ server, open, headers: extra = {}, now }: Mc
       for (const http of links) http.close()
     },
   }
+}
+
+/** Certificates are renewed for as long as a client runs: what was under way on one of long ago has ended with it. */
+function closeOldest(links: Set<ProxyHttp>): void {
+  const [oldest] = links
+  if (links.size <= MAX_LINKS || !oldest) return
+  links.delete(oldest)
+  oldest.close()
 }
 
 interface Link {

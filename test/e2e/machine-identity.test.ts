@@ -71,7 +71,7 @@ test('the expired token, the unknown one, and a configuration that is wrong: exi
   await writeFile(config, `${await readFile(config, 'utf8')}nonsense: 1\n`)
   const wrong = await runProgram(bin('tbot'), ['start', '-c', config])
   expect([wrong.code, wrong.stderr]).toEqual([2, `ERROR: ${config}:14:1 unknown key "nonsense"\n`])
-})
+}, 60_000)
 
 test('a oneshot bot writes what tsh mcp connect takes: the tools of its role, recorded as the bot', async () => {
   await saveToken('once')

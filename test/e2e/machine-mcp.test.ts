@@ -76,7 +76,7 @@ test('a client of the port with the token has the tools of the bot', async () =>
     requestInit: { headers: { authorization: `Bearer ${await token()}` } },
   })
   await use(new Client({ name: 'http', version: '1' }), transport)
-})
+}, 60_000)
 
 test('tbot mcp serves a stdio client through the socket, also after tbot was killed and started anew', async () => {
   const open = () =>

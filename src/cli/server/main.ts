@@ -19,11 +19,17 @@ const JOIN = [
 /** A stop that takes longer is given up. */
 const STOP_GRACE_MS = 30_000
 
+/** The other programs, by their names. */
+const CLIENTS = new Map<string, () => Promise<{ main(argv: readonly string[], io: TshIo): Promise<number> }>>([
+  ['tsh', () => import('../tsh/main.ts')],
+  ['tctl', () => import('../tctl/main.ts')],
+  ['tbot', () => import('../tbot/main.ts')],
+])
+
 /** `sallyport`: runs the services; `sallyport tsh|tctl|tbot …` are the clients, for machines where those names are taken. */
 export async function main(argv: readonly string[], io: TshIo): Promise<number> {
-  if (argv[0] === 'tsh') return (await import('../tsh/main.ts')).main(argv.slice(1), io)
-  if (argv[0] === 'tctl') return (await import('../tctl/main.ts')).main(argv.slice(1), io)
-  if (argv[0] === 'tbot') return (await import('../tbot/main.ts')).main(argv.slice(1), io)
+  const client = CLIENTS.get(argv[0] ?? '')
+  if (client) return (await client()).main(argv.slice(1), io)
   const version = io.version ?? 'dev'
   const program = createProgram({
     name: 'sallyport',

@@ -86,7 +86,7 @@ test('a type of service that is not there yet is refused before anything is cont
   const service = '{type: oauth-token, audience: "https://p/mcp", destination: {type: memory}}'
   await writeFile(file, `proxy_server: 127.0.0.1:1\nonboarding: {token: t}\nstorage: {type: memory}\nservices: [${service}]\n`)
   const { code, err } = await run(['start', '-c', file])
-  expect([code, err]).toEqual([1, expect.stringContaining('services of type oauth-token come with a later version')])
+  expect([code, err]).toEqual([1, expect.stringContaining('oauth-token-1: this version issues no access tokens')])
 })
 
 test('oneshot without a proxy fails with what is in the way', async () => {

@@ -3,8 +3,8 @@ import type { OptionRow, Program } from '../../lib/command-rows.ts'
 import { action } from './context.ts'
 import type { TbotIo } from './context.ts'
 
-/** A stop that takes longer is given up. */
-const STOP_GRACE_MS = 30_000
+/** A stop that takes longer is given up: what was asked of the Auth Service is waited for, so that its answer is kept. */
+const STOP_GRACE_MS = 60_000
 
 /** Runs `tbot`; the exit code. */
 export async function main(argv: readonly string[], io: TbotIo): Promise<number> {

@@ -128,7 +128,7 @@ export class Bot {
     try {
       const hadOwn = this.#own !== undefined
       this.#own = await own.renew()
-      this.#self.succeeded(now())
+      this.#self.succeeded(now(), this.#own.expiresAt)
       health.succeeded(SELF, this.#own.expiresAt)
       this.#tell(hadOwn ? 'renewed the identity of the bot' : 'the bot has its identity', this.#own)
     } catch (thrown) {
@@ -167,7 +167,7 @@ export class Bot {
     const { health, log, now } = this.#options
     try {
       const { expiresAt } = await service.renew(own)
-      schedule.succeeded(now())
+      schedule.succeeded(now(), expiresAt)
       health.succeeded(service.name, expiresAt)
       log.info('renewed', { service: service.name, expires: new Date(expiresAt).toISOString() })
     } catch (thrown) {

@@ -37,6 +37,7 @@ test.each([
   ],
   [`${SEED}    renewal_interval: 1h\n`, 'tbot.yaml:11:23 services[0].renewal_interval: must be shorter than credential_ttl (60m)'],
   [SEED + SEED.slice(SEED.indexOf('  - type')), 'two services would write to /opt/machine-id'],
+  [`${SEED}storage: {type: directory, path: /opt/machine-id/}\n`, 'is where the bot keeps its own credentials'],
   [`${SEED}  - {type: mcp, listen: "tcp://0.0.0.0:80"}\n`, 'services[1].listen: must be unix:///PATH or tcp://127.0.0.1:PORT'],
   [`${SEED}  - {type: mcp, listen: "tcp://127.0.0.1:80"}\n`, 'services[1].destination: required with a tcp:// address'],
 ])('%s', (text, message) => {

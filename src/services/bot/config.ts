@@ -155,12 +155,13 @@ function inheritedSpans(file: {
 }
 
 function checkServices(
-  file: Parameters<typeof inheritedSpans>[0] & Pick<BotFile, 'services' | 'outputs' | 'oneshot'>,
+  file: Parameters<typeof inheritedSpans>[0] & Pick<BotFile, 'services' | 'outputs' | 'oneshot' | 'storage'>,
   fault: (path: (string | number)[], message: string) => void,
 ): void {
   const key = file.services ? 'services' : 'outputs'
   const names = new Set<string>(['self'])
   const places = new Set<string>()
+  const own = file.storage?.type === 'directory' ? join(file.storage.path, '.') : undefined
   for (const [index, service] of (file.services ?? file.outputs ?? []).entries()) {
     const name = service.name ?? defaultName(service, index)
     if (names.has(name))
@@ -174,6 +175,8 @@ function checkServices(
       fault([key, index, 'renewal_interval'], spanFault)
     const place = placeOf(service)
     if (place !== undefined && places.has(place)) fault([key, index, 'destination'], `two services would write to ${place}`)
+    if (place !== undefined && place === own)
+      fault([key, index, 'destination'], `is where the bot keeps its own credentials: choose another place than ${place}`)
     if (place !== undefined) places.add(place)
   }
 }

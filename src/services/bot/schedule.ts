@@ -1,5 +1,6 @@
 /** A clock that stands this much before the moment of the last renewal has been set back. */
 const SET_BACK_MS = 60_000
+const SHORTEST_WAIT_MS = 30_000
 const FIRST_RETRY_MS = 1000
 const LONGEST_RETRY_MS = 60_000
 /** Renewals of many bots that were started at one moment drift apart. */
@@ -28,9 +29,12 @@ export class Schedule {
     return this.isDue(now) ? 0 : this.#nextAt - now
   }
 
-  succeeded(now: number): void {
+  /** `expiresAt`: the cluster may have made it live shorter than was asked for. */
+  succeeded(now: number, expiresAt: number): void {
     this.#failures = 0
-    this.#set(now, this.#intervalMs * (1 - JITTER * this.#random()))
+    // By a clock that is wrong it may have ended already: that is no reason to ask all the time.
+    const usable = Math.max(SHORTEST_WAIT_MS, ((expiresAt - now) * 2) / 3)
+    this.#set(now, Math.min(this.#intervalMs, usable) * (1 - JITTER * this.#random()))
   }
 
   /** Again soon, each time later, at most a minute or the interval. */

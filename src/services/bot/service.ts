@@ -59,6 +59,7 @@ export const serviceSchema = z.discriminatedUnion('type', [identitySchema, mcpSc
 export type ServiceConfig = z.output<typeof serviceSchema>
 export type IdentityConfig = z.output<typeof identitySchema>
 export type McpConfig = z.output<typeof mcpSchema>
+export type OauthTokenConfig = z.output<typeof oauthTokenSchema>
 
 export type ListenAddress = { path: string } | { host: string; port: number }
 

@@ -1,5 +1,4 @@
 import type { Connection } from '../../client/credentials.ts'
-import { AppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { createMetrics } from '../../lib/metrics.ts'
 import type { Environment } from '../../lib/paths.ts'
@@ -21,6 +20,7 @@ import { createMcpService } from './mcp-service.ts'
 import { createMemoryDestination } from './memory-destination.ts'
 import { readOnboarding } from './onboarding.ts'
 import { OwnKeeper } from './own-identity.ts'
+import { createTokenService } from './token-service.ts'
 import { openStorage } from './storage.ts'
 import type { Storage } from './storage.ts'
 
@@ -89,19 +89,24 @@ export async function openBotStorage(config: StorageConfig, options: Pick<StartO
 /** The services by their type. */
 function createService(service: NamedService, options: StartOptions): BotService[] {
   const { cluster, config, directory, log, now } = options
-  if (service.type === 'identity')
-    return [createIdentityService(service, { cluster, destination: openDestination(service.destination, options) })]
-  if (service.type === 'mcp') {
-    if (config.oneshot) log.warn('left out: with oneshot nothing listens', { service: service.name })
-    const destination = service.destination && openDestination(service.destination, options)
-    const { uid, gid } = directory
-    const connect = (identity: Issued): Connection => connectAs(config, identity)
-    return config.oneshot ? [] : [createMcpService(service, { cluster, connect, destination, uid, gid, log, now })]
+  const open = (place: DestinationConfig): Destination => openDestination(place, options)
+  switch (service.type) {
+    case 'identity':
+      return [createIdentityService(service, { cluster, destination: open(service.destination) })]
+    case 'oauth-token':
+      return [createTokenService(service, { cluster, destination: open(service.destination) })]
+    case 'mcp': {
+      if (config.oneshot) {
+        log.warn('left out: with oneshot nothing listens', { service: service.name })
+        return []
+      }
+      const { uid, gid } = directory
+      const connect = (identity: Issued): Connection => connectAs(config, identity)
+      return [
+        createMcpService(service, { cluster, connect, destination: service.destination && open(service.destination), uid, gid, log, now }),
+      ]
+    }
   }
-  throw new AppError(
-    'unimplemented',
-    `${service.name}: services of type ${service.type} come with a later version: remove it from the configuration`,
-  )
 }
 
 function openDestination(config: DestinationConfig, { directory, kubernetes }: StartOptions): Destination {
