@@ -23,6 +23,9 @@ const WRONG: [unknown, string][] = [
   [{ sandbox: {} }, 'sandbox: needs confinement: sandbox'],
   [{ confinement: 'sandbox', sandbox: { writable: ['/proc/sys'] } }, 'sandbox.writable.0: must not be /, or lie in /proc, /sys or /dev'],
   [{ confinement: 'sandbox', sandbox: { writable: ['//'] } }, 'sandbox.writable.0: must not be /, or lie in /proc, /sys or /dev'],
+  [{ restart: 'always' }, 'restart: is for lifecycle: shared; a process of one session ends with it'],
+  [{ lifecycle: 'shared', warm: 2 }, 'warm: is for lifecycle: per_session; a shared server has one process: use restart: always'],
+  [{ lifecycle: 'shared', restart: 'always', idle_stop: '1m' }, 'idle_stop: contradicts restart: always'],
 ]
 
 test.each(WRONG)('%j is refused', (fields, fault) => expect(hosted(fields)).toEqual([fault]))
@@ -37,6 +40,7 @@ test('servers that the agent does not start have none of it', () => {
 test('a server with all of it', () => {
   const limits = { memory: '512MiB', processes: 64, open_files: 1024, wall_time: '8h', cpu_time: '1h' }
   const sandbox = { writable: ['/srv/data'], readable: ['/srv'], network: true }
-  const fields = { env: { PATH: '/usr/bin' }, env_from: [{ file: '/etc/tools.env' }], cwd: '/srv', limits }
-  expect(hosted({ ...fields, confinement: 'sandbox', sandbox })).toEqual([])
+  const fields = { env: { PATH: '/usr/bin' }, env_from: [{ file: '/etc/tools.env' }], cwd: '/srv', warm: 2, idle_stop: '10m', limits }
+  expect(hosted({ ...fields, lifecycle: 'per_session', confinement: 'sandbox', sandbox })).toEqual([])
+  expect(hosted({ lifecycle: 'shared', restart: 'never', confinement: 'process' })).toEqual([])
 })

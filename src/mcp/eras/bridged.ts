@@ -66,7 +66,7 @@ interface Front {
  */
 async function openFront(front: Front): Promise<UpstreamSession> {
   const { inner, options, eras, deps, probing } = front
-  let isModern = eras.isModernOnly
+  let isModern = eras.isModernOnly || inner.isModernOnly === true
   const slot = createSlot(await inner.open({ ...options, era: isModern ? 'modern' : 'legacy' }), deps)
 
   const discoverIn = (session: UpstreamSession, client: LegacyClient, ms: number): Promise<Discovery> =>

@@ -1,8 +1,10 @@
+import { availableParallelism } from 'node:os'
 import type { Logger } from '../../lib/log.ts'
 import { type ChildRegistry, createChildRegistry } from '../upstream/child.ts'
 import { createRunCommand } from './run-command.ts'
 import { probeSelf } from './machine.ts'
 import type { HostDeps } from './start.ts'
+import { createStartQueue } from './start-queue.ts'
 import { openTrees } from './trees.ts'
 
 export interface HostOptions {
@@ -37,5 +39,6 @@ export async function openHost({ env, account, hidden, token, log }: HostOptions
     sandbox: self.sandboxFault ?? 'bubblewrap',
   })
   const registry = createChildRegistry()
-  return { log, self, run, env, registry, trees, hidden, killNow: () => registry.killAllNow(), close: async () => trees?.close() }
+  const starts = createStartQueue({ limit: Math.max(4, 2 * availableParallelism()), maxWaiting: 2000, waitMs: 60_000 })
+  return { log, self, run, env, registry, trees, starts, hidden, killNow: () => registry.killAllNow(), close: async () => trees?.close() }
 }

@@ -13,6 +13,7 @@ import { directoryOf } from './places.ts'
 import { confine } from './confine.ts'
 import type { Self } from './machine.ts'
 import { readSecretFiles } from './secret-files.ts'
+import type { StartQueue } from './start-queue.ts'
 import type { Trees } from './trees.ts'
 
 /** What it takes to run programs as host users. */
@@ -26,6 +27,8 @@ export interface HostDeps {
   registry: ChildRegistry
   /** Keeps process trees together, where the machine can. */
   trees?: Trees | undefined
+  /** Lets a few start at a time. */
+  starts?: StartQueue | undefined
   /** Directories that no sandbox may see: the agent's own. */
   hidden?: readonly string[]
 }
@@ -36,6 +39,25 @@ export interface HostDeps {
  * @throws AppError failed_precondition with the reason when that cannot be; never started as anybody else, or with less confinement.
  */
 export async function startHosted(app: App, deps: HostDeps, caller: string, onStderr: (line: string) => void): Promise<Child> {
+  const turn = await deps.starts?.enter()
+  try {
+    const child = await startNow(app, deps, caller, onStderr)
+    // It keeps its turn for the time in which programs load.
+    const timer = setTimeout(() => turn?.release(), SETTLE_MS)
+    void child.exited.then(() => {
+      clearTimeout(timer)
+      turn?.release()
+    })
+    return child
+  } catch (thrown) {
+    turn?.release()
+    throw thrown
+  }
+}
+
+const SETTLE_MS = 500
+
+async function startNow(app: App, deps: HostDeps, caller: string, onStderr: (line: string) => void): Promise<Child> {
   const { command, args = [], run_as_host_user: account, ...hosting } = app.spec.mcp ?? {}
   const { self, log, registry, trees, hidden = [] } = deps
   const server = app.metadata.name

@@ -30,8 +30,12 @@ export interface InFlight {
   fail(error: Error): void
 }
 
-/** Raw JSON texts. */
+/** Whose conversation a request belongs to, where several share a process: known by identity alone. */
+export type Owner = object
+
+/** Raw JSON texts, and whose they are. */
 export interface AsWritten {
+  readonly owner: Owner
   readonly id: string
   readonly progressToken: string | undefined
 }

@@ -13,6 +13,8 @@ export interface RouteOptions {
   era: 'legacy' | 'modern'
   requests: RequestTable
   listener: ListenerSlot
+  /** Several callers use the process: what names no request is for nobody. */
+  isShared?: boolean
   drop: (why: string) => void
 }
 
@@ -55,13 +57,13 @@ function routeUnrelated(line: Buffer, { requests, listener }: RouteOptions): voi
   else listener.store(line)
 }
 
-function routeModern(line: Buffer, incoming: Note, { requests, drop }: RouteOptions): void {
+function routeModern(line: Buffer, incoming: Note, { requests, isShared, drop }: RouteOptions): void {
   const { progressToken, subscription, cancels } = incoming
   const keys = new Set([progressToken, subscription, cancels].flatMap((mention) => mention?.key ?? []))
   if (keys.size > 1) return drop('names two requests')
   const [key] = keys
   if (key === undefined) {
-    const request = requests.findLast()
+    const request = isShared ? undefined : requests.findLast()
     return request ? request.deliver(line) : drop('belongs to no request')
   }
   const request = requests.find(key)

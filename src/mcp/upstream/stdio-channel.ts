@@ -5,6 +5,9 @@ import type { Logger } from '../../lib/log.ts'
 import { forgetCancelled, renderCancelled } from './cancelled.ts'
 import type { Child, Exit } from './child.ts'
 import { createListenerSlot } from './listener.ts'
+import type { ListenerSlot } from './listener.ts'
+import { createIdleTimer } from './idle-timer.ts'
+import type { Owner } from './in-flight.ts'
 import { createRequestTable } from './request-table.ts'
 import type { RequestTable } from './request-table.ts'
 import { routeLine } from './route-line.ts'
@@ -19,90 +22,150 @@ export interface ChannelOptions {
   era: 'legacy' | 'modern'
   limits: StdioLimits
   log: Logger
+  /** Whether conversations of several callers use the process. */
+  isShared?: boolean
+  /** Ends the process after so many milliseconds without use. */
+  idleMs?: number | undefined
 }
 
 /** One process that speaks MCP on its pipes, and the requests it works on. */
 export interface Channel {
-  send: UpstreamSession['send']
+  /** @param owner whose request it is, where several conversations use the process. */
+  send(message: Outgoing, signal: AbortSignal, owner?: Owner): Promise<Reply>
+  /** Fails what is under way of one owner, and tells the server. */
+  abandon(owner: Owner, why: AppError): void
   /** For what belongs to no request of a legacy server. */
   listen: UpstreamSession['listen']
   /** Why it takes nothing more: its process has ended, or is being ended. */
   readonly dead: AppError | undefined
   /** Settles with the reason when the process ended by itself. */
   readonly ended: Promise<string>
+  /** It was ended for want of use. */
+  readonly isIdleStopped: boolean
   close(): Promise<void>
 }
 
-export function createChannel({ child, server, era, limits, log }: ChannelOptions): Channel {
-  let dropped = 0
-  let dead: AppError | undefined
-  let isClosed = false
-  const ended = Promise.withResolvers<string>()
+export function createChannel(options: ChannelOptions): Channel {
+  return new StdioChannel(options)
+}
 
-  const drop = (why: string): void => log.debug('dropped a message of an MCP server', { server, why, dropped: ++dropped })
-  const listener = createListenerSlot({ maxQueuedBytes: limits.maxQueuedBytes, onDrop: drop })
-  const requests: RequestTable = createRequestTable({
-    server,
-    limits,
-    onAbandoned: (request) => {
-      if (!dead && request.method !== 'initialize') writeCancelled(child, request.rawId, log)
-    },
-  })
-  const die = (error: AppError): void => {
-    if (dead) return
-    dead = error
-    requests.failAll(error)
-    listener.end(isClosed ? undefined : error)
-  }
-  const toOwnIds = createNumbering(requests)
-  const route = { server, era, requests, listener, drop }
-  readLines(
-    child,
-    limits,
-    (line) => routeLine(line, route),
-    (cause) => {
+class StdioChannel implements Channel {
+  readonly #options: ChannelOptions
+  readonly #requests: RequestTable
+  readonly #listener: ListenerSlot
+  readonly #idle: ReturnType<typeof createIdleTimer>
+  readonly #toOwnIds: ReturnType<typeof createNumbering>
+  readonly #ended = Promise.withResolvers<string>()
+  #dead: AppError | undefined
+  #isClosed = false
+  #isIdleStopped = false
+
+  constructor(options: ChannelOptions) {
+    const { child, server, era, limits, log, isShared, idleMs } = options
+    let dropped = 0
+    const drop = (why: string): void => log.debug('dropped a message of an MCP server', { server, why, dropped: ++dropped })
+    this.#options = options
+    this.#listener = createListenerSlot({ maxQueuedBytes: limits.maxQueuedBytes, onDrop: drop })
+    this.#requests = createRequestTable({
+      server,
+      limits,
+      maxInFlightOfOne: isShared ? limits.maxInFlightOfOne : undefined,
+      onAbandoned: (request) => {
+        if (request.method !== 'initialize') this.#tellCancelled(request.rawId)
+      },
+    })
+    this.#toOwnIds = createNumbering(this.#requests)
+    this.#idle = createIdleTimer({ ms: idleMs, isBusy: () => this.#requests.size > 0, onIdle: () => this.#stopIdle() })
+    const route = { server, era, requests: this.#requests, listener: this.#listener, isShared: isShared === true, drop }
+    const onLine = (line: Buffer): void => {
+      this.#idle.touch()
+      routeLine(line, route)
+    }
+    readLines(child, limits, onLine, (cause) => {
       // The reader has lost its place in the stream; nothing that follows can be trusted.
-      die(lineError(server, limits, cause))
+      this.#die(lineError(server, limits, cause))
       void child.stop(limits.stopGraceMs)
-    },
-  )
-  void child.exited.then((exit) => {
-    die(exitError(server, exit))
-    if (!isClosed) ended.resolve(dead?.message ?? exit.reason)
-  })
+    })
+    void child.exited.then((exit) => {
+      this.#idle.close()
+      this.#die(exitError(server, exit))
+      if (!this.#isClosed) this.#ended.resolve(this.#dead?.message ?? exit.reason)
+    })
+  }
 
-  return {
-    ended: ended.promise,
-    get dead() {
-      return dead
-    },
-    async send(message, signal) {
-      if (dead) throw dead
-      if (signal.aborted) throw new AppError('cancelled', 'the request was cancelled before it was sent')
-      const own = era === 'modern' ? toOwnIds(message) : message
-      return own ? sendTo(child, requests, era, own, signal) : { kind: 'accepted' }
-    },
-    async listen(_headers, signal) {
-      if (dead) throw dead
-      if (signal.aborted) throw new AppError('cancelled', 'the stream was cancelled before it was opened')
-      return { kind: 'events', events: listener.open(signal) }
-    },
-    async close() {
-      isClosed = true
-      die(new AppError('cancelled', `the session with MCP server "${server}" was closed`))
-      await child.stop(limits.stopGraceMs)
-    },
+  get ended(): Promise<string> {
+    return this.#ended.promise
+  }
+
+  get dead(): AppError | undefined {
+    return this.#dead
+  }
+
+  get isIdleStopped(): boolean {
+    return this.#isIdleStopped
+  }
+
+  async send(message: Outgoing, signal: AbortSignal, owner: Owner = NOBODY): Promise<Reply> {
+    if (this.#dead) throw this.#dead
+    if (signal.aborted) throw new AppError('cancelled', 'the request was cancelled before it was sent')
+    const { child, era } = this.#options
+    this.#idle.touch()
+    const own = era === 'modern' ? this.#toOwnIds(message, owner) : message
+    return own ? sendTo(child, this.#requests, era, own, signal) : { kind: 'accepted' }
+  }
+
+  abandon(owner: Owner, why: AppError): void {
+    for (const request of this.#requests.of(owner)) {
+      this.#requests.abandon(request.id)
+      request.fail(why)
+      this.#tellCancelled(request.rawId)
+    }
+  }
+
+  async listen(_headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Extract<Reply, { kind: 'events' }>> {
+    if (this.#dead) throw this.#dead
+    if (signal.aborted) throw new AppError('cancelled', 'the stream was cancelled before it was opened')
+    return { kind: 'events', events: this.#listener.open(signal) }
+  }
+
+  async close(): Promise<void> {
+    const { child, server, limits } = this.#options
+    this.#isClosed = true
+    this.#die(new AppError('cancelled', `the session with MCP server "${server}" was closed`))
+    await child.stop(limits.stopGraceMs)
+  }
+
+  #die(error: AppError): void {
+    if (this.#dead) return
+    this.#dead = error
+    this.#requests.failAll(error)
+    this.#listener.end(this.#isClosed ? undefined : error)
+  }
+
+  #stopIdle(): void {
+    const { child, server, limits } = this.#options
+    this.#isIdleStopped = true
+    this.#die(new AppError('unavailable', `MCP server "${server}" was stopped for want of use`, { origin: 'upstream' }))
+    void child.stop(limits.stopGraceMs)
+  }
+
+  #tellCancelled(rawId: string): void {
+    if (!this.#dead) writeCancelled(this.#options.child, rawId, this.#options.log)
   }
 }
+
+/** Whose requests are those of a process with one conversation. */
+const NOBODY: Owner = {}
 
 const NEWLINE = Buffer.from('\n')
 
 /** Gives each request an id that no other of this process ever has; undefined for a notification the server must not see. */
-function createNumbering(requests: RequestTable): (message: Outgoing) => Renumbered | undefined {
+function createNumbering(requests: RequestTable): (message: Outgoing, owner: Owner) => Renumbered | undefined {
   let lastNumber = 0
-  return (message) => {
-    if (message.kind === 'request') return renumber(message, String(++lastNumber))
-    return message.method === 'notifications/cancelled' ? renumberCancelled(message, requests.findAsWritten) : message
+  return (message, owner) => {
+    if (message.kind === 'request') return renumber(message, String(++lastNumber), owner)
+    if (message.method !== 'notifications/cancelled') return message
+    return renumberCancelled(message, (key) => requests.findAsWritten(key, owner))
   }
 }
 

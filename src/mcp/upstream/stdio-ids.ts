@@ -1,6 +1,6 @@
 import { AppError } from '../../lib/errors.ts'
 import type { Span } from '../../lib/json-scan.ts'
-import type { AsWritten, InFlight } from './in-flight.ts'
+import type { AsWritten, InFlight, Owner } from './in-flight.ts'
 import { findCancelled, findIdAndToken, findSubscription } from './incoming.ts'
 import type { Incoming, Mention } from './incoming.ts'
 import type { Outgoing } from './upstream.ts'
@@ -13,7 +13,7 @@ export type Renumbered = Outgoing & { asWritten?: AsWritten }
  *
  * @param number the id that the request has at the server, raw JSON text.
  */
-export function renumber(message: Outgoing, number: string): Renumbered {
+export function renumber(message: Outgoing, number: string, owner: Owner): Renumbered {
   const { bytes, id } = message
   const spans = findIdAndToken(bytes)
   if (id === undefined || spans.id === undefined) throw new AppError('internal', 'a request needs an id')
@@ -25,7 +25,7 @@ export function renumber(message: Outgoing, number: string): Renumbered {
     id: number,
     progressToken: token === undefined ? undefined : number,
     bytes: splice(bytes, edits),
-    asWritten: { id: bytes.toString('utf8', spans.id.start, spans.id.end), progressToken: token },
+    asWritten: { owner, id: bytes.toString('utf8', spans.id.start, spans.id.end), progressToken: token },
   }
 }
 

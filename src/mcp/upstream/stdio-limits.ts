@@ -8,6 +8,8 @@ export interface StdioLimits {
   maxLineBytes: number
   /** Requests one process works on at a time. */
   maxInFlight: number
+  /** Of these, requests of one conversation, where several share the process. */
+  maxInFlightOfOne: number
   /** Of messages nobody has read yet. */
   maxQueuedBytes: number
   /** How often a modern conversation may start its process in `startsMs`. */
@@ -23,6 +25,7 @@ export const STDIO_LIMITS: StdioLimits = {
   stopGraceMs: 10_000,
   maxLineBytes: 16 * 1024 * 1024,
   maxInFlight: 1000,
+  maxInFlightOfOne: 250,
   maxQueuedBytes: 16 * 1024 * 1024,
   maxStarts: 5,
   startsMs: 60_000,

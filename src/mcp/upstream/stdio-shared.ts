@@ -1,73 +1,177 @@
 import { AppError, toAppError } from '../../lib/errors.ts'
+import type { Owner } from './in-flight.ts'
 import type { Channel } from './stdio-channel.ts'
 import type { StdioLimits } from './stdio-limits.ts'
-import type { Reply, UpstreamSession } from './upstream.ts'
+import type { Outgoing, Reply, UpstreamSession } from './upstream.ts'
 
-export interface SharedOptions {
+export interface RunnerOptions {
   server: string
   start: () => Promise<Channel>
   limits: Pick<StdioLimits, 'maxStarts' | 'startsMs'>
   /** Milliseconds of a clock that only goes forward. */
   now: () => number
+  /** What follows the end of a process; by default another starts when it is needed. */
+  restart?: 'never' | 'on_failure' | 'always'
+}
+
+/** A program of which one process at a time serves modern conversations. */
+export interface Runner {
+  /** Resolves when a process runs; starts one if need be. */
+  ready(): Promise<void>
+  /** A conversation that uses the process with others. `ended` never settles: a process that dies is replaced. */
+  converse(): UpstreamSession
+  /** Ends the process for good. */
+  close(): Promise<void>
+}
+
+/** A modern conversation with a process of its own. */
+export async function openAlone(options: RunnerOptions): Promise<UpstreamSession> {
+  const runner = createRunner(options)
+  await runner.ready()
+  return { ...runner.converse(), close: () => runner.close() }
 }
 
 /**
- * A modern conversation: all its requests share one process. When that dies, what was under way fails, and the next request starts another
- * (MCP 2026-07-28, basic/transports/stdio); a server that dies again and again is left alone for a while. So it never ends by itself.
+ * When the process dies, what was under way fails, and the next request starts another (MCP 2026-07-28, basic/transports/stdio); one that
+ * dies again and again is left alone for a while. One that was stopped for want of use may be started as often as it likes.
  */
-export async function openShared({ server, start, limits, now }: SharedOptions): Promise<UpstreamSession> {
-  const budget = createBudget(limits, now)
-  /** Those whose process may still be there. */
-  const channels = new Set<Channel>()
-  let current: Channel | undefined
-  let starting: Promise<Channel> | undefined
-  let failure: AppError | undefined
-  let closed: AppError | undefined
+export function createRunner(options: RunnerOptions): Runner {
+  return new ProcessRunner(options)
+}
 
-  const begin = async (): Promise<Channel> => {
-    const waitMs = budget.take()
-    if (waitMs > 0) throw tooManyStarts(current?.dead ?? failure, limits, waitMs)
-    current = undefined
+class ProcessRunner implements Runner {
+  readonly #options: RunnerOptions
+  readonly #budget: Budget
+  /** Those whose process may still be there. */
+  readonly #channels = new Set<Channel>()
+  #current: Channel | undefined
+  #starting: Promise<Channel> | undefined
+  #failure: AppError | undefined
+  #closed: AppError | undefined
+  #again: NodeJS.Timeout | undefined
+
+  constructor(options: RunnerOptions) {
+    this.#options = options
+    this.#budget = createBudget(options.limits, options.now)
+  }
+
+  async ready(): Promise<void> {
+    if (this.#current && !this.#current.dead) return
+    try {
+      await this.#renew()
+    } catch (thrown) {
+      if (this.#options.restart === 'always') this.#tryAgain()
+      throw toAppError(thrown)
+    }
+  }
+
+  converse(): UpstreamSession {
+    const owner: Owner = {}
+    let left: AppError | undefined
+    const check = (): void => {
+      const why: AppError | undefined = left ?? this.#closed
+      if (why) throw why
+    }
+    return {
+      externalId: undefined,
+      ended: new Promise(() => undefined),
+      send: async (message, signal) => {
+        check()
+        return this.#send(message, signal, owner)
+      },
+      listen: async () => {
+        check()
+        return NOT_OFFERED
+      },
+      close: async () => {
+        left ??= wasClosed(this.#options.server)
+        for (const channel of this.#channels) channel.abandon(owner, left)
+      },
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#closed ??= wasClosed(this.#options.server)
+    clearTimeout(this.#again)
+    // Whoever waits for the start is told when it fails.
+    const started = this.#starting?.then(noop, noop)
+    await Promise.all([started, ...[...this.#channels].map((channel) => channel.close())])
+  }
+
+  async #send(message: Outgoing, signal: AbortSignal, owner: Owner): Promise<Reply> {
+    const current = this.#current
+    if (current && !current.dead) return current.send(message, signal, owner)
+    // A process that starts now would not know what a notification is about.
+    if (message.kind === 'notification') return { kind: 'accepted' }
+    return (await this.#renew()).send(message, signal, owner)
+  }
+
+  async #renew(): Promise<Channel> {
+    const { restart, server } = this.#options
+    const last = this.#current
+    if (restart === 'never' && last?.dead && !last.isIdleStopped) throw notAgain(server, last.dead)
+    this.#starting ??= this.#begin().finally(() => (this.#starting = undefined))
+    return this.#starting
+  }
+
+  async #begin(): Promise<Channel> {
+    const { limits, start, restart } = this.#options
+    if (this.#closed) throw this.#closed
+    const waitMs = this.#current?.isIdleStopped ? 0 : this.#budget.take()
+    if (waitMs > 0) throw tooManyStarts(this.#current?.dead ?? this.#failure, limits, waitMs)
+    this.#current = undefined
     const channel = await start().catch((thrown: unknown) => {
-      failure = toAppError(thrown)
-      throw thrown
+      const failure = toAppError(thrown)
+      this.#failure = failure
+      throw failure
     })
+    const closed = this.#findClosed()
     if (closed) {
       await channel.close()
       throw closed
     }
-    channels.add(channel)
-    void channel.ended.then(() => channels.delete(channel))
-    current = channel
+    this.#channels.add(channel)
+    void channel.ended.then(() => {
+      this.#channels.delete(channel)
+      if (restart === 'always' && !this.#closed) this.#keepRunning()
+    })
+    this.#current = channel
     return channel
   }
-  const renew = (): Promise<Channel> => (starting ??= begin().finally(() => (starting = undefined)))
 
-  await renew()
-  return {
-    externalId: undefined,
-    ended: new Promise(() => undefined),
-    async send(message, signal) {
-      if (closed) throw closed
-      if (current && !current.dead) return current.send(message, signal)
-      // A process that starts now would not know what a notification is about.
-      if (message.kind === 'notification') return { kind: 'accepted' }
-      return (await renew()).send(message, signal)
-    },
-    async listen() {
-      if (closed) throw closed
-      return NOT_OFFERED
-    },
-    async close() {
-      closed ??= new AppError('cancelled', `the session with MCP server "${server}" was closed`)
-      // Whoever waits for the start is told when it fails.
-      const started = starting?.then(noop, noop)
-      await Promise.all([started, ...[...channels].map((channel) => channel.close())])
-    },
+  #findClosed(): AppError | undefined {
+    return this.#closed
+  }
+
+  #keepRunning(): void {
+    this.#renew().catch(() => this.#tryAgain())
+  }
+
+  #tryAgain(): void {
+    if (this.#closed) return
+    this.#again ??= setTimeout(
+      () => {
+        this.#again = undefined
+        this.#keepRunning()
+      },
+      Math.max(AGAIN_MS, this.#budget.waitMs()),
+    ).unref()
   }
 }
 
+/** Between two attempts to keep a program running that cannot be started. */
+const AGAIN_MS = 5000
+
 function noop(): void {}
+
+function wasClosed(server: string): AppError {
+  return new AppError('cancelled', `the session with MCP server "${server}" was closed`)
+}
+
+function notAgain(server: string, why: AppError): AppError {
+  const words = `${why.message}; it is not started again (restart: never) before the app "${server}" is changed`
+  return new AppError('unavailable', words, { origin: 'upstream', cause: why })
+}
 
 /** What streamable HTTP answers to GET when it offers no such stream. */
 const NOT_OFFERED: Extract<Reply, { kind: 'refused' }> = {
@@ -77,23 +181,32 @@ const NOT_OFFERED: Extract<Reply, { kind: 'refused' }> = {
   contentType: 'application/json',
 }
 
+interface Budget {
+  /** Takes one start, or says in how many milliseconds there will be one. */
+  take(): number
+  waitMs(): number
+}
+
 /** At most `maxStarts` in any `startsMs`. */
-function createBudget({ maxStarts, startsMs }: SharedOptions['limits'], now: () => number): { take(): number } {
+function createBudget({ maxStarts, startsMs }: RunnerOptions['limits'], now: () => number): Budget {
   let taken: number[] = []
+  const waitMs = (): number => {
+    const at = now()
+    taken = taken.filter((then) => at - then < startsMs)
+    const [oldest] = taken
+    return oldest !== undefined && taken.length >= maxStarts ? oldest + startsMs - at : 0
+  }
   return {
-    /** Takes one, or says in how many milliseconds there will be one. */
+    waitMs,
     take() {
-      const at = now()
-      taken = taken.filter((then) => at - then < startsMs)
-      const [oldest] = taken
-      if (oldest !== undefined && taken.length >= maxStarts) return oldest + startsMs - at
-      taken.push(at)
-      return 0
+      const ms = waitMs()
+      if (ms === 0) taken.push(now())
+      return ms
     },
   }
 }
 
-function tooManyStarts(last: AppError | undefined, { maxStarts, startsMs }: SharedOptions['limits'], waitMs: number): AppError {
+function tooManyStarts(last: AppError | undefined, { maxStarts, startsMs }: RunnerOptions['limits'], waitMs: number): AppError {
   const [window, wait] = [startsMs, waitMs].map((ms) => Math.ceil(ms / 1000))
   const words = `${last?.message}; it is started ${maxStarts} times in ${window} s at most: try again in ${wait} s`
   return new AppError('unavailable', words, { origin: 'upstream', cause: last })

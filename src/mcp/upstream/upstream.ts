@@ -62,6 +62,8 @@ export interface OpenOptions {
 /** How an MCP server is reached; one per registered server. */
 export interface Upstream {
   open(options: OpenOptions): Promise<UpstreamSession>
+  /** It has modern conversations only: it need not be asked for others. */
+  readonly isModernOnly?: boolean
   /** The last lines the server wrote to stderr, oldest first; empty for HTTP servers. */
   stderrTail(): string[]
   close(): Promise<void>
