@@ -55,7 +55,7 @@ export async function startCluster({
 }: { log?: Logger; file?: Record<string, unknown>; diag?: { host: string; port: number } } = {}): Promise<Cluster> {
   const dataDirectory = await mkdtemp(join(tmpdir(), 'sallyport-test-'))
   const start = (): Promise<Running> => {
-    const { auth_service, proxy_service, app_service } = fileSchema.parse({
+    const { auth_service, proxy_service, app_service, db_service } = fileSchema.parse({
       auth_service: { cluster_name: 'test' },
       proxy_service: { web_listen_addr: '127.0.0.1:0' },
       ...file,
@@ -67,6 +67,7 @@ export async function startCluster({
       auth: auth_service,
       proxy: proxy_service,
       agent: app_service,
+      databases: db_service,
       diag,
     }
     return startRunning({ config, env: process.env, log, now: Date.now, version: '0.0.0' })

@@ -192,7 +192,8 @@ const CONTENT: readonly ContentRule[] = [
   {
     pattern:
       /['"`]\s*(?:select\s[^'"`]*\sfrom\s|insert\s+(?:or\s+\w+\s+)?into\s|update\s+\w+\s+set\s|delete\s+from\s|(?:create|alter|drop)\s+(?:table|index)\s|pragma\s)/i,
-    home: /^storage\//,
+    // The second speaks to the databases of others, with statements about their sessions and nothing else.
+    home: /^storage\/|^services\/agent\/postgres\//,
     says: 'contains SQL, which is for storage',
   },
   {

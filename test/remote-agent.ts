@@ -20,13 +20,18 @@ export interface RemoteAgent {
 /** An agent alone, in this process but with nothing shared: it joins the cluster with a token of its own, and dials its proxy. */
 export async function startRemoteAgent(
   cluster: Cluster,
-  { app = {}, log = silentLogger, token }: { app?: Record<string, unknown>; log?: Logger; token?: string } = {},
+  {
+    app = {},
+    db,
+    log = silentLogger,
+    token,
+  }: { app?: Record<string, unknown>; db?: Record<string, unknown>; log?: Logger; token?: string } = {},
 ): Promise<RemoteAgent> {
   const dataDirectory = await mkdtemp(join(tmpdir(), 'sallyport-agent-'))
   const secret = token ?? `token-of-${basename(dataDirectory)}`
-  if (token === undefined) await cluster.save({ kind: 'token', version: 'v2', metadata: { name: secret }, spec: { roles: ['App'] } })
+  if (token === undefined) await cluster.save({ kind: 'token', version: 'v2', metadata: { name: secret }, spec: { roles: ['App', 'Db'] } })
   const start = (): Promise<AgentHost> => {
-    const { auth_service, proxy_service, app_service } = fileSchema.parse({ app_service: app })
+    const { auth_service, proxy_service, app_service, db_service } = fileSchema.parse({ app_service: app, ...(db && { db_service: db }) })
     const membership = { proxy: { host: '127.0.0.1', port: cluster.running.address.port }, caPins: [], token: secret }
     const config = {
       dataDirectory,
@@ -35,6 +40,7 @@ export async function startRemoteAgent(
       auth: { ...auth_service, enabled: false },
       proxy: { ...proxy_service, enabled: false },
       agent: app_service,
+      databases: db_service,
       membership,
     }
     const options = { config, env: process.env, log, now: Date.now, version: '0.0.0' }

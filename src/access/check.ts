@@ -65,7 +65,8 @@ export function serverAccess(roleSet: RoleSet, server: ServerView, facts: Access
       return call.length === 0 || !plan.hasRules ? plan.visible : decideCall(view, plan, name, call[0])
     },
     allowedTools: () => {
-      const allowed = decision.allow ? granting.flatMap((role) => role.allow.tools.patterns) : []
+      const patternsOf = (role: CompiledRole) => (server.kind === 'db' ? ['*'] : role.allow.tools.patterns)
+      const allowed = decision.allow ? granting.flatMap(patternsOf) : []
       const denied = roleSet.roles.flatMap((role) => role.deny.tools.patterns)
       return { allowed: [...new Set(allowed)], denied: [...new Set(denied)] }
     },
@@ -118,10 +119,11 @@ function makePlan(view: View, what: Named, name: string): Plan {
   if (denying) return refuse({ kind: 'deny_rule', by: denying.name })
   if (granting.length === 0) return refuse(nothingGrants(view))
 
-  const roles = granting.filter((role) => allowsName(role, what, name).holds)
+  const roles = granting.filter((role) => allowsName(role, view.server, what, name).holds)
   if (roles.length === 0) return refuse({ kind: what === 'method' ? 'unknown_method' : `no_${what}`, by: null })
   const hasArguments = what === 'tool'
-  const grants = roles.map((role) => ({ role, rules: hasArguments ? rulesFor(role.allow, name) : [] }))
+  const hasAllowRules = hasArguments && view.server.kind !== 'db'
+  const grants = roles.map((role) => ({ role, rules: hasAllowRules ? rulesFor(role.allow, name) : [] }))
   const denyRules = hasArguments ? set.roles.flatMap((role) => rulesFor(role.deny, name).map((rule) => ({ role, rule }))) : []
   const hasRules = denyRules.length > 0 || grants.some(({ rules }) => rules.length > 0)
   return { visible: conclude(view, roles, what, name), grants, denyRules, hasRules }

@@ -8,6 +8,8 @@ import type { ArgumentRule, CompiledConditions, CompiledRole, NameList } from '.
 export interface ServerView {
   name: string
   labels: Labels
+  /** `db`: the MCP server of a database, over which the `db_…` conditions decide. Absent: any other, over which `app_labels` do. */
+  kind?: 'db'
 }
 
 /** What kinds of things on a server have names that roles decide over; `method` is one the gateway knows nothing about. */
@@ -24,17 +26,19 @@ const NO: Verdict = { holds: false }
 
 /** Whether a role refuses the whole server: its deny labels or its deny expression match. What cannot be told refuses. */
 export function deniesServer({ deny }: CompiledRole, server: ServerView, identity: Identity): Verdict {
-  const labels = settle(true, () => deny.labels?.(server.labels) ?? false)
+  const conditions = labelConditions(deny, server)
+  const labels = settle(true, () => conditions.labels?.(server.labels) ?? false)
   if (labels.holds) return labels
-  return settle(true, () => expressionHolds(deny, server, identity) ?? false)
+  return settle(true, () => expressionHolds(conditions, server, identity) ?? false)
 }
 
 /** Whether a role grants the server: labels and expression hold, each where it is set. With neither set it grants none. */
 export function allowsServer({ allow }: CompiledRole, server: ServerView, identity: Identity): Verdict {
-  if (!allow.labels && allow.labelsExpression === undefined) return NO
-  const labels = settle(false, () => allow.labels?.(server.labels) ?? true)
+  const conditions = labelConditions(allow, server)
+  if (!conditions.labels && conditions.labelsExpression === undefined) return NO
+  const labels = settle(false, () => conditions.labels?.(server.labels) ?? true)
   if (!labels.holds) return labels
-  return settle(false, () => expressionHolds(allow, server, identity) ?? true)
+  return settle(false, () => expressionHolds(conditions, server, identity) ?? true)
 }
 
 /** Whether a role refuses a name, on whatever server. What cannot be told refuses. */
@@ -42,8 +46,12 @@ export function deniesName({ deny }: CompiledRole, what: Named, name: string): V
   return settle(true, () => namesOf(deny, what)?.matches(name) ?? false)
 }
 
-/** Whether a role that grants the server grants the name: tools and methods have to be listed, resources and prompts only where there is a list. */
-export function allowsName({ allow }: CompiledRole, what: Named, name: string): Verdict {
+/**
+ * Whether a role that grants the server grants the name. The tools of a database are ours and fixed: what they may do there is decided by
+ * `checkDatabase`. Otherwise: tools and methods have to be listed, resources and prompts only where there is a list.
+ */
+export function allowsName({ allow }: CompiledRole, server: ServerView, what: Named, name: string): Verdict {
+  if (server.kind === 'db' && what !== 'method') return YES
   return settle(false, () => namesOf(allow, what)?.matches(name) ?? true)
 }
 
@@ -72,6 +80,13 @@ export function mfaRequiredAlways(roles: readonly CompiledRole[], requireMfa: bo
   return requireMfa || (roles.length > 0 && roles.every((role) => role.requireMfa))
 }
 
+/** The labels of a role that speak of this kind of server. */
+function labelConditions(conditions: CompiledConditions, { kind }: ServerView): LabelConditions {
+  return kind === 'db' ? conditions.databases : conditions
+}
+
+type LabelConditions = Pick<CompiledConditions, 'labels' | 'labelsExpression'>
+
 function namesOf(conditions: CompiledConditions, what: Named): NameList | undefined {
   switch (what) {
     case 'tool':
@@ -85,7 +100,7 @@ function namesOf(conditions: CompiledConditions, what: Named): NameList | undefi
   }
 }
 
-function expressionHolds(conditions: CompiledConditions, server: ServerView, identity: Identity): boolean | undefined {
+function expressionHolds(conditions: LabelConditions, server: ServerView, identity: Identity): boolean | undefined {
   if (conditions.labelsExpression === undefined) return undefined
   return evaluateLabelsExpression(conditions.labelsExpression, { labels: server.labels, identity })
 }

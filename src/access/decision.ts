@@ -8,6 +8,8 @@ export type DenialKind =
   | 'no_resource'
   | 'no_prompt'
   | 'no_argument_rule'
+  | 'no_db_user'
+  | 'no_db_name'
   | 'mfa_required'
   | 'token_scope'
   | 'unknown_method'

@@ -1,4 +1,3 @@
-import type { Labels } from '../resources/envelope.ts'
 import type { Identity } from '../resources/identity.ts'
 import type { Lock } from '../resources/lock.ts'
 import type { Role } from '../resources/role.ts'
@@ -13,6 +12,7 @@ import {
   mfaRequiredAlways,
   mfaSatisfied,
   rulesFor,
+  type ServerView,
   type Verdict,
 } from './conditions.ts'
 import type { Decision } from './decision.ts'
@@ -36,7 +36,7 @@ export interface Step {
 export interface Question {
   roles: readonly Role[]
   identity: Identity
-  server: { name: string; labels: Labels }
+  server: ServerView
   /** Absent: whether the server can be reached. */
   tool?: string | undefined
   /** The arguments of a call; absent: whether the tool is seen in the list. */
@@ -101,13 +101,14 @@ function explainDeny(role: CompiledRole, question: Question): Step[] {
   const { server, identity, args } = question
   const steps: Step[] = []
   const { deny, name } = role
-  if (deny.labels || deny.labelsExpression !== undefined) {
+  const labels = server.kind === 'db' ? deny.databases : deny
+  if (labels.labels || labels.labelsExpression !== undefined) {
     const verdict = deniesServer(role, server, identity)
     steps.push({
       subject: 'label',
       name,
       verdict: verdict.holds ? 'denies' : 'does not apply',
-      detail: detail('deny', labelsText(role, 'deny', server.labels), verdict),
+      detail: detail('deny', labelsText(role, 'deny', server), verdict),
     })
   }
   const asked = findAsked(question)
@@ -139,10 +140,10 @@ function explainAllow(role: CompiledRole, question: Question): Step[] {
   const { server, identity, args } = question
   const asked = findAsked(question)
   const parts: { subject: Step['subject']; text: string; verdict: Verdict }[] = []
-  parts.push({ subject: 'label', text: labelsText(role, 'allow', server.labels), verdict: allowsServer(role, server, identity) })
+  parts.push({ subject: 'label', text: labelsText(role, 'allow', server), verdict: allowsServer(role, server, identity) })
   if (asked) {
     const text = `mcp.${asked.what}s ${list(asked.of(role.allow).patterns)}`
-    parts.push({ subject: asked.what, text, verdict: allowsName(role, asked.what, asked.name) })
+    parts.push({ subject: asked.what, text, verdict: allowsName(role, server, asked.what, asked.name) })
     for (const rule of asked.what === 'method' || args === undefined ? [] : rulesFor(role.allow, asked.name)) {
       parts.push({ subject: 'rule', text: `where ${rule.where}`, verdict: allowsArguments(rule, asked.name, server, identity, args) })
     }
@@ -183,13 +184,14 @@ function findAsked({ tool, method }: Question): Asked | undefined {
   return tool === undefined ? undefined : { what: 'tool', name: tool, of: ({ tools }) => tools }
 }
 
-function labelsText({ allow, deny }: CompiledRole, part: 'allow' | 'deny', labels: Labels): string {
-  const conditions = part === 'allow' ? allow : deny
+function labelsText({ allow, deny }: CompiledRole, part: 'allow' | 'deny', { labels, kind }: ServerView): string {
+  const chosen = part === 'allow' ? allow : deny
+  const [conditions, field] = kind === 'db' ? ([chosen.databases, 'db_labels'] as const) : ([chosen, 'app_labels'] as const)
   const wanted = [
-    conditions.selector ? `app_labels ${JSON.stringify(conditions.selector)}` : '',
-    conditions.labelsExpression === undefined ? '' : `app_labels_expression ${conditions.labelsExpression}`,
+    conditions.selector ? `${field} ${JSON.stringify(conditions.selector)}` : '',
+    conditions.labelsExpression === undefined ? '' : `${field}_expression ${conditions.labelsExpression}`,
   ].filter((text) => text !== '')
-  return `${wanted.join(' and ') || 'no app_labels'} for a server with ${JSON.stringify(labels)}`
+  return `${wanted.join(' and ') || `no ${field}`} for a server with ${JSON.stringify(labels)}`
 }
 
 function detail(part: 'allow' | 'deny', text: string, { holds, fault }: Verdict): string {

@@ -20,9 +20,11 @@ export function findRoleFaults(role: Role): string[] {
 function findConditionFaults(place: string, conditions: Conditions | undefined): string[] {
   if (!conditions) return []
   const { mcp } = conditions
-  const labelValues = Object.values(conditions.app_labels ?? {}).flat()
   return [
-    ...findPatternFaults(`${place}.app_labels`, labelValues),
+    ...findPatternFaults(`${place}.app_labels`, Object.values(conditions.app_labels ?? {}).flat()),
+    ...findPatternFaults(`${place}.db_labels`, Object.values(conditions.db_labels ?? {}).flat()),
+    ...findPatternFaults(`${place}.db_users`, conditions.db_users ?? []),
+    ...findPatternFaults(`${place}.db_names`, conditions.db_names ?? []),
     ...findPatternFaults(`${place}.mcp.tools`, mcp?.tools ?? []),
     ...findPatternFaults(`${place}.mcp.resources`, mcp?.resources ?? []),
     ...findPatternFaults(`${place}.mcp.prompts`, mcp?.prompts ?? []),
@@ -32,6 +34,7 @@ function findConditionFaults(place: string, conditions: Conditions | undefined):
       (mcp?.rules ?? []).flatMap((rule) => rule.tools),
     ),
     ...findExpressionFaults(`${place}.app_labels_expression`, 'labels', [conditions.app_labels_expression]),
+    ...findExpressionFaults(`${place}.db_labels_expression`, 'labels', [conditions.db_labels_expression]),
     ...findExpressionFaults(
       `${place}.mcp.rules`,
       'argument',

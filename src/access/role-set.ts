@@ -32,7 +32,18 @@ export interface CompiledConditions {
   readonly prompts: NameList | undefined
   readonly methods: NameList
   readonly argumentRules: readonly ArgumentRule[]
+  readonly databases: CompiledDatabases
   readonly rules: readonly Rule[]
+}
+
+/** What a role says about databases. */
+export interface CompiledDatabases {
+  readonly labels: LabelMatcher | undefined
+  /** As it stands in the role, for explanations. */
+  readonly selector: Selector | undefined
+  readonly labelsExpression: string | undefined
+  readonly users: NameList
+  readonly names: NameList
 }
 
 export interface NameList {
@@ -79,6 +90,13 @@ function compileConditions(conditions: Conditions | undefined, identity: Identit
     prompts: mcp?.prompts && compileNames(mcp.prompts, identity),
     methods: compileNames(mcp?.methods ?? [], identity),
     argumentRules: (mcp?.rules ?? []).map((rule) => ({ tools: compileNames(rule.tools, identity), where: rule.where })),
+    databases: {
+      labels: compileLabels(conditions?.db_labels, identity),
+      selector: conditions?.db_labels,
+      labelsExpression: conditions?.db_labels_expression || undefined,
+      users: compileNames(conditions?.db_users ?? [], identity),
+      names: compileNames(conditions?.db_names ?? [], identity),
+    },
     rules: conditions?.rules ?? [],
   }
 }

@@ -4,7 +4,7 @@ import type { Rule } from '../resources/role.ts'
 const SYSTEM_ROLE_RULES: Readonly<Record<string, readonly Rule[]>> = {
   Admin: [{ resources: ['*'], verbs: ['*'] }],
   Proxy: [
-    { resources: ['app', 'app_server', 'lock', 'mcp_set'], verbs: ['list', 'read'] },
+    { resources: ['app', 'app_server', 'db', 'db_server', 'lock', 'mcp_set'], verbs: ['list', 'read'] },
     { resources: ['mcp_name'], verbs: ['create', 'read'] },
   ],
   App: [
@@ -13,6 +13,13 @@ const SYSTEM_ROLE_RULES: Readonly<Record<string, readonly Rule[]>> = {
     { resources: ['app_server'], verbs: ['create', 'update', 'delete'] },
     { resources: ['event'], verbs: ['create'] },
     { resources: ['identity_token'], verbs: ['create'] },
+  ],
+  Db: [
+    { resources: ['role', 'db', 'lock', 'cluster_auth_preference'], verbs: ['list', 'read'] },
+    { resources: ['user', 'bot'], verbs: ['list', 'readnosecrets'] },
+    { resources: ['db_server'], verbs: ['create', 'update', 'delete'] },
+    { resources: ['db_certificate'], verbs: ['create'] },
+    { resources: ['event'], verbs: ['create'] },
   ],
 }
 

@@ -70,8 +70,13 @@ function emailLocal(address: string): string {
 
 function checkConditions(place: string, conditions: Conditions | undefined): string[] {
   const texts: [string, string][] = []
-  for (const [key, values] of Object.entries(conditions?.app_labels ?? {})) {
-    for (const text of [key, ...[values].flat()]) texts.push([`${place}.app_labels`, text])
+  for (const field of ['app_labels', 'db_labels'] as const) {
+    for (const [key, values] of Object.entries(conditions?.[field] ?? {})) {
+      for (const text of [key, ...[values].flat()]) texts.push([`${place}.${field}`, text])
+    }
+  }
+  for (const field of ['db_users', 'db_names'] as const) {
+    for (const text of conditions?.[field] ?? []) texts.push([`${place}.${field}`, text])
   }
   for (const field of ['tools', 'resources', 'prompts', 'methods'] as const) {
     for (const text of conditions?.mcp?.[field] ?? []) texts.push([`${place}.mcp.${field}`, text])

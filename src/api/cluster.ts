@@ -1,7 +1,12 @@
 import { z } from 'zod'
 import { route } from './route.ts'
 
-const authoritySchema = z.object({ type: z.enum(['user', 'host']), certificate: z.string(), pin: z.string(), not_after: z.string() })
+const authoritySchema = z.object({
+  type: z.enum(['user', 'host', 'db', 'db_client']),
+  certificate: z.string(),
+  pin: z.string(),
+  not_after: z.string(),
+})
 
 /** What a client needs to know before it signs in. The path and `server_version` are the ones Teleport's tools ask for. */
 export const ping = route({

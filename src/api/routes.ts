@@ -1,6 +1,7 @@
 import { createApiToken, deleteApiToken, listApiTokens } from './api-tokens.ts'
 import { emitEvents, searchEvents } from './audit.ts'
 import { getJwks, getStatus, ping } from './cluster.ts'
+import { announceDatabases, listVisibleDatabases, signDatabaseServer, signDatabaseUser } from './databases.ts'
 import { finishBrowserLogin, issueRouteAssertion, loginLocal, signCertificate, startBrowserLogin, whoami } from './identity.ts'
 import { issueIdentityToken, rotateJwtKey } from './identity-tokens.ts'
 import { announceHost, issueBotOutput, join, renewIdentity, startJoin } from './join.ts'
@@ -46,6 +47,10 @@ export const ROUTES = {
   watchResources,
   listVisibleServers,
   announceServers,
+  listVisibleDatabases,
+  announceDatabases,
+  signDatabaseUser,
+  signDatabaseServer,
   explainAccess,
   assignMcpNames,
   findMcpName,

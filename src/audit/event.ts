@@ -55,6 +55,16 @@ export const eventFieldsSchema = z.object({
   raw_query: text,
   body: foreign,
 
+  /** Name of the database as registered; of the database inside its server is `db_name`. */
+  db_service: text,
+  db_protocol: text,
+  db_uri: text,
+  db_name: text,
+  db_user: text,
+  db_query: text,
+  /** Rows of the answer, or rows that a statement changed. */
+  db_rows: count,
+
   // how it went
   success: z.boolean().optional(),
   error: text,

@@ -54,6 +54,15 @@ const SESSION = {
 
 const MESSAGE = { ...SESSION, message: 'sensitive', tool: 'public', result_bytes: 'public', answer: 'sensitive' } as const
 const NAMED = { ...CALLER, name: 'public', kind: 'public', expires: 'public', revision: 'public', labels: 'public' } as const
+const DATABASE = { ...NAMED, db_protocol: 'public', db_uri: 'sensitive' } as const
+const DATABASE_SESSION = {
+  ...SESSION,
+  db_service: 'public',
+  db_protocol: 'public',
+  db_uri: 'sensitive',
+  db_name: 'public',
+  db_user: 'public',
+} as const
 const ACCOUNT = { ...NAMED, roles: 'public' } as const
 /** With the join method `token` the name is the secret itself. */
 const JOIN_TOKEN = { ...CALLER, name: 'secret', roles: 'public', expires: 'public', revision: 'public' } as const
@@ -132,6 +141,24 @@ export const EVENTS = {
   'app.create': { code: { success: 'SPAPP001I' }, fields: { ...NAMED, app_uri: 'sensitive' }, summary: 'An MCP server was registered.' },
   'app.update': { code: { success: 'SPAPP002I' }, fields: { ...NAMED, app_uri: 'sensitive' }, summary: 'An MCP server was changed.' },
   'app.delete': { code: { success: 'SPAPP003I' }, fields: NAMED, summary: 'An MCP server was deleted.' },
+  'db.create': { code: { success: 'TDB03I' }, fields: DATABASE, summary: 'A database was registered.' },
+  'db.update': { code: { success: 'TDB04I' }, fields: DATABASE, summary: 'A database was changed.' },
+  'db.delete': { code: { success: 'TDB05I' }, fields: NAMED, summary: 'A database was deleted.' },
+  'db.session.start': {
+    code: { success: 'TDB00I', failure: 'TDB00W' },
+    fields: DATABASE_SESSION,
+    summary: 'An agent connected to a database for a caller, or refused to, or could not.',
+  },
+  'db.session.end': {
+    code: { success: 'TDB01I' },
+    fields: DATABASE_SESSION,
+    summary: 'Such a connection ended; `reason` says why when the caller did not end it.',
+  },
+  'db.session.query': {
+    code: { success: 'TDB02I', failure: 'TDB02W' },
+    fields: { ...DATABASE_SESSION, db_query: 'sensitive', db_rows: 'public', result_bytes: 'public' },
+    summary: 'A statement was sent to a database, or refused.',
+  },
   'join_token.create': { code: { success: 'SPJTK001I' }, fields: JOIN_TOKEN, summary: 'A join token was created.' },
   'join_token.update': { code: { success: 'SPJTK002I' }, fields: JOIN_TOKEN, summary: 'A join token was changed.' },
   'join_token.delete': { code: { success: 'SPJTK003I' }, fields: JOIN_TOKEN, summary: 'A join token was deleted.' },

@@ -4,7 +4,10 @@ import type { Issuer } from './certificate.ts'
 import { renderAuthorityUris } from './identity-uris.ts'
 import type { AuthorityType } from './identity-uris.ts'
 
-/** A certificate authority: `user` signs people and bots, `host` signs agents, proxies and their server certificates. */
+/**
+ * A certificate authority: `user` signs people and bots, `host` signs agents, proxies and their server certificates, `db` signs database
+ * servers, `db_client` the database users that agents connect as. What trusts one of them trusts none of the others.
+ */
 export interface Authority extends Issuer {
   type: AuthorityType
 }

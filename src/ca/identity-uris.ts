@@ -1,7 +1,7 @@
 import { AppError } from '../lib/errors.ts'
 import type { IdentityKind } from '../resources/identity.ts'
 
-export type AuthorityType = 'user' | 'host'
+export type AuthorityType = 'user' | 'host' | 'db' | 'db_client'
 
 /** What a client certificate says about its holder. Traits are not among it: the Auth Service looks them up. */
 export interface IdentityFields {

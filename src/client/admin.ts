@@ -1,5 +1,6 @@
 import { createApiToken, deleteApiToken, listApiTokens } from '../api/api-tokens.ts'
 import { getStatus } from '../api/cluster.ts'
+import { signDatabaseServer } from '../api/databases.ts'
 import { signCertificate, whoami } from '../api/identity.ts'
 import { rotateJwtKey } from '../api/identity-tokens.ts'
 import { deleteOAuthGrant, listOAuthGrants } from '../api/oauth-grants.ts'
@@ -78,6 +79,21 @@ export async function removeOAuthGrant(api: ApiClient, id: string): Promise<void
 }
 
 export const explain = (api: ApiClient, input: InputOf<typeof explainAccess>): Promise<Explanation> => api(explainAccess, input)
+
+/** Has a certificate issued for a database server whose key was made here; PEM texts, and the moment it ends. */
+export async function signDatabaseFiles(
+  api: ApiClient,
+  { hosts, ttlSeconds }: { hosts: string[]; ttlSeconds: number },
+): Promise<{ key: string; certificate: string; clientAuthorities: string; expires: string }> {
+  const keys = await generateKeyPair()
+  const signed = await api(signDatabaseServer, { hosts, public_key: renderPublicKey(keys.publicKey), ttl: ttlSeconds })
+  return {
+    key: renderPrivateKey(keys.privateKey),
+    certificate: signed.certificate + signed.server_authorities.join(''),
+    clientAuthorities: signed.client_authorities.join(''),
+    expires: signed.expires,
+  }
+}
 
 /** Has an identity issued for a user; the text of an identity file whose key was made here, and the moment it ends. */
 export async function signIdentity(

@@ -1,40 +1,78 @@
+import { announceDatabases, signDatabaseUser } from '../api/databases.ts'
 import { issueIdentityToken } from '../api/identity-tokens.ts'
 import { deleteResource } from '../api/resources.ts'
 import type { InputOf } from '../api/route.ts'
 import { announceServers } from '../api/servers.ts'
+import type { Kind } from '../resources/registry.ts'
 import { AppError } from '../lib/errors.ts'
 import type { App } from '../resources/app.ts'
+import type { Database } from '../resources/db.ts'
 import type { ApiClient } from './call.ts'
 
-export interface AppServerFacts {
+export interface HostFacts {
   hostId: string
   hostname: string
   version: string
-  apps: readonly App[]
   /** RFC 3339. */
   expires: string
+}
+
+export interface AppServerFacts extends HostFacts {
+  apps: readonly App[]
 }
 
 /** Tells the Auth Service that this agent offers these MCP servers until `expires`, of all or of none; 100 at most. */
 export async function saveAppServers(api: ApiClient, { hostId, hostname, version, apps, expires }: AppServerFacts): Promise<void> {
   const items = apps.map((app) => {
-    const metadata = { name: appServerName(hostId, app.metadata.name), labels: app.metadata.labels, expires }
+    const metadata = { name: serverName(hostId, app.metadata.name), labels: app.metadata.labels, expires }
     return { kind: 'app_server', version: 'v3', metadata, spec: { version, hostname, host_id: hostId, app } }
   })
   await api(announceServers, { items })
 }
 
 export async function removeAppServer(api: ApiClient, hostId: string, app: string): Promise<void> {
+  await removeHeartbeat(api, 'app_server', serverName(hostId, app))
+}
+
+/** Tells the Auth Service that this agent offers these databases until `expires`, of all or of none; 100 at most. */
+export async function saveDatabaseServers(
+  api: ApiClient,
+  { hostId, hostname, version, databases, expires }: HostFacts & { databases: readonly Database[] },
+): Promise<void> {
+  const items = databases.map((database) => {
+    const metadata = { name: serverName(hostId, database.metadata.name), labels: database.metadata.labels, expires }
+    return { kind: 'db_server', version: 'v3', metadata, spec: { version, hostname, host_id: hostId, database } }
+  })
+  await api(announceDatabases, { items })
+}
+
+export async function removeDatabaseServer(api: ApiClient, hostId: string, database: string): Promise<void> {
+  await removeHeartbeat(api, 'db_server', serverName(hostId, database))
+}
+
+/**
+ * A client certificate (PEM, a few minutes) for a database user, whose key stays here: in exchange for the route assertion of whoever wants to
+ * connect. @throws AppError permission_denied as roles and locks say.
+ */
+export async function fetchDatabaseCertificate(
+  api: ApiClient,
+  wanted: { assertion: string; database: string; user: string; name: string; publicKeyPem: string },
+): Promise<string> {
+  const { assertion, database, user, name, publicKeyPem } = wanted
+  return (await api(signDatabaseUser, { assertion, database, db_user: user, db_name: name, public_key: publicKeyPem })).certificate
+}
+
+async function removeHeartbeat(api: ApiClient, kind: Kind, name: string): Promise<void> {
   try {
-    await api(deleteResource, { kind: 'app_server', name: appServerName(hostId, app) })
+    await api(deleteResource, { kind, name })
   } catch (error) {
     if (!(error instanceof AppError && error.code === 'not_found')) throw error // it had expired already
   }
 }
 
-/** Several agents may offer one app: the name tells them apart. */
-function appServerName(hostId: string, app: string): string {
-  return `${app}@${hostId}`
+/** Several agents may offer the same: the name tells them apart. */
+function serverName(hostId: string, name: string): string {
+  return `${name}@${hostId}`
 }
 
 export type IdentityTokenType = InputOf<typeof issueIdentityToken>['type']

@@ -12,6 +12,8 @@ export interface CallOptions {
   args: Record<string, unknown>
   clientVersion: string
   timeoutMs: number
+  /** Ends the call, and the session with it. */
+  signal?: AbortSignal
   wait: BridgeOptions['wait']
   log: (line: string) => void
 }
@@ -23,10 +25,12 @@ const REFUSALS: ReadonlySet<string> = new Set(['permission_denied', 'not_found',
  * One tool call in a session of its own: initialize, call, end. No answer within `timeoutMs`: `deadline_exceeded`. A caller who gets no
  * assertion gets the Auth Service's own refusal: `permission_denied` for a lock, `not_found` for a server they may not see, `unauthenticated`.
  */
-export async function callTool({ endpoint, tool, args, clientVersion, timeoutMs, wait, log }: CallOptions): Promise<CallAnswer> {
+export async function callTool({ endpoint, tool, args, clientVersion, timeoutMs, signal, wait, log }: CallOptions): Promise<CallAnswer> {
   const answers = [Promise.withResolvers<CallAnswer>(), Promise.withResolvers<CallAnswer>()] as const
   const finished = new AbortController()
-  const deadline = wait(timeoutMs, finished.signal).then((): never => {
+  const ending = signal ? AbortSignal.any([finished.signal, signal]) : finished.signal
+  const deadline = wait(timeoutMs, ending).then((): never => {
+    if (signal?.aborted) throw new AppError('cancelled', 'the request was cancelled')
     throw new AppError('deadline_exceeded', `the tool did not answer within ${timeoutMs / 1000} s`)
   })
   deadline.catch(() => {}) // raced below

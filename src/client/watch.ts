@@ -179,7 +179,8 @@ export class WatchedFeed implements ResourceFeed {
     if (fault !== undefined) this.#options.log.error(UNREADABLE, { kind, name: document.metadata.name, fault })
     if (resource) this.#shelves.put<Kind>(kind, resource)
     else this.#shelves.remove(kind, document.metadata.name)
-    this.#tell({ type: resource ? 'put' : 'delete', kind, name: document.metadata.name, at })
+    const { name } = document.metadata
+    this.#tell(resource ? { type: 'put', kind, name, at } : { type: 'delete', kind, name, at })
   }
 
   #tell(change: Change): void {

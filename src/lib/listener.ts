@@ -137,7 +137,8 @@ function startTls(options: ListenerOptions, credentials: TlsCredentials, sockets
     const remote = socket.remoteAddress
     track(socket, sockets, (error) => options.onFault?.(error, remote))
     const agreed = socket.alpnProtocol
-    const take = typeof agreed === 'string' && options.sockets && Object.hasOwn(options.sockets, agreed) ? options.sockets[agreed] : undefined
+    const take =
+      typeof agreed === 'string' && options.sockets && Object.hasOwn(options.sockets, agreed) ? options.sockets[agreed] : undefined
     if (take) return take(socket)
     const chosen = typeof agreed === 'string' && Object.hasOwn(options.servers, agreed) ? options.servers[agreed] : undefined
     const target = chosen ?? options.defaultServer

@@ -139,14 +139,15 @@ export class Conversations {
     const { name, kind, roles } = identity
     const seen = { caller }
     const headers = this.#options.ownHeaders(() => seen.caller)
-    const session = await upstream.open({ era, headers, caller: { name, kind, roles } })
+    const sid = audit.ids.uuidv7()
+    const session = await upstream.open({ era, headers, caller: { name, kind, roles }, session: { identity, sid, remoteAddress } })
     // Starting a program takes a while: whoever was locked out meanwhile was not there yet to be cut off.
     const refusal = this.#closed ?? leaving(caller)
     if (refusal) {
       await session.close()
       throw refusal
     }
-    const recorder = new Recorder(audit, audit.ids.uuidv7(), app, identity, remoteAddress)
+    const recorder = new Recorder(audit, sid, app, identity, remoteAddress)
     const conversation = new Conversation({
       id,
       era,

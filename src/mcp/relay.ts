@@ -28,7 +28,7 @@ export async function relayRequest(
     if (conversation.era === 'legacy') outlet.expectAnswer()
     const row = findMethod(message.method)
     const reply = await conversation.upstream.send(
-      { ...message, headers, whole: row?.lists !== undefined || message.method === 'initialize' },
+      { ...message, headers, whole: row?.lists !== undefined || message.method === 'initialize', caller: relayed.caller },
       relayed.signal,
     )
     await deliver(reply, relayed, conversation, outlet)

@@ -8,6 +8,7 @@ import { type ClientMessage, type Fields, fieldsOf } from './message.ts'
 import { findMethod } from './methods.ts'
 import { type Begun, readEnding } from './recorder.ts'
 import { readResponse } from './response.ts'
+import type { CallerProof } from './upstream/upstream.ts'
 
 /** Answers above this size are passed on unread: their content is not summarised in the audit log. */
 const READ_LIMIT = 64 * 1024
@@ -55,6 +56,11 @@ export class Relayed implements RunningRequest {
     this.isUnderWay = false
     this.#conversation.finish(this)
     this.#conversation.recorder.unsent(this.#begun)
+  }
+
+  /** Who asks, as verified for this request. */
+  get caller(): CallerProof {
+    return this.#caller
   }
 
   /** Fires when nobody wants the answer any more. */

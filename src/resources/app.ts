@@ -5,8 +5,11 @@ import { findHostingFault, findHostingField, hostingFields } from './hosting.ts'
 /** What the built-in demo server is registered as. */
 export const DEMO_URI = 'mcp+stdio://teleport-mcp-demo'
 
+/** The scheme of a database's own MCP server; only the gateway itself speaks of such, no document of a person can. */
+export const DATABASE_SCHEME = 'mcp+postgres:'
+
 /** How the agent in front of an MCP server reaches it; chosen by the scheme of `spec.uri`. */
-export type Transport = 'stdio' | 'sse' | 'http'
+export type Transport = 'stdio' | 'sse' | 'http' | 'postgres'
 
 const SCHEMES: Record<string, Transport> = {
   'mcp+stdio:': 'stdio',
@@ -14,7 +17,10 @@ const SCHEMES: Record<string, Transport> = {
   'mcp+sse+https:': 'sse',
   'mcp+http:': 'http',
   'mcp+https:': 'http',
+  [DATABASE_SCHEME]: 'postgres',
 }
+
+const WRITTEN_SCHEMES = Object.keys(SCHEMES).filter((scheme) => scheme !== DATABASE_SCHEME)
 
 const headerSchema = z.strictObject({
   name: z.string().regex(/^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/, 'must be an HTTP header name (RFC 9110)'),
@@ -81,7 +87,7 @@ function findFault(spec: { uri?: string | undefined; mcp?: z.infer<typeof mcpSch
   if (spec.uri) {
     const url = URL.parse(spec.uri)
     if (!url || !SCHEMES[url.protocol])
-      return { path: ['uri'], message: `must start with ${Object.keys(SCHEMES).join('//, ')}//: only MCP servers are served` }
+      return { path: ['uri'], message: `must start with ${WRITTEN_SCHEMES.join('//, ')}//: only MCP servers are served` }
     if (SCHEMES[url.protocol] !== 'stdio') {
       if (!url.host) return { path: ['uri'], message: 'must name a host' }
       if (url.username || url.password) return { path: ['uri'], message: 'must not contain credentials: use rewrite.headers' }
@@ -112,6 +118,11 @@ export function isDemo(app: App): boolean {
   return app.spec.uri === DEMO_URI
 }
 
+/** Whether it is the MCP server of a database, over which `db_labels` decide. */
+export function isDatabase(app: App): boolean {
+  return app.spec.uri.startsWith(DATABASE_SCHEME)
+}
+
 /** The `http(s)://` URL behind an `mcp+…` URI; only for HTTP and SSE servers. */
 export function upstreamUrl(app: App): URL {
   return new URL(app.spec.uri.replace(/^mcp\+(sse\+)?/, ''))
@@ -121,6 +132,6 @@ export function upstreamUrl(app: App): URL {
 export function labelsOf(app: App): Record<string, string> {
   const labels: Record<string, string> = { ...app.metadata.labels }
   for (const [key, label] of Object.entries(app.spec.dynamic_labels ?? {})) labels[key] = label.result ?? ''
-  labels['teleport.internal/app-sub-kind'] = 'mcp'
+  if (!isDatabase(app)) labels['teleport.internal/app-sub-kind'] = 'mcp'
   return labels
 }

@@ -5,6 +5,8 @@ import { appSchema } from './app.ts'
 import { botInstanceSchema } from './bot-instance.ts'
 import { botSchema } from './bot.ts'
 import { CLUSTER_AUTH_PREFERENCE, clusterAuthPreferenceSchema } from './cluster-auth-preference.ts'
+import { dbServerSchema } from './db-server.ts'
+import { dbSchema } from './db.ts'
 import type { Resource } from './envelope.ts'
 import { hostSchema } from './host.ts'
 import { lockSchema } from './lock.ts'
@@ -33,6 +35,8 @@ export interface KindRow {
 export const KINDS = {
   app: { schema: appSchema, aliases: ['apps'], purpose: 'An MCP server that agents may serve.' },
   app_server: { schema: appServerSchema, aliases: ['app_servers'], heartbeat: true, purpose: 'An MCP server as one agent offers it now.' },
+  db: { schema: dbSchema, aliases: ['dbs', 'database', 'databases'], purpose: 'A database server that agents may connect to.' },
+  db_server: { schema: dbServerSchema, aliases: ['db_servers'], heartbeat: true, purpose: 'A database as one agent offers it now.' },
   mcp_set: { schema: mcpSetSchema, aliases: ['mcp_sets', 'sets'], purpose: 'A selection of MCP servers under one URL, `/mcp/sets/NAME`.' },
   oauth_client: { schema: oauthClientSchema, aliases: ['oauth_clients'], purpose: 'An MCP client that may ask people to act for them.' },
   role: { schema: roleSchema, aliases: ['roles'], purpose: 'What its bearers may reach and administer.' },

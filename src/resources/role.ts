@@ -55,6 +55,13 @@ const conditionsSchema = z.strictObject({
   app_labels: selectorSchema.optional(),
   app_labels_expression: z.string().optional(),
   mcp: mcpSchema.optional(),
+  /** Databases, by their labels; nothing without `db_users` and `db_names` of the same role. */
+  db_labels: selectorSchema.optional(),
+  db_labels_expression: z.string().optional(),
+  /** Database users to connect as: literal names, globs, regexes, templates (`{{internal.db_users}}`). */
+  db_users: strings.optional(),
+  /** Databases inside the database server, in the same forms. */
+  db_names: strings.optional(),
   rules: z.array(ruleSchema).optional(),
   request: kept,
   review_requests: kept,
@@ -62,10 +69,6 @@ const conditionsSchema = z.strictObject({
   logins: kept,
   node_labels: kept,
   node_labels_expression: kept,
-  db_labels: kept,
-  db_labels_expression: kept,
-  db_users: kept,
-  db_names: kept,
   db_roles: kept,
   db_service_labels: kept,
   db_permissions: kept,

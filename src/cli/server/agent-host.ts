@@ -16,14 +16,17 @@ import { shipToAuthService } from '../../services/agent/remote-shipping.ts'
 import { realClock } from '../../tunnel/clock.ts'
 import { keepTunnel, type KeptTunnel } from '../../tunnel/dial.ts'
 import { tagOf } from '../../tunnel/session-tag.ts'
+import type { Config } from './config.ts'
 import { startDiagnostics } from './diagnostics.ts'
 import { type Membership, readProof } from './membership.ts'
 import type { ProcessOptions } from './process-options.ts'
 import { type AuthLink, startAgentOn } from './start-agent.ts'
 import { openStdioHost } from './stdio-host.ts'
 
-/** What an agent decides by. */
-const KINDS: readonly Kind[] = ['app', 'role', 'user', 'bot', 'lock', 'cluster_auth_preference']
+type AgentRole = 'App' | 'Db'
+
+/** What an agent decides by, beside what it serves. */
+const KINDS: readonly Kind[] = ['role', 'user', 'bot', 'lock', 'cluster_auth_preference']
 /** For calls under way, when it ends. */
 const DRAIN_MS = 5000
 const KEYS_TRIES = 5
@@ -46,7 +49,9 @@ export interface AgentHost {
  * waits; the signal ends that.
  */
 export async function startAgentHost(options: ProcessOptions, membership: Membership, signal: AbortSignal): Promise<AgentHost> {
-  const { config, log, now, version } = options
+  const { log, now, version } = options
+  const role = options.config.agent.enabled ? 'App' : 'Db'
+  const config = withRole(options.config, role)
   const closers: (() => Promise<void>)[] = []
   const close = async (): Promise<void> => {
     for (const step of closers.splice(0).toReversed()) await step()
@@ -57,13 +62,13 @@ export async function startAgentHost(options: ProcessOptions, membership: Member
     closers.push(() => lock.release())
     const diagnostics = config.diag && (await startDiagnostics(config.diag, { log }))
     closers.push(async () => diagnostics?.close())
-    const enrolment = await enrol(options, membership, signal)
+    const enrolment = await enrol(options, membership, role, signal)
     closers.push(async () => enrolment.close())
-    const { link, closeLink } = await openLink(enrolment, options, signal)
+    const { link, closeLink } = await openLink(enrolment, role, options, signal)
     closers.push(closeLink)
     const host = await openStdioHost(config.dataDirectory, options.env, log)
     closers.push(() => host.close())
-    const agent = startAgentOn(options, link, host, diagnostics)
+    const agent = startAgentOn({ ...options, config }, link, host, diagnostics)
     closers.push(() => agent.close())
     const tunnel = keepTunnelTo(membership, enrolment, agent.accept, options)
     closers.push(async () => {
@@ -71,7 +76,7 @@ export async function startAgentHost(options: ProcessOptions, membership: Member
       // The sessions say goodbye over the tunnel.
       await Promise.all([agent.close(), tunnel.close(DRAIN_MS)])
     })
-    const telling = tellOfHost(enrolment, { hostname: config.nodename ?? hostname(), version, services: ['App'] }, options)
+    const telling = tellOfHost(enrolment, { hostname: config.nodename ?? hostname(), version, services: [role] }, options)
     closers.push(async () => clearInterval(telling))
     await agent.announced()
     diagnostics?.setState('ok')
@@ -85,13 +90,23 @@ export async function startAgentHost(options: ProcessOptions, membership: Member
   }
 }
 
-function enrol({ config, log, now, version }: ProcessOptions, membership: Membership, signal: AbortSignal): Promise<Enrolment> {
+/** A certificate has one role: a host that serves MCP servers and databases runs a process for each. */
+function withRole(config: Config, role: AgentRole): Config {
+  return { ...config, databases: { ...config.databases, enabled: role === 'Db' && config.databases.enabled } }
+}
+
+function enrol(
+  { config, log, now, version }: ProcessOptions,
+  membership: Membership,
+  role: AgentRole,
+  signal: AbortSignal,
+): Promise<Enrolment> {
   const { proxy, caPins } = membership
   return Enrolment.open(
     {
       directory: join(config.dataDirectory, 'agent'),
       target: { proxy, caPins },
-      role: 'App',
+      role,
       hostname: config.nodename ?? hostname(),
       version,
       findProof: () => readProof(membership),
@@ -107,13 +122,15 @@ function enrol({ config, log, now, version }: ProcessOptions, membership: Member
 /** The Auth Service over its connection: resources and keys are there when this settles. */
 async function openLink(
   enrolment: Enrolment,
+  role: AgentRole,
   { log }: ProcessOptions,
   signal: AbortSignal,
 ): Promise<{ link: AuthLink; closeLink(): Promise<void> }> {
   const { api, hostId, clusterName } = enrolment
+  const kinds: readonly Kind[] = [role === 'App' ? 'app' : 'db', ...KINDS]
   const feed = new WatchedFeed({
-    open: (stop) => openStream(enrolment.http, watchResources, { kinds: KINDS.join(',') }, stop),
-    kinds: KINDS,
+    open: (stop) => openStream(enrolment.http, watchResources, { kinds: kinds.join(',') }, stop),
+    kinds,
     monotonic: realClock.now,
     after: realClock.after,
     random: Math.random,

@@ -6,6 +6,7 @@ import { type Environment, stateDirectory } from '../../lib/paths.ts'
 import { checkAgainst } from '../../lib/schema.ts'
 import { parseYamlDocuments } from '../../lib/yaml.ts'
 import { agentConfigSchema } from '../../services/agent/config.ts'
+import { databasesConfigSchema } from '../../services/agent/databases-config.ts'
 import { authConfigSchema } from '../../services/auth/config.ts'
 import { proxyConfigSchema, splitAddress } from '../../services/proxy/config.ts'
 import { findMembership, type Membership, membershipFields, type MembershipFlags } from './membership.ts'
@@ -51,6 +52,7 @@ export const fileSchema = z
     auth_service: authConfigSchema.prefault({}),
     proxy_service: proxyConfigSchema.prefault({}),
     app_service: agentConfigSchema.prefault({}),
+    db_service: databasesConfigSchema.prefault({}),
   })
   .superRefine(({ teleport, sallyport }, context) => {
     if (teleport && sallyport)
@@ -68,6 +70,7 @@ export interface Config {
   auth: z.output<typeof authConfigSchema>
   proxy: z.output<typeof proxyConfigSchema>
   agent: z.output<typeof agentConfigSchema>
+  databases: z.output<typeof databasesConfigSchema>
   /** Where to serve metrics and health; absent: nowhere. */
   diag?: { host: string; port: number } | undefined
   /** The cluster that this host belongs to; absent: the one of its own Auth Service. */
@@ -107,14 +110,14 @@ export async function loadConfig(sources: ConfigSources): Promise<Config> {
   }
 }
 
-const ROLES = ['auth', 'proxy', 'app'] as const
+const ROLES = ['auth', 'proxy', 'app', 'db'] as const
 
 /** The services of `--roles`, and no others; those of the file where none is given. */
 function withRoles(
-  { auth_service, proxy_service, app_service }: z.output<typeof fileSchema>,
+  { auth_service, proxy_service, app_service, db_service }: z.output<typeof fileSchema>,
   text: string | undefined,
-): Pick<Config, 'auth' | 'proxy' | 'agent'> {
-  if (text === undefined) return { auth: auth_service, proxy: proxy_service, agent: app_service }
+): Pick<Config, 'auth' | 'proxy' | 'agent' | 'databases'> {
+  if (text === undefined) return { auth: auth_service, proxy: proxy_service, agent: app_service, databases: db_service }
   const roles = text.split(',').map((role) => role.trim())
   const unknown = roles.find((role) => !ROLES.some((known) => known === role))
   if (unknown !== undefined) throw new AppError('invalid_argument', `--roles knows ${ROLES.join(', ')}, not "${unknown}"`)
@@ -122,6 +125,7 @@ function withRoles(
     auth: { ...auth_service, enabled: roles.includes('auth') },
     proxy: { ...proxy_service, enabled: roles.includes('proxy') },
     agent: { ...app_service, enabled: roles.includes('app') },
+    databases: { ...db_service, enabled: roles.includes('db') },
   }
 }
 

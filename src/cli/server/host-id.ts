@@ -14,11 +14,11 @@ export async function loadHostId(dataDirectory: string): Promise<string> {
 }
 
 /** What a service of this process is at the Auth Service. */
-export function hostIdentity(hostId: string, role: 'App' | 'Proxy'): Identity {
+export function hostIdentity(hostId: string, ...roles: ('App' | 'Db' | 'Proxy')[]): Identity {
   return {
     kind: 'host',
     name: hostId,
-    roles: [role],
+    roles,
     traits: {},
     credential: 'local',
     credentialId: hostId,

@@ -65,9 +65,9 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
       random: (size) => randomBytes(size),
     })
     closers.push(() => auth.close())
-    const host = config.agent.enabled ? await openStdioHost(config.dataDirectory, env, log) : undefined
+    const host = config.agent.enabled || config.databases.enabled ? await openStdioHost(config.dataDirectory, env, log) : undefined
     closers.push(async () => host?.close())
-    const agent = host && startAgentOn(options, localLink(auth, hostId), host, diagnostics)
+    const agent = host && startAgentOn(options, localLink(config, auth, hostId), host, diagnostics)
     if (agent) closers.push(() => agent.close())
     const { proxyServer, aggregate, tunnels } = createProxy(options, auth, agent, hostId, closers)
     reachable = (host) => tunnels.isConnected(host)
@@ -105,11 +105,12 @@ function assertBothEnabled({ auth, proxy }: Config): void {
 }
 
 /** The Auth Service of the same process: calls are functions, and a thread brings the journal into the store. */
-function localLink(auth: AuthService, hostId: string): AuthLink {
+function localLink({ agent, databases }: Config, auth: AuthService, hostId: string): AuthLink {
+  const roles = [...(agent.enabled ? (['App'] as const) : []), ...(databases.enabled ? (['Db'] as const) : [])]
   return {
     clusterName: auth.clusterName,
     hostId,
-    api: createApiClient(auth.carrier(hostIdentity(hostId, 'App'))),
+    api: createApiClient(auth.carrier(hostIdentity(hostId, ...roles))),
     feed: auth.feed,
     assertionKeys: () => auth.assertionKeys(),
     ship: (spool) => auth.shipJournal(spool.source),

@@ -7,6 +7,7 @@ import { createMcpMetrics } from '../../mcp/metrics.ts'
 import { createBridgedUpstream } from '../../mcp/eras/bridged.ts'
 import type { Host } from '../../mcp/hosting/host.ts'
 import { createUpstream } from '../../mcp/upstream/open.ts'
+import type { Upstream } from '../../mcp/upstream/upstream.ts'
 import { type Agent, type AgentOptions, startAgent } from '../../services/agent/start.ts'
 import { addJournalMetrics, type Diagnostics } from './diagnostics.ts'
 import type { ProcessOptions } from './process-options.ts'
@@ -27,21 +28,18 @@ export function startAgentOn(
   const spoolDirectory = join(config.dataDirectory, 'spool')
   if (diagnostics) addJournalMetrics(diagnostics.metrics, spoolDirectory)
   const { clusterName } = link
+  const bridge = (upstream: Upstream, server: string): Upstream =>
+    createBridgedUpstream(upstream, { server, now, random: (size) => randomBytes(size), log, version })
   return startAgent({
     ...link,
     config: config.agent,
+    databases: config.databases,
     hostname: config.nodename ?? hostname(),
     version,
     spoolDirectory,
     metrics: diagnostics && createMcpMetrics(diagnostics.metrics),
-    createUpstream: (app) =>
-      createBridgedUpstream(createUpstream(app, { now, log, demo: { clusterName }, stdio: host, http: {} }), {
-        server: app.metadata.name,
-        now,
-        random: (size) => randomBytes(size),
-        log,
-        version,
-      }),
+    createUpstream: (app) => bridge(createUpstream(app, { now, log, demo: { clusterName }, stdio: host, http: {} }), app.metadata.name),
+    bridge,
     redactor: createRedactor(),
     ids: createIds(),
     now,

@@ -5,6 +5,8 @@ import type { TctlIo } from './context.ts'
 import { FORMAT } from './format.ts'
 
 const TRAITS: readonly OptionRow[] = [
+  { flags: '--set-db-users <names>', description: 'Database users of the user, the trait db_users', list: true },
+  { flags: '--set-db-names <names>', description: 'Databases of the user, the trait db_names', list: true },
   { flags: '--set-mcp-tools <tools>', description: 'MCP tools of the user, the trait mcp_tools', list: true },
   { flags: '--set-traits <traits>', description: 'Traits, key=value; repeat a key for more values', list: true },
 ]
@@ -28,6 +30,8 @@ function addUsers(program: Program, io: TctlIo): void {
     options: [
       { flags: '--roles <roles>', description: 'Roles of the user', list: true, required: true },
       { flags: '--ttl <duration>', description: 'How long the link lives (at most 48h)', default: '1h' },
+      { flags: '--db-users <names>', description: 'Database users of the user, the trait db_users', list: true },
+      { flags: '--db-names <names>', description: 'Databases of the user, the trait db_names', list: true },
       { flags: '--mcp-tools <tools>', description: 'MCP tools of the user, the trait mcp_tools', list: true },
       { flags: '--traits <traits>', description: 'Traits, key=value; repeat a key for more values', list: true },
       { flags: '--logins <logins>', description: 'Accepted, without effect for MCP servers', list: true, hidden: true },
@@ -122,21 +126,29 @@ function addIdentities(program: Program, io: TctlIo): void {
   command(program, { path: 'auth', summary: 'Certificates' })
   command(program, {
     path: 'auth sign',
-    summary: 'Make an identity file for a user',
+    summary: 'Make an identity file for a user, or the certificates of a database server',
     options: [
-      { flags: '--user <user>', description: 'Whose identity', required: true },
-      { flags: '-o, --out <file>', description: 'The file to write', required: true },
-      { flags: '--format <format>', description: 'Form of the file', choices: ['file'], default: 'file' },
-      { flags: '--ttl <duration>', description: 'How long it lives', default: '12h' },
+      { flags: '--user <user>', description: 'Whose identity' },
+      { flags: '--host <names>', description: 'Names and addresses of a database server, for --format=db', list: true },
+      { flags: '-o, --out <file>', description: 'The file to write; with --format=db the beginning of three names', required: true },
+      {
+        flags: '--format <format>',
+        description: 'Identity file, or certificates of a database server',
+        choices: ['file', 'db'],
+        default: 'file',
+      },
+      { flags: '--ttl <duration>', description: 'How long it lives; 12h, of a database server 2190h' },
       { flags: '--overwrite', description: 'Replace a file that is there' },
     ],
-    examples: ['tctl auth sign --user=ci --out=ci.pem --ttl=12h'],
+    examples: ['tctl auth sign --user=ci --out=ci.pem --ttl=12h', 'tctl auth sign --format=db --host=pg.internal --out=server'],
     load: action(io, () => import('./auth-sign.ts')),
   })
   command(program, {
     path: 'auth export',
     summary: 'Print certificates of the certificate authorities',
-    options: [{ flags: '--type <type>', description: 'Which authority', choices: ['host', 'user', 'tls-host', 'tls-user'] }],
+    options: [
+      { flags: '--type <type>', description: 'Which authority', choices: ['host', 'user', 'tls-host', 'tls-user', 'db', 'db-client'] },
+    ],
     load: action(io, () => import('./auth-export.ts')),
   })
   command(program, {

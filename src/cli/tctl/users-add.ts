@@ -5,8 +5,11 @@ import { formatOf } from './format.ts'
 import { parsePairs, parseSeconds } from './pairs.ts'
 
 export async function run({ call, io, withApi }: Context): Promise<void> {
-  const tools = call.list('mcp-tools')
-  const traits = { ...parsePairs(call.list('traits')), ...(tools.length > 0 ? { mcp_tools: tools } : {}) }
+  const named = ['mcp-tools', 'db-users', 'db-names'].filter((flag) => call.list(flag).length > 0)
+  const traits = {
+    ...parsePairs(call.list('traits')),
+    ...Object.fromEntries(named.map((flag) => [flag.replace('-', '_'), call.list(flag)])),
+  }
   const name = call.argument('name') ?? ''
   const invited = await withApi((api) =>
     invite(api, {

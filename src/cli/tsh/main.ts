@@ -1,6 +1,7 @@
 import { command, createProgram, interruptSignal, runProgram } from '../../lib/command-line.ts'
 import type { OptionRow, Program } from '../../lib/command-rows.ts'
 import { action } from './context.ts'
+import { addDatabases } from './database-commands.ts'
 import type { TshIo } from './context.ts'
 
 /** Runs `tsh`; the exit code. */
@@ -48,6 +49,7 @@ function createTsh(io: TshIo): Program {
   addSession(program, io)
   addMcp(program, io)
   addProxy(program, io)
+  addDatabases(program, io)
   addApiTokens(program, io)
   return program
 }

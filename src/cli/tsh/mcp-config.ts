@@ -101,10 +101,12 @@ function entryFor({ call, io }: Context, name: string): StdioEntry {
   return { command, args: [...args, name], env }
 }
 
-function readFormat(text: string | undefined): ConfigFormat | undefined {
+/** The value of `--format`. */
+export function readFormat(text: string | undefined): ConfigFormat | undefined {
   return text === 'claude' || text === 'claude-code' || text === 'cursor' || text === 'vscode' ? text : undefined
 }
 
-function readJsonFormat(text: string | undefined): JsonFormat {
+/** The value of `--json-format`. */
+export function readJsonFormat(text: string | undefined): JsonFormat {
   return JSON_FORMATS.find((format) => format === text) ?? 'auto'
 }

@@ -10,8 +10,10 @@ export interface Selection {
   query?: string | undefined
 }
 
-/** The servers a person means, by name. */
-export function selectServers(servers: readonly UsableServer[], { labels, words = [], query }: Selection): UsableServer[] {
+type Described = Pick<UsableServer, 'metadata'>
+
+/** The servers (or databases) a person means, by name. */
+export function selectServers<S extends Described>(servers: readonly S[], { labels, words = [], query }: Selection): S[] {
   const wanted = parseLabels(labels)
   const holds = query === undefined ? () => true : parseQuery(query)
   return servers
@@ -21,30 +23,32 @@ export function selectServers(servers: readonly UsableServer[], { labels, words 
     .toSorted((one, other) => (one.metadata.name < other.metadata.name ? -1 : 1))
 }
 
-/** `stdio`, `HTTP` or `SSE`; `?` for a server this version cannot read. */
+const TYPES = { stdio: 'stdio', http: 'HTTP', sse: 'SSE', postgres: 'PostgreSQL' } as const
+
+/** `stdio`, `HTTP`, `SSE` or `PostgreSQL`; `?` for a server this version cannot read. */
 export function typeOf(server: UsableServer): string {
   try {
     const { kind, version, metadata, spec } = server
     const transport = transportOf(parseResource('app', { kind, version, metadata, spec }))
-    return transport === 'stdio' ? 'stdio' : transport.toUpperCase()
+    return TYPES[transport]
   } catch {
     return '?'
   }
 }
 
-export function labelsOf(server: UsableServer): Record<string, string> {
+export function labelsOf(server: Described): Record<string, string> {
   const labels = server.metadata['labels']
   return typeof labels === 'object' && labels !== null
     ? Object.fromEntries(Object.entries(labels).map(([key, value]) => [key, String(value)]))
     : {}
 }
 
-export function descriptionOf(server: UsableServer): string {
+export function descriptionOf(server: Described): string {
   const description = server.metadata['description']
   return typeof description === 'string' ? description : ''
 }
 
-function searchText(server: UsableServer): string {
+function searchText(server: Described): string {
   return [server.metadata.name, descriptionOf(server), ...Object.entries(labelsOf(server)).flat()].join('\n').toLowerCase()
 }
 
@@ -60,7 +64,7 @@ function parseLabels(text: string | undefined): [string, string][] {
 const TERM = /^\s*(?:(name)|labels\["([^"]{1,200})"\]|labels\.([\w-]{1,200}))\s*(==|!=)\s*"([^"]*)"\s*$/
 
 /** A small part of Teleport's predicate language: comparisons of `name` and `labels["key"]` with texts, joined by `&&`. */
-function parseQuery(query: string): (server: UsableServer) => boolean {
+function parseQuery(query: string): (server: Described) => boolean {
   const terms = query.split('&&').map((term) => {
     const found = TERM.exec(term)
     if (!found)
@@ -70,7 +74,7 @@ function parseQuery(query: string): (server: UsableServer) => boolean {
       )
     const key = found[2] ?? found[3]
     const equal = found[4] === '=='
-    return (server: UsableServer) => ((key === undefined ? server.metadata.name : (labelsOf(server)[key] ?? '')) === found[5]) === equal
+    return (server: Described) => ((key === undefined ? server.metadata.name : (labelsOf(server)[key] ?? '')) === found[5]) === equal
   })
   return (server) => terms.every((term) => term(server))
 }

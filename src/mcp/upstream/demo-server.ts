@@ -1,5 +1,6 @@
 import type { CallToolResult, McpServer } from '@modelcontextprotocol/server'
 import { z } from 'zod'
+import type { Sdk } from './in-process.ts'
 
 /** What the demo tells its caller about the connection. */
 export interface DemoFacts {
@@ -8,8 +9,6 @@ export interface DemoFacts {
   appName: string
   appDescription: string
 }
-
-type Sdk = typeof import('@modelcontextprotocol/server')
 
 const GUIDE = [
   'You reached this demo MCP server through Sallyport: it checked who you are, which servers and tools your roles allow, and it wrote down this call.',

@@ -1,3 +1,4 @@
+import { AppError } from '../../lib/errors.ts'
 import { isDemo, transportOf } from '../../resources/app.ts'
 import type { App } from '../../resources/app.ts'
 import { createDemoUpstream } from './demo.ts'
@@ -29,6 +30,8 @@ export function createUpstream(app: App, deps: UpstreamDeps): Upstream {
 
 function createTransport(app: App, { now, log, stdio, http, sse }: UpstreamDeps): Upstream {
   const transport = transportOf(app)
+  if (transport === 'postgres')
+    throw new AppError('failed_precondition', 'the MCP server of a database is opened by the agent that has the database')
   if (transport === 'stdio') return createStdioUpstream(app, { log, ...stdio })
   if (transport === 'http') return createHttpUpstream(app, { now, log, ...http })
   return createSseUpstream(app, { now, log, ...sse })

@@ -1,5 +1,12 @@
 import type { SseEvent } from '../../lib/sse.ts'
+import type { Identity } from '../../resources/identity.ts'
 import type { OwnHeaders } from './own-headers.ts'
+
+export interface CallerProof {
+  identity: Identity
+  /** The route assertion. */
+  assertion: string
+}
 
 /** One client message on its way to the MCP server: judged, unambiguous, a single JSON object. */
 export interface Outgoing {
@@ -15,6 +22,8 @@ export interface Outgoing {
   headers: Readonly<Record<string, string>>
   /** The answer has to be read as a whole, because a list in it is filtered. */
   whole: boolean
+  /** Whose message it is, and what proved it, as verified for it alone: a session outlives the credential that opened it. */
+  caller?: CallerProof
 }
 
 /** What the MCP server said to one message. */
@@ -57,6 +66,8 @@ export interface OpenOptions {
   headers: OwnHeaders
   /** Who calls, for the demo server and the child's log lines. */
   caller: { name: string; kind: string; roles: readonly string[] }
+  /** What the audit log says of the session: for servers inside the agent that record more than its messages. */
+  session?: { identity: Identity; sid: string; remoteAddress: string }
 }
 
 /** How an MCP server is reached; one per registered server. */

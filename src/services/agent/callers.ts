@@ -1,10 +1,13 @@
-import { type ServerAccess, serverAccess } from '../../access/check.ts'
+import { checkDatabase, databasePatterns, type DatabaseSession } from '../../access/check-database.ts'
+import { type AccessFacts, type ServerAccess, serverAccess } from '../../access/check.ts'
+import type { Decision } from '../../access/decision.ts'
 import { findLock, lockReason } from '../../access/locks.ts'
-import { compileRoles } from '../../access/role-set.ts'
+import { compileRoles, type RoleSet } from '../../access/role-set.ts'
+import { serverViewOf } from '../../access/server-view.ts'
 import { findKeyId, type VerificationKey, verifyAssertion } from '../../ca/assertion.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Caller } from '../../mcp/caller.ts'
-import { type App, labelsOf } from '../../resources/app.ts'
+import type { App } from '../../resources/app.ts'
 import { botNameOf, botUserName } from '../../resources/bot.ts'
 import { CLUSTER_AUTH_PREFERENCE } from '../../resources/cluster-auth-preference.ts'
 import type { Change, ResourceFeed } from '../../resources/feed.ts'
@@ -140,15 +143,29 @@ export class Callers {
 
   /** What the roles of an identity, as they are now, say about a server. A role that no longer exists grants nothing. */
   accessOf(identity: Identity, app: App): ServerAccess {
-    const { feed } = this.#options
-    const roles = identity.roles.flatMap((name) => feed.find('role', name) ?? [])
-    const preference = feed.find('cluster_auth_preference', CLUSTER_AUTH_PREFERENCE)
-    const requireMfa = requiresSessionMfa(preference?.spec.require_session_mfa)
-    return serverAccess(
-      compileRoles(roles, identity),
-      { name: app.metadata.name, labels: labelsOf(app) },
-      { mfaVerified: identity.mfaVerified, requireMfa },
+    return serverAccess(this.#roleSetOf(identity), serverViewOf(app), this.#factsOf(identity))
+  }
+
+  /** What the roles of an identity, as they are now, say about connecting to a database as this user. */
+  checkDatabase(identity: Identity, app: App, session: DatabaseSession): Decision {
+    return checkDatabase(this.#roleSetOf(identity), serverViewOf(app), session, this.#factsOf(identity))
+  }
+
+  /** The users and names that they list. */
+  databasePatterns(identity: Identity, app: App): ReturnType<typeof databasePatterns> {
+    return databasePatterns(this.#roleSetOf(identity), serverViewOf(app))
+  }
+
+  #roleSetOf(identity: Identity): RoleSet {
+    return compileRoles(
+      identity.roles.flatMap((name) => this.#options.feed.find('role', name) ?? []),
+      identity,
     )
+  }
+
+  #factsOf({ mfaVerified }: Identity): AccessFacts {
+    const preference = this.#options.feed.find('cluster_auth_preference', CLUSTER_AUTH_PREFERENCE)
+    return { mfaVerified, requireMfa: requiresSessionMfa(preference?.spec.require_session_mfa) }
   }
 
   lockReasonFor(identity: Identity): string | undefined {
@@ -210,6 +227,6 @@ export class Callers {
     else if (change.kind === 'bot') this.#mark(this.#changedAt, botUserName(change.name), change.at)
     else if (change.kind === 'role' || change.kind === 'cluster_auth_preference') this.#epoch += 1
     else if (change.kind === 'lock') this.#locks = undefined
-    else if (change.kind === 'app') this.#known.clear()
+    else if (change.kind === 'app' || change.kind === 'db') this.#known.clear()
   }
 }

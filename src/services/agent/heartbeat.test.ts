@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { createApiClient } from '../../client/call.ts'
 import { silentLogger } from '../../lib/log.ts'
 import { type App, appSchema } from '../../resources/app.ts'
-import { Heartbeat } from './heartbeat.ts'
+import { APP_SERVERS, Heartbeat } from './heartbeat.ts'
 
 const START = Date.parse('2027-01-01T00:00:00Z')
 
@@ -30,7 +30,7 @@ function create({ refuses = '', status = 400 } = {}) {
     return { status: 200, headers: {}, body: '{}' }
   })
   const log = { ...silentLogger, warn: (message: string) => void warnings.push(message) }
-  const heartbeat = new Heartbeat({ api, hostId: 'h', hostname: 'host', version: '1.0.0', now: () => clock.now, log })
+  const heartbeat = new Heartbeat({ api, hostId: 'h', hostname: 'host', version: '1.0.0', now: () => clock.now, log }, APP_SERVERS)
   return { heartbeat, heard, warnings, clock, expiries }
 }
 

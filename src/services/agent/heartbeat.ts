@@ -1,9 +1,10 @@
 import type { ApiClient } from '../../client/call.ts'
-import { removeAppServer, saveAppServers } from '../../client/agent.ts'
+import { type HostFacts, removeAppServer, removeDatabaseServer, saveAppServers, saveDatabaseServers } from '../../client/agent.ts'
 import { toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import { Rounds } from '../../mcp/rounds.ts'
 import type { App } from '../../resources/app.ts'
+import type { Database } from '../../resources/db.ts'
 
 const PERIOD_MS = 60_000
 /** Missing three heartbeats takes a server off the lists. */
@@ -22,25 +23,43 @@ export interface HeartbeatOptions {
   log: Logger
 }
 
-/** Tells the Auth Service which MCP servers this agent offers, again and again; of each server what was said last is what it hears last. */
-export class Heartbeat {
+/** How the Auth Service is told of one kind of thing that agents offer. */
+export interface HeartbeatStore<T> {
+  save(api: ApiClient, facts: HostFacts, items: readonly T[]): Promise<void>
+  remove(api: ApiClient, hostId: string, name: string): Promise<void>
+}
+
+export const APP_SERVERS: HeartbeatStore<App> = {
+  save: (api, facts, apps) => saveAppServers(api, { ...facts, apps }),
+  remove: removeAppServer,
+}
+
+export const DATABASE_SERVERS: HeartbeatStore<Database> = {
+  save: (api, facts, databases) => saveDatabaseServers(api, { ...facts, databases }),
+  remove: removeDatabaseServer,
+}
+
+/** Tells the Auth Service what this agent offers, again and again; of each thing what was said last is what it hears last. */
+export class Heartbeat<T extends { metadata: { name: string } }> {
   readonly #options: HeartbeatOptions
+  readonly #store: HeartbeatStore<T>
   readonly #timer: NodeJS.Timeout
-  readonly #offered = new Map<string, App>()
-  readonly #rounds: Rounds<App>
+  readonly #offered = new Map<string, T>()
+  readonly #rounds: Rounds<T>
   /** What is still to be told, by name: a server, or that it is gone. */
-  readonly #waiting = new Map<string, App | undefined>()
+  readonly #waiting = new Map<string, T | undefined>()
   #writing: Promise<void> | undefined
 
-  constructor(options: HeartbeatOptions) {
+  constructor(options: HeartbeatOptions, store: HeartbeatStore<T>) {
     this.#options = options
+    this.#store = store
     this.#rounds = new Rounds(this.#offered, PERIOD_MS, options.now())
     this.#timer = setInterval(() => this.beat(), STEP_MS).unref()
   }
 
-  announce(app: App): void {
-    this.#offered.set(app.metadata.name, app)
-    this.#enqueue(app.metadata.name, app)
+  announce(item: T): void {
+    this.#offered.set(item.metadata.name, item)
+    this.#enqueue(item.metadata.name, item)
   }
 
   withdraw(name: string): void {
@@ -64,7 +83,7 @@ export class Heartbeat {
     await this.#writing
   }
 
-  #enqueue(name: string, app: App | undefined): void {
+  #enqueue(name: string, app: T | undefined): void {
     this.#waiting.delete(name)
     this.#waiting.set(name, app)
     this.#writing ??= this.#write().finally(() => (this.#writing = undefined))
@@ -81,13 +100,13 @@ export class Heartbeat {
       if (app) await this.#tell(this.#takeBatch())
       else {
         this.#waiting.delete(name)
-        await this.#logged(() => removeAppServer(this.#options.api, this.#options.hostId, name))
+        await this.#logged(() => this.#store.remove(this.#options.api, this.#options.hostId, name))
       }
     }
   }
 
-  #takeBatch(): App[] {
-    const batch: App[] = []
+  #takeBatch(): T[] {
+    const batch: T[] = []
     for (const [name, app] of this.#waiting) {
       if (!app || batch.length === BATCH) break
       this.#waiting.delete(name)
@@ -96,11 +115,11 @@ export class Heartbeat {
     return batch
   }
 
-  async #tell(apps: readonly App[]): Promise<void> {
+  async #tell(apps: readonly T[]): Promise<void> {
     const { api, hostId, hostname, version, now } = this.#options
-    const save = (some: readonly App[]): Promise<void> => {
+    const save = (some: readonly T[]): Promise<void> => {
       const expires = new Date(now() + LIFETIME_MS).toISOString()
-      return saveAppServers(api, { hostId, hostname, version, apps: some, expires })
+      return this.#store.save(api, { hostId, hostname, version, expires }, some)
     }
     await this.#logged(async () => {
       try {

@@ -16,13 +16,16 @@ import type { Change, ResourceFeed } from '../../resources/feed.ts'
 import type { Exchange, ExchangeTarget } from '../../tunnel/exchange.ts'
 import { Callers } from './callers.ts'
 import { type AgentConfig, demoApp } from './config.ts'
-import { Heartbeat } from './heartbeat.ts'
+import type { DatabasesConfig } from './databases-config.ts'
+import { APP_SERVERS, Heartbeat } from './heartbeat.ts'
 import { IdentityTokens } from './identity-tokens.ts'
 import { Refusals } from './refusals.ts'
 import { type Served, Servers } from './servers.ts'
+import { startDatabases } from './start-databases.ts'
 
 export interface AgentOptions {
   config: AgentConfig
+  databases: DatabasesConfig
   clusterName: string
   hostId: string
   hostname: string
@@ -43,6 +46,8 @@ export interface AgentOptions {
   /** How long nothing was heard of the Auth Service, ms; absent where it is in the same process. */
   staleMs?: (() => number | undefined) | undefined
   createUpstream(app: App): Upstream
+  /** Makes a server of one era of the protocol one for clients of both. */
+  bridge(upstream: Upstream, server: string): Upstream
   redactor: Redactor
   metrics?: McpMetrics | undefined
   ids: Ids
@@ -69,38 +74,35 @@ export function startAgent(options: AgentOptions): Agent {
   const spool = openSpool(options.spoolDirectory, { log })
   const shipping = options.ship(spool)
   let isClosed = false
-  const { clusterName, hostId, assertionKeys: keys, refreshKeys, knownSince, staleMs } = options
-  const callers = new Callers({ clusterName, hostId, keys, refreshKeys, knownSince, staleMs, feed, now })
-  const audit = {
-    spool,
-    ids,
-    now,
-    monotonic: options.monotonic,
-    cluster: options.clusterName,
-    redactor: options.redactor,
-    metrics: options.metrics,
-  }
-  const heartbeat = new Heartbeat(options)
+  const { clusterName: cluster, monotonic, redactor, metrics } = options
+  const { staleMs, sessionTag } = options
+  const callers = new Callers({ ...options, keys: options.assertionKeys })
+  const audit = { spool, ids, now, monotonic, cluster, redactor, metrics }
+  const heartbeat = new Heartbeat(options, APP_SERVERS)
+  const tokens = new IdentityTokens(options.api, now)
   const servers = new Servers({
-    selectors: config.resources.map(({ labels }) => labels),
-    fixed: config.mcp_demo_server ? [demoApp(), ...config.apps] : config.apps,
+    selectors: config.enabled ? config.resources.map(({ labels }) => labels) : [],
+    fixed: fixedApps(config),
     createUpstream: options.createUpstream,
     audit,
-    tokens: new IdentityTokens(options.api, now),
+    tokens,
     limits: config.mcp_limits,
-    sessionTag: options.sessionTag,
+    sessionTag,
     log,
     onChange: (name, entry) => (entry ? heartbeat.announce(entry.app) : heartbeat.withdraw(name)),
   })
+  const databases = startDatabases({ ...options, limits: config.mcp_limits, callers, audit, tokens, sessionTag })
+  const listAll = (): Served[] => [...servers.list(), ...databases.list()]
   for (const app of feed.list('app')) servers.reconcile(app.metadata.name, app)
 
   const onChange = (change: Change): void => {
     callers.apply(change)
     if (change.type !== 'revoked' && change.kind === 'app') servers.reconcile(change.name, feed.find('app', change.name))
+    databases.apply(change)
     if (change.type === 'revoked' || CUTTING.has(change.kind)) cutWhoMayNotStay()
   }
   const cutWhoMayNotStay = (): void => {
-    for (const { app, endpoint } of servers.list()) endpoint.cut((identity) => callers.reasonToCut(identity, app))
+    for (const { app, endpoint } of listAll()) endpoint.cut((identity) => callers.reasonToCut(identity, app))
   }
   const checking = staleMs && setInterval(() => (staleMs() ?? 0) > 0 && cutWhoMayNotStay(), STALE_CHECK_MS).unref()
   const unsubscribe = feed.subscribe(onChange)
@@ -108,17 +110,20 @@ export function startAgent(options: AgentOptions): Agent {
 
   return {
     accept: (exchange) => {
-      answer(exchange, servers, callers, refusals).catch((thrown: unknown) => log.error('exchange failed', { error: String(thrown) }))
+      const served = servers.find(exchange.server) ?? databases.find(exchange.server)
+      answer(exchange, served, callers, refusals).catch((thrown: unknown) => log.error('exchange failed', { error: String(thrown) }))
     },
-    announced: () => heartbeat.settled(),
-    drain: (ms) => drain(servers, ms),
+    announced: () => heartbeat.settled().then(() => databases.announced()),
+    drain: (ms) => drain(listAll, ms),
     close: async () => {
       if (isClosed) return
       isClosed = true
       clearInterval(checking)
       unsubscribe()
       await heartbeat.close()
-      await servers.close(new AppError('unavailable', 'the gateway is shutting down: connect again in a moment'))
+      const why = new AppError('unavailable', 'the gateway is shutting down: connect again in a moment')
+      await servers.close(why)
+      await databases.close(why)
       await spool.flushed().catch((thrown: unknown) => log.error('the audit journal could not be written at the end', { error: thrown }))
       await shipping.close()
       await spool.close()
@@ -126,20 +131,24 @@ export function startAgent(options: AgentOptions): Agent {
   }
 }
 
+function fixedApps({ enabled, mcp_demo_server, apps }: AgentConfig): App[] {
+  if (!enabled) return []
+  return mcp_demo_server ? [demoApp(), ...apps] : apps
+}
+
 const DRAIN_POLL_MS = 20
 /** Of an agent that hears nothing of the Auth Service. */
 const STALE_CHECK_MS = 30_000
 
-async function drain(servers: Servers, ms: number): Promise<void> {
-  for (let left = ms; left > 0 && servers.list().some(({ endpoint }) => endpoint.isBusy); left -= DRAIN_POLL_MS) await sleep(DRAIN_POLL_MS)
+async function drain(list: () => Served[], ms: number): Promise<void> {
+  for (let left = ms; left > 0 && list().some(({ endpoint }) => endpoint.isBusy); left -= DRAIN_POLL_MS) await sleep(DRAIN_POLL_MS)
 }
 
 /** Changes after which somebody may have to leave. */
 const CUTTING: ReadonlySet<string> = new Set(['lock', 'user', 'bot', 'role', 'cluster_auth_preference'])
 
 /** Answers an exchange; rejects only when nothing could be answered. */
-function answer(exchange: Exchange, servers: Servers, callers: Callers, refusals: Refusals): Promise<void> {
-  const served = servers.find(exchange.server)
+function answer(exchange: Exchange, served: Served | undefined, callers: Callers, refusals: Refusals): Promise<void> {
   try {
     if (!served) throw new AppError('not_found', `MCP server "${exchange.server}" not found: tsh mcp ls lists the ones you may use`)
     const known = callers.find(exchange.assertion, served.app)

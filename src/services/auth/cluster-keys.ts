@@ -65,6 +65,8 @@ export async function openClusterKeys(db: Executor, sealer: Sealer, clusterName:
   return {
     user: await openAuthority(db, sealer, 'user', clusterName, now()),
     host: await openAuthority(db, sealer, 'host', clusterName, now()),
+    db: await openAuthority(db, sealer, 'db', clusterName, now()),
+    dbClient: await openAuthority(db, sealer, 'db_client', clusterName, now()),
     oauth: await openSigner(db, sealer, 'keys/oauth'),
     assertion: await openSigner(db, sealer, 'keys/assertion'),
     jwt: await JwtKeys.open(db, sealer, now),

@@ -24,6 +24,8 @@ export interface ClusterKeys {
   host: Authority
   /** Signs what the authorization server says of people (OpenID Connect). */
   oauth: Signer & VerificationKey
+  db: Authority
+  dbClient: Authority
   assertion: Signer & VerificationKey
   /** Of what MCP servers are told of their callers. */
   jwt: JwtKeys

@@ -9,9 +9,12 @@ import type { Role } from '../../resources/role.ts'
  */
 export function presetRoles(): Role[] {
   return [
-    preset('access', 'Reaches every MCP server, with the tools named in the trait mcp_tools.', {
+    preset('access', 'Reaches every MCP server and database, as the traits mcp_tools, db_users and db_names say.', {
       app_labels: { '*': '*' },
       mcp: { tools: ['{{internal.mcp_tools}}'] },
+      db_labels: { '*': '*' },
+      db_users: ['{{internal.db_users}}'],
+      db_names: ['{{internal.db_names}}'],
     }),
     preset('editor', 'Administers the cluster.', { rules: [{ resources: ['*'], verbs: ['*'] }] }),
     preset('auditor', 'Reads the audit log.', {

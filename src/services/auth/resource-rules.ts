@@ -3,6 +3,8 @@ import { findRoleFaults } from '../../access/role-faults.ts'
 import { buildEvent } from '../../audit/build-event.ts'
 import type { AuditEvent } from '../../audit/event.ts'
 import { AppError } from '../../lib/errors.ts'
+import { type App, isDatabase } from '../../resources/app.ts'
+import { findDatabaseName } from '../../resources/db-app.ts'
 import type { Resource } from '../../resources/envelope.ts'
 import type { Identity } from '../../resources/identity.ts'
 import { kindRow } from '../../resources/registry.ts'
@@ -63,7 +65,9 @@ export function prepareResource(
     const target = { ...resource.spec.target, ...(join_token !== undefined && { join_token: safeLockTarget(context, join_token) }) }
     return { ...resource, spec: { ...resource.spec, target, created_at, created_by } }
   }
-  return resource.kind === 'app' ? withOrigin(resource) : resource
+  if (resource.kind === 'app_server') checkServerName(resource.spec.app)
+  if (resource.kind === 'app') checkServerName(resource)
+  return resource.kind === 'app' || resource.kind === 'db' ? withOrigin(resource) : resource
 }
 
 /** What does not stop a save but will not work. */
@@ -98,6 +102,10 @@ export function resourceEvent(context: AuthContext, caller: KnownCaller, action:
       return action === 'delete'
         ? buildEvent('app.delete', named, build)
         : buildEvent(`app.${action}`, { ...named, app_uri: resource.spec.uri }, build)
+    case 'db':
+      return action === 'delete'
+        ? buildEvent('db.delete', named, build)
+        : buildEvent(`db.${action}`, { ...named, db_protocol: resource.spec.protocol, db_uri: resource.spec.uri }, build)
     case 'role':
       return buildEvent(ROLE_EVENTS[action], named, build)
     case 'user':
@@ -136,10 +144,20 @@ function targetOf(target: Record<string, string | undefined>): Record<string, st
   return Object.fromEntries(Object.entries(target).flatMap(([key, value]) => (value === undefined ? [] : [[key, value]])))
 }
 
+/** The names of the MCP servers of databases are not for anybody to give. */
+function checkServerName(app: App): void {
+  if (findDatabaseName(app.metadata.name) !== undefined || isDatabase(app))
+    throw new AppError('invalid_argument', `"${app.metadata.name}" would be the MCP server of a database: register the database as kind db`)
+}
+
 /** Only services say what they offer, and an agent only for itself. */
 function checkHeartbeat(identity: Identity, resource: AnyResource): void {
   if (identity.kind !== 'host') throw new AppError('permission_denied', `a ${resource.kind} is written by agents only`)
-  if (resource.kind === 'app_server' && resource.spec.host_id !== identity.name && !identity.roles.includes('Admin'))
+  if (
+    (resource.kind === 'app_server' || resource.kind === 'db_server') &&
+    resource.spec.host_id !== identity.name &&
+    !identity.roles.includes('Admin')
+  )
     throw new AppError('permission_denied', `host_id "${resource.spec.host_id}" is not that of the agent "${identity.name}"`)
 }
 
@@ -151,7 +169,7 @@ function checkInternalLabels(resource: Resource, existing: Resource | undefined)
   }
 }
 
-function withOrigin(app: ResourceOf<'app'>): ResourceOf<'app'> {
+function withOrigin<R extends Resource>(app: R): R {
   if (app.metadata.labels?.[ORIGIN_LABEL] !== undefined) return app
   return { ...app, metadata: { ...app.metadata, labels: { ...app.metadata.labels, [ORIGIN_LABEL]: 'dynamic' } } }
 }

@@ -21,6 +21,7 @@ import { issueRouteAssertion } from './routes/assertions.ts'
 import { emitEvents, searchEvents } from './routes/audit.ts'
 import { finishBrowserLogin, startBrowserLogin } from './routes/browser-login.ts'
 import { getJwks, getStatus, ping } from './routes/cluster.ts'
+import { announceDatabases, listVisibleDatabases, signDatabaseServer, signDatabaseUser } from './routes/databases.ts'
 import { announceHost, issueBotOutput, join, renewIdentity, startJoin } from './routes/join.ts'
 import { loginLocal, signCertificate, whoami } from './routes/login.ts'
 import { assignMcpNames, findMcpName } from './routes/mcp-names.ts'
@@ -78,6 +79,10 @@ const TABLE: readonly Served[] = [
   lines(ROUTES.watchResources, watchResources),
   known(ROUTES.listVisibleServers, listVisibleServers),
   known(ROUTES.announceServers, announceServers),
+  known(ROUTES.listVisibleDatabases, listVisibleDatabases),
+  known(ROUTES.announceDatabases, announceDatabases),
+  known(ROUTES.signDatabaseUser, signDatabaseUser),
+  known(ROUTES.signDatabaseServer, signDatabaseServer),
   known(ROUTES.explainAccess, explainAccess),
   known(ROUTES.assignMcpNames, assignMcpNames),
   known(ROUTES.findMcpName, findMcpName),

@@ -3,6 +3,7 @@ import { AppError } from '../../lib/errors.ts'
 import { isModern } from '../../mcp/eras/revisions.ts'
 import { findRequestId } from '../../mcp/message.ts'
 import { Outlet } from '../../mcp/outlet.ts'
+import { databaseServerName } from '../../resources/db-app.ts'
 import type { Change, ResourceFeed } from '../../resources/feed.ts'
 import type { Clock } from '../../tunnel/clock.ts'
 import type { Exchange, ExchangeTarget } from '../../tunnel/exchange.ts'
@@ -36,7 +37,7 @@ export class AgentRouter {
   readonly #options: AgentRouterOptions
   /** Server → hosts that offer it. */
   readonly #hosts = new Map<string, Set<string>>()
-  /** Name of an `app_server` → what it says. */
+  /** Kind and name of a heartbeat → what it says. */
   readonly #offers = new Map<string, { server: string; hostId: string }>()
   /** What the ids of a host's sessions end in → the host. */
   readonly #tags = new Map<string, string>()
@@ -49,7 +50,7 @@ export class AgentRouter {
   constructor(options: AgentRouterOptions) {
     this.#options = options
     this.#startedAt = options.clock.now()
-    for (const { metadata } of options.feed.list('app_server')) this.#note(metadata.name)
+    for (const kind of OFFERS) for (const { metadata } of options.feed.list(kind)) this.#note(kind, metadata.name)
     options.feed.subscribe((change) => this.#apply(change))
     options.tunnels.onChange((hostId) => this.#release(hostId))
   }
@@ -122,27 +123,40 @@ export class AgentRouter {
   }
 
   #apply(change: Change): void {
-    if (change.type !== 'revoked' && change.kind === 'app_server') this.#note(change.name)
+    if (change.type === 'revoked') return
+    for (const kind of OFFERS) if (change.kind === kind) this.#note(kind, change.name)
   }
 
-  #note(name: string): void {
-    const before = this.#offers.get(name)
-    const spec = this.#options.feed.find('app_server', name)?.spec
-    const after = spec && { server: spec.app.metadata.name, hostId: spec.host_id }
+  #note(kind: (typeof OFFERS)[number], name: string): void {
+    const key = `${kind} ${name}`
+    const before = this.#offers.get(key)
+    const after = findOffer(this.#options.feed, kind, name)
     if (before?.server === after?.server && before?.hostId === after?.hostId) return
     if (before) {
       const hosts = this.#hosts.get(before.server)
       hosts?.delete(before.hostId)
       if (hosts?.size === 0) this.#hosts.delete(before.server)
     }
-    this.#offers.delete(name)
+    this.#offers.delete(key)
     if (!after) return
-    this.#offers.set(name, after)
+    this.#offers.set(key, after)
     const hosts = this.#hosts.get(after.server) ?? new Set()
     this.#hosts.set(after.server, hosts.add(after.hostId))
     if (this.#tags.size >= MAX_TAGS) this.#tags.clear()
     this.#tags.set(tagOf(after.hostId), after.hostId)
   }
+}
+
+const OFFERS = ['app_server', 'db_server'] as const
+
+/** What a heartbeat offers, by whom. */
+function findOffer(feed: ResourceFeed, kind: (typeof OFFERS)[number], name: string): { server: string; hostId: string } | undefined {
+  if (kind === 'db_server') {
+    const spec = feed.find(kind, name)?.spec
+    return spec && { server: databaseServerName(spec.database.metadata.name), hostId: spec.host_id }
+  }
+  const spec = feed.find(kind, name)?.spec
+  return spec && { server: spec.app.metadata.name, hostId: spec.host_id }
 }
 
 const NONE: ReadonlySet<string> = new Set()

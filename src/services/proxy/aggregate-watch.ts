@@ -14,7 +14,7 @@ export interface AggregateWatchOptions {
 }
 
 /** What changes which servers callers see, but takes nobody's credential away. */
-const SHARED: ReadonlySet<string> = new Set(['role', 'app', 'app_server', 'mcp_set', 'cluster_auth_preference'])
+const SHARED: ReadonlySet<string> = new Set(['role', 'app', 'app_server', 'db', 'db_server', 'mcp_set', 'cluster_auth_preference'])
 
 /** Ends the sessions of who may not stay, and tells those who stay that there may be other servers now. */
 export class AggregateWatch {

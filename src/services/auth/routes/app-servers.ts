@@ -15,19 +15,29 @@ export async function announceServers(
   { items }: ParsedInputOf<typeof ROUTES.announceServers>,
   caller: KnownCaller,
 ): Promise<OutputOf<typeof ROUTES.announceServers>> {
-  const resources = items.map((item) => parseResource('app_server', item))
+  return await announce(context, 'app_server', items, caller)
+}
+
+/** Creates or replaces heartbeats of one kind, all or none. */
+export async function announce(
+  context: AuthContext,
+  kind: 'app_server' | 'db_server',
+  items: readonly unknown[],
+  caller: KnownCaller,
+): Promise<Record<string, never>> {
+  const resources = items.map((item): ResourceOf<'app_server' | 'db_server'> => parseResource(kind, item))
   for (const resource of resources) {
-    const existing = context.live.find('app_server', resource.metadata.name)
-    await authorize(context, caller, 'app_server', 'update', existing ?? resource)
-    await authorize(context, caller, 'app_server', existing ? 'update' : 'create', resource)
+    const existing = context.live.find<'app_server' | 'db_server'>(kind, resource.metadata.name)
+    await authorize(context, caller, kind, 'update', existing ?? resource)
+    await authorize(context, caller, kind, existing ? 'update' : 'create', resource)
   }
   return await context.journal.commit(async (tx) => {
     const saved: AnyResource[] = []
     const events = []
     for (const resource of resources) {
-      const existing = context.live.find('app_server', resource.metadata.name)
+      const existing = context.live.find<'app_server' | 'db_server'>(kind, resource.metadata.name)
       const prepared = prepareResource(context, caller, resource, existing)
-      const one = await upsertResource<Kind>(tx, 'app_server', prepared, context.now())
+      const one = await upsertResource<Kind>(tx, kind, prepared, context.now())
       saved.push(one)
       const event = resourceEvent(context, caller, existing ? 'update' : 'create', one)
       if (event) events.push(event)
@@ -37,7 +47,7 @@ export async function announceServers(
       output: {},
       events,
       publish() {
-        for (const one of saved) context.live.put<Kind>('app_server', one)
+        for (const one of saved) context.live.put<Kind>(kind, one)
         note?.()
       },
     }
@@ -45,6 +55,7 @@ export async function announceServers(
 }
 
 /** What a heartbeat says of the host itself. */
-function factsOf([first]: readonly ResourceOf<'app_server'>[]): HostFacts {
-  return { hostname: first?.spec.hostname ?? '', version: first?.spec.version ?? '', services: ['app'] }
+function factsOf([first]: readonly ResourceOf<'app_server' | 'db_server'>[]): HostFacts {
+  const services = [first?.kind === 'db_server' ? 'db' : 'app']
+  return { hostname: first?.spec.hostname ?? '', version: first?.spec.version ?? '', services }
 }

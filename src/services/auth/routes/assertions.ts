@@ -2,11 +2,13 @@ import { serverAccess } from '../../../access/check.ts'
 import type { Denied } from '../../../access/decision.ts'
 import type { ParsedInputOf } from '../../../api/route.ts'
 import type { ROUTES } from '../../../api/routes.ts'
+import { serverViewOf } from '../../../access/server-view.ts'
 import { buildEvent } from '../../../audit/build-event.ts'
 import { issueAssertion, thumbprintOf } from '../../../ca/assertion.ts'
 import { AppError } from '../../../lib/errors.ts'
-import { labelsOf } from '../../../resources/app.ts'
 import type { App } from '../../../resources/app.ts'
+import { databaseApp, findDatabaseName } from '../../../resources/db-app.ts'
+import type { Database } from '../../../resources/db.ts'
 import { RecordedRefusal, roleSetOf } from '../authorize.ts'
 import { requiresMfa } from '../context.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
@@ -46,8 +48,10 @@ export async function issueRouteAssertion(
   }
 }
 
-/** Every registration of that name: agents that offer it now, and the app itself. */
+/** Every registration of that name: agents that offer it now, and the app itself; for the MCP server of a database, those of the database. */
 export function findApps(context: Pick<AuthContext, 'live'>, name: string): App[] {
+  const database = findDatabaseName(name)
+  if (database !== undefined) return findDatabases(context, database).map(databaseApp)
   const offered = context.live
     .list('app_server')
     .map((server) => server.spec.app)
@@ -56,12 +60,21 @@ export function findApps(context: Pick<AuthContext, 'live'>, name: string): App[
   return registered ? [...offered, registered] : offered
 }
 
+export function findDatabases(context: Pick<AuthContext, 'live'>, name: string): Database[] {
+  const offered = context.live
+    .list('db_server')
+    .map((server) => server.spec.database)
+    .filter((database) => database.metadata.name === name)
+  const registered = context.live.find('db', name)
+  return registered ? [...offered, registered] : offered
+}
+
 function findRefusal(context: AuthContext, server: string, { identity }: KnownCaller): Denied | undefined {
   const roleSet = roleSetOf(context, identity)
   const requireMfa = requiresMfa(context)
   let refusal: Denied = { allow: false, kind: 'no_role', reason: 'no such MCP server', by: null }
   for (const app of findApps(context, server)) {
-    const view = { name: server, labels: labelsOf(app) }
+    const view = serverViewOf(app)
     const { decision } = serverAccess(roleSet, view, { mfaVerified: identity.mfaVerified, requireMfa })
     if (decision.allow) return undefined
     // A missing second factor may be told only to who would be let in with it.

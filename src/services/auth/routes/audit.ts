@@ -9,7 +9,7 @@ import { searchEvents as search } from '../../../storage/events.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 
 /** What services tell of. All other events are the Auth Service's own and nobody else may claim that they happened. */
-const SERVICE_EVENTS = /^(?:mcp\.session\.[a-z_]+|access\.denied|api_token\.use\.failure)$/
+const SERVICE_EVENTS = /^(?:(?:mcp|db)\.session\.[a-z_]+|access\.denied|api_token\.use\.failure)$/
 
 export async function searchEvents(
   context: AuthContext,

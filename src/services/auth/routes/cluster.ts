@@ -20,12 +20,12 @@ export async function ping(context: AuthContext): Promise<OutputOf<typeof ROUTES
 }
 
 export async function getStatus(context: AuthContext): Promise<OutputOf<typeof ROUTES.getStatus>> {
-  const { user, host } = context.keys
+  const { user, host, db, dbClient } = context.keys
   return {
     cluster_name: context.clusterName,
     version: context.version,
     proxy_address: context.publicAddress(),
-    authorities: [user, host].map(({ type, certificatePem }) => ({
+    authorities: [user, host, db, dbClient].map(({ type, certificatePem }) => ({
       type,
       certificate: certificatePem,
       pin: pinOf(certificatePem),

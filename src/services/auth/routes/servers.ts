@@ -1,12 +1,13 @@
 import { explainAccess as explain } from '../../../access/explain.ts'
 import { serverAccess } from '../../../access/check.ts'
+import { serverViewOf } from '../../../access/server-view.ts'
 import type { OutputOf, ParsedInputOf } from '../../../api/route.ts'
 import type { ROUTES } from '../../../api/routes.ts'
 import type { VisibleServer } from '../../../api/servers.ts'
 import { AppError } from '../../../lib/errors.ts'
-import { labelsOf } from '../../../resources/app.ts'
 import { botNameOf, botTraits, botUserName } from '../../../resources/bot.ts'
 import type { Bot } from '../../../resources/bot.ts'
+import { databaseApp } from '../../../resources/db-app.ts'
 import type { Identity } from '../../../resources/identity.ts'
 import type { User } from '../../../resources/user.ts'
 import { rolesOf, roleSetOf } from '../authorize.ts'
@@ -23,11 +24,13 @@ export async function listVisibleServers(
   const roleSet = roleSetOf(context, identity)
   const facts = { mfaVerified: identity.mfaVerified, requireMfa: requiresMfa(context) }
   const visible = new Map<string, VisibleServer>()
-  for (const { spec } of context.live.list('app_server')) {
-    const { name } = spec.app.metadata
-    if (visible.has(name) || !context.isConnected(spec.host_id) || identity.servers?.includes(name) === false) continue
-    const access = serverAccess(roleSet, { name, labels: labelsOf(spec.app) }, facts)
-    if (access.decision.allow) visible.set(name, { ...spec.app, permissions: { mcp: { tools: access.allowedTools() } } })
+  const apps = context.live.list('app_server').map(({ spec }) => ({ host: spec.host_id, app: spec.app }))
+  const databases = context.live.list('db_server').map(({ spec }) => ({ host: spec.host_id, app: databaseApp(spec.database) }))
+  for (const { host, app } of [...apps, ...databases]) {
+    const { name } = app.metadata
+    if (visible.has(name) || !context.isConnected(host) || identity.servers?.includes(name) === false) continue
+    const access = serverAccess(roleSet, serverViewOf(app), facts)
+    if (access.decision.allow) visible.set(name, { ...app, permissions: { mcp: { tools: access.allowedTools() } } })
   }
   return { items: [...visible.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, item]) => item) }
 }
@@ -47,7 +50,7 @@ export async function explainAccess(
   const { decision, steps } = explain({
     roles: rolesOf(context, identity.roles),
     identity,
-    server: { name: server, labels: labelsOf(app) },
+    server: serverViewOf(app),
     tool,
     args,
     method,

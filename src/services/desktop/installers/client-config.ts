@@ -45,6 +45,20 @@ export async function updateClientConfig(path: string, container: string, entrie
   return true
 }
 
+/** The entry of that name in a client's file; undefined when there is none, or when it cannot be read without its comments. */
+export async function findEntry(path: string, container: string, name: string): Promise<unknown> {
+  const text = await readTextIfPresent(path)
+  if (text === undefined || text.trim() === '') return undefined
+  const servers = memberOf(parseJsonc(text), container)
+  const entry = servers && memberOf(servers, name)
+  if (!entry) return undefined
+  try {
+    return JSON.parse(text.slice(entry.start, entry.end))
+  } catch {
+    return undefined
+  }
+}
+
 /** A whole file of these entries, as an example to copy. */
 export function renderWhole(value: unknown, style: 'pretty' | 'compact'): string {
   return `${style === 'pretty' ? JSON.stringify(value, null, 2) : JSON.stringify(value)}\n`

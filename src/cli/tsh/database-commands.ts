@@ -1,0 +1,71 @@
+import { command } from '../../lib/command-line.ts'
+import type { OptionRow, Program } from '../../lib/command-rows.ts'
+import { action } from './context.ts'
+import type { TshIo } from './context.ts'
+
+const FORMAT: OptionRow = {
+  flags: '-f, --format <format>',
+  description: 'How to print',
+  choices: ['text', 'json', 'yaml'],
+  default: 'text',
+}
+
+/** Commands about databases. */
+export function addDatabases(program: Program, io: TshIo): void {
+  command(program, { path: 'db', summary: 'Databases you may use' })
+  command(program, {
+    path: 'db ls',
+    aliases: ['list'],
+    summary: 'List the databases you may use',
+    arguments: [{ name: '[labels]', description: 'Only databases with these labels: key=value,key2=value2' }],
+    options: [
+      { flags: '-v, --verbose', description: 'Show addresses and all labels' },
+      { flags: '--search <words>', description: 'Only databases whose name, description or labels contain every word', list: true },
+      { flags: '--query <predicate>', description: 'Only databases for which this holds, such as labels["env"] == "dev"' },
+      FORMAT,
+    ],
+    examples: ['tsh db ls', 'tsh db ls env=dev -f json'],
+    load: action(io, () => import('./db-ls.ts')),
+  })
+  addMcpDatabases(program, io)
+}
+
+function addMcpDatabases(program: Program, io: TshIo): void {
+  command(program, { path: 'mcp db', summary: 'Databases for MCP clients' })
+  command(program, {
+    path: 'mcp db config',
+    summary: 'Print or write the configuration of an MCP client for a database',
+    arguments: [{ name: '<name>', description: 'The database' }],
+    options: [
+      { flags: '-u, --db-user <user>', description: 'Database user to connect as', required: true },
+      { flags: '-n, --db-name <name>', description: 'Database to connect to', required: true },
+      {
+        flags: '--client-config <client>',
+        description: 'Client to write to: claude, claude-code, cursor, vscode, or the path of its file',
+        env: ['SALLYPORT_MCP_CLIENT_CONFIG', 'TELEPORT_MCP_CLIENT_CONFIG'],
+      },
+      {
+        flags: '--format <format>',
+        description: 'Notation, when the path does not tell',
+        choices: ['claude', 'claude-code', 'cursor', 'vscode'],
+      },
+      {
+        flags: '--json-format <format>',
+        description: 'Layout of the file',
+        choices: ['pretty', 'compact', 'auto', 'none'],
+        default: 'auto',
+        env: ['SALLYPORT_MCP_CONFIG_JSON_FORMAT', 'TELEPORT_MCP_CONFIG_JSON_FORMAT'],
+      },
+      { flags: '--overwrite', description: 'Replace the environment of an entry that is there' },
+    ],
+    examples: ['tsh mcp db config orders --db-user=reader --db-name=shop --client-config=claude'],
+    load: action(io, () => import('./mcp-db-config.ts')),
+  })
+  command(program, {
+    path: 'mcp db start',
+    summary: 'Serve databases over standard input and output, for an MCP client to start',
+    arguments: [{ name: '<uris...>', description: 'teleport://clusters/CLUSTER/databases/DB?dbUser=USER&dbName=NAME' }],
+    examples: ["tsh mcp db start 'teleport://clusters/example/databases/orders?dbUser=reader&dbName=shop'"],
+    load: action(io, () => import('./mcp-db-start.ts')),
+  })
+}

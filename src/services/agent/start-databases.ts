@@ -1,0 +1,80 @@
+import type { AppError } from '../../lib/errors.ts'
+import type { McpLimits } from '../../mcp/limits-schema.ts'
+import type { AuditOptions } from '../../mcp/recorder.ts'
+import type { Upstream } from '../../mcp/upstream/upstream.ts'
+import { databaseServerName } from '../../resources/db-app.ts'
+import type { Change, ResourceFeed } from '../../resources/feed.ts'
+import type { Callers } from './callers.ts'
+import { Databases } from './databases.ts'
+import type { DatabasesConfig } from './databases-config.ts'
+import { DATABASE_SERVERS, Heartbeat, type HeartbeatOptions } from './heartbeat.ts'
+import { ConnectionBudget } from './postgres/budget.ts'
+import { createDatabaseUpstream } from './postgres/upstream.ts'
+import type { Served, ServersOptions } from './servers.ts'
+
+/** An idle connection to a database is closed after that time. */
+const IDLE_MS = 60_000
+
+export interface DatabasesStart extends HeartbeatOptions {
+  databases: DatabasesConfig
+  limits: McpLimits
+  clusterName: string
+  feed: ResourceFeed
+  /** Makes a server of one era of the protocol one for clients of both. */
+  bridge(upstream: Upstream, server: string): Upstream
+  callers: Callers
+  audit: AuditOptions
+  tokens: ServersOptions['tokens']
+  sessionTag: ServersOptions['sessionTag']
+}
+
+export interface RunningDatabases {
+  find(server: string): Served | undefined
+  list(): Served[]
+  /** After each change of a resource. */
+  apply(change: Change): void
+  /** Settles when the Auth Service knows what is offered now. */
+  announced(): Promise<void>
+  close(why: AppError): Promise<void>
+}
+
+/** The databases of an agent: those of its configuration, and those of the cluster that its selectors match. */
+export function startDatabases(options: DatabasesStart): RunningDatabases {
+  const { databases: config, limits, api, log, clusterName, version, feed, bridge, callers, audit, tokens, sessionTag } = options
+  const heartbeat = new Heartbeat(options, DATABASE_SERVERS)
+  const deps = {
+    api,
+    clusterName,
+    version,
+    callers,
+    audit,
+    secretsDirectory: config.secrets_directory,
+    budget: new ConnectionBudget({ perCaller: config.connections_per_user, total: config.connections }),
+    idleMs: IDLE_MS,
+    log,
+  }
+  const databases = new Databases({
+    selectors: config.enabled ? config.resources.map(({ labels }) => labels) : [],
+    fixed: config.enabled ? config.databases : [],
+    createUpstream: (database) => bridge(createDatabaseUpstream(database, deps), databaseServerName(database.metadata.name)),
+    audit,
+    tokens,
+    limits,
+    sessionTag,
+    log,
+    onChange: (name, database) => (database ? heartbeat.announce(database) : heartbeat.withdraw(name)),
+  })
+  for (const database of feed.list('db')) databases.reconcile(database.metadata.name, database)
+  return {
+    find: (server) => databases.find(server),
+    list: () => databases.list(),
+    apply: (change) => {
+      if (change.type !== 'revoked' && change.kind === 'db') databases.reconcile(change.name, feed.find('db', change.name))
+    },
+    announced: () => heartbeat.settled(),
+    close: async (why) => {
+      await heartbeat.close()
+      await databases.close(why)
+    },
+  }
+}

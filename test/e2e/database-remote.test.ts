@@ -1,0 +1,49 @@
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { type DatabaseStory, startDatabaseStory } from '../database-story.ts'
+import { POSTGRES_BIN } from '../fakes/postgres.ts'
+import { type RemoteAgent, startRemoteAgent } from '../remote-agent.ts'
+
+// The same database behind an agent on another machine, which dials the proxy and holds a certificate of the role Db.
+
+let story: DatabaseStory
+let agent: RemoteAgent
+
+beforeAll(async () => {
+  if (POSTGRES_BIN === undefined) return
+  story = await startDatabaseStory({ db_service: { enabled: false } })
+  await story.cluster.saveUser('alice', ['reads'])
+}, 60_000)
+
+afterAll(async () => {
+  await agent?.close()
+  await story?.close()
+})
+
+async function connect(): Promise<Client> {
+  const { cluster } = story
+  const client = new Client({ name: 'test', version: '1.0.0' })
+  const headers = { authorization: `Bearer ${await cluster.tokenOf('alice')}` }
+  await client.connect(new StreamableHTTPClientTransport(new URL('/mcp/apps/db:orders', cluster.url), { requestInit: { headers } }))
+  return client
+}
+
+describe.skipIf(POSTGRES_BIN === undefined)('a database of an agent elsewhere', () => {
+  it('is not there before the agent is', async () => {
+    await expect(connect()).rejects.toThrow('not found')
+  })
+
+  it('is queried through the tunnel, as the user that the certificate names', async () => {
+    agent = await startRemoteAgent(story.cluster, { app: { enabled: false }, db: { resources: [{ labels: { env: 'test' } }] } })
+    const client = await connect()
+    const { content } = await client.callTool({
+      name: 'teleport_postgres_query',
+      arguments: { database: 'teleport://clusters/test/databases/orders', query: 'SELECT session_user AS who' },
+    })
+    expect(content).toEqual([{ type: 'text', text: '{"results":[{"data":[{"who":"reader"}],"rows_count":1}]}' }])
+    await client.close()
+    expect(await story.cluster.eventsOnceThere({ type: 'db.session.query', user: 'alice' }, 1)).toMatchObject([
+      { code: 'TDB02I', db_user: 'reader' },
+    ])
+  })
+})

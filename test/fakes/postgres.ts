@@ -1,0 +1,113 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
+import { chmodSync, chownSync, existsSync, readdirSync, readFileSync } from 'node:fs'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Client } from 'pg'
+import { eventually } from '../wait.ts'
+
+export interface TestPostgres {
+  port: number
+  /** Runs statements as the superuser `postgres`, over a socket that nobody else has. */
+  admin(sql: string, database?: string): Promise<Record<string, unknown>[]>
+  /** Puts other lines into `pg_hba.conf`, or other files for TLS into place, and has them read. */
+  configure(files: Partial<Record<'pg_hba.conf' | 'server.crt' | 'server.key' | 'clients.crt', string>>): Promise<void>
+  /** Its log so far. */
+  log(): string
+  close(): Promise<void>
+}
+
+/** Directory of the programs of a PostgreSQL server on this machine; undefined where there is none. */
+export const POSTGRES_BIN = findPrograms()
+
+if (POSTGRES_BIN === undefined) console.warn('no PostgreSQL server on this machine (Debian: apt install postgresql): its tests are skipped')
+
+/** Starts a server of its own on a free loopback port, with data that vanish at `close`. Passwords are SCRAM-SHA-256. */
+export async function startPostgres(settings: readonly string[] = []): Promise<TestPostgres> {
+  const bin = POSTGRES_BIN ?? ''
+  const account = unprivileged()
+  const directory = await mkdtemp(join(tmpdir(), 'sallyport-pg-'))
+  const data = join(directory, 'data')
+  await mkdir(data, { mode: 0o700 })
+  own(directory, account)
+  own(data, account)
+  execFileSync(join(bin, 'initdb'), ['-D', data, '-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync', '-n'], {
+    ...account,
+    cwd: directory,
+    stdio: 'pipe',
+  })
+  const port = await freePort()
+  const conf = [`port = ${port}`, "listen_addresses = '127.0.0.1'", `unix_socket_directories = '${directory}'`, 'fsync = off', ...settings]
+  await writeFile(join(data, 'postgresql.auto.conf'), `${conf.join('\n')}\n`)
+  const log: string[] = []
+  const server = spawn(join(bin, 'postgres'), ['-D', data], { ...account, cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] })
+  for (const stream of [server.stdout, server.stderr]) stream.on('data', (chunk: Buffer) => void log.push(chunk.toString()))
+  const admin = async (sql: string, database = 'postgres'): Promise<Record<string, unknown>[]> => {
+    const client = new Client({ host: directory, port, user: 'postgres', database })
+    await client.connect()
+    try {
+      const result = await client.query(sql)
+      return Array.isArray(result) ? [] : result.rows
+    } finally {
+      await client.end()
+    }
+  }
+  await eventually('PostgreSQL', async () => (await admin('SELECT 1').catch(() => undefined)) !== undefined || undefined)
+  return {
+    port,
+    admin,
+    configure: async (files) => {
+      for (const [name, text] of Object.entries(files)) {
+        await writeFile(join(data, name), text, { mode: 0o600 })
+        own(join(data, name), account)
+        chmodSync(join(data, name), 0o600)
+      }
+      await admin('SELECT pg_reload_conf()')
+    },
+    log: () => log.join(''),
+    close: async () => {
+      await stop(server)
+      await rm(directory, { recursive: true, force: true })
+    },
+  }
+}
+
+function findPrograms(): string | undefined {
+  const debian = '/usr/lib/postgresql'
+  const versions = existsSync(debian) ? readdirSync(debian).toSorted((a, b) => Number(b) - Number(a)) : []
+  const places = [...versions.map((version) => join(debian, version, 'bin')), ...(process.env['PATH'] ?? '').split(':')]
+  return places.find((place) => existsSync(join(place, 'initdb')) && existsSync(join(place, 'postgres')))
+}
+
+/** PostgreSQL refuses to run as root. */
+function unprivileged(): { uid?: number; gid?: number } {
+  if (process.getuid?.() !== 0) return {}
+  const accounts = new Map(
+    readFileSync('/etc/passwd', 'utf8')
+      .split('\n')
+      .map((line) => line.split(':'))
+      .map(([name, , uid, gid]) => [name, { uid: Number(uid), gid: Number(gid) }]),
+  )
+  return accounts.get('postgres') ?? accounts.get('nobody') ?? {}
+}
+
+function own(path: string, { uid, gid }: { uid?: number; gid?: number }): void {
+  if (uid !== undefined && gid !== undefined) chownSync(path, uid, gid)
+}
+
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  return typeof address === 'object' && address ? address.port : 0
+}
+
+/** SIGINT is "fast shutdown": sessions are ended. */
+async function stop(server: ChildProcess): Promise<void> {
+  if (server.exitCode !== null || server.signalCode !== null) return
+  const exited = new Promise((resolve) => server.once('exit', resolve))
+  server.kill('SIGINT')
+  await exited
+}
