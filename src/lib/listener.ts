@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { createServer as createTlsServer } from 'node:tls'
 import type { Server as TlsServer, TlsOptions, TLSSocket } from 'node:tls'
 import { AppError } from './errors.ts'
+import { WireServer } from './http-wire/server.ts'
 
 export interface TlsCredentials {
   /** PEM. */
@@ -26,11 +27,11 @@ export interface ListenerOptions {
    * protocols, but none of these, is refused. Their timeouts are the caller's; the servers must not listen
    * themselves and belong to this listener alone.
    */
-  servers: Readonly<Record<string, HttpServer>>
+  servers: Readonly<Record<string, HttpServer | WireServer>>
   /** Who takes a TLS connection of a protocol that is not HTTP, and has to end it. */
   sockets?: Readonly<Record<string, (socket: TLSSocket) => void>>
   /** Answers plain HTTP, and TLS connections of clients that offer no protocol. */
-  defaultServer: HttpServer
+  defaultServer: HttpServer | WireServer
   /** Whether this peer may speak plain HTTP; everybody else gets a 400 that says why. */
   allowPlain: (remoteAddress: string) => boolean
   /** Told what went wrong on a single connection. */
@@ -63,7 +64,8 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   await listen(server, options)
   server.on('error', (error) => options.onFault?.(error, undefined))
   server.on('drop', (peer) => options.onFault?.(new Error(`more than ${server.maxConnections} connections`), peer?.remoteAddress))
-  const httpServers = new Set([options.defaultServer, ...Object.values(options.servers)])
+  const answering = new Set([options.defaultServer, ...Object.values(options.servers)])
+  const httpServers = new Set([...answering].map((one) => (one instanceof WireServer ? one.fallback : one)))
   // A server that does not listen itself does not watch its headersTimeout and requestTimeout until it hears this.
   for (const httpServer of httpServers) httpServer.emit('listening')
   return {
@@ -72,7 +74,11 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       if (!tlsServer) throw new AppError('failed_precondition', 'this listener was started without TLS')
       tlsServer.setSecureContext(contextOptions(credentials))
     },
-    close: ({ graceMs = 0 } = {}) => closeAll(server, httpServers, sockets, graceMs),
+    close: async ({ graceMs = 0 } = {}) => {
+      await closeAll(server, new Set([...answering, ...httpServers]), sockets, graceMs)
+      // Ends the watch over timeouts that 'listening' began.
+      for (const httpServer of httpServers) httpServer.close(() => {})
+    },
   }
 }
 
@@ -108,9 +114,14 @@ function accept(socket: Socket, options: ListenerOptions, tlsServer: TlsServer |
       socket.allowHalfOpen = false
       if (tlsServer) tlsServer.emit('connection', socket)
       else socket.destroy()
-    } else if (options.allowPlain(remote)) options.defaultServer.emit('connection', socket)
+    } else if (options.allowPlain(remote)) hand(socket, options.defaultServer)
     else refusePlain(socket)
   })
+}
+
+function hand(socket: Socket, server: HttpServer | WireServer): void {
+  if (server instanceof WireServer) server.accept(socket)
+  else server.emit('connection', socket)
 }
 
 /** Says why, reads on for a moment (a reset would overtake the answer) and closes. */
@@ -141,8 +152,7 @@ function startTls(options: ListenerOptions, credentials: TlsCredentials, sockets
       typeof agreed === 'string' && options.sockets && Object.hasOwn(options.sockets, agreed) ? options.sockets[agreed] : undefined
     if (take) return take(socket)
     const chosen = typeof agreed === 'string' && Object.hasOwn(options.servers, agreed) ? options.servers[agreed] : undefined
-    const target = chosen ?? options.defaultServer
-    target.emit('connection', socket)
+    hand(socket, chosen ?? options.defaultServer)
   })
   return server
 }
@@ -196,18 +206,21 @@ function addressOf(server: NetServer): { host: string; port: number } {
 
 const IDLE_CHECK_MS = 25
 
-async function closeAll(server: NetServer, httpServers: Set<HttpServer>, { all, silent }: Sockets, graceMs: number): Promise<void> {
+async function closeAll(
+  server: NetServer,
+  answering: Set<HttpServer | WireServer>,
+  { all, silent }: Sockets,
+  graceMs: number,
+): Promise<void> {
   const closed = server.listening ? new Promise<void>((resolve) => server.close(() => resolve())) : Promise.resolve()
   for (const socket of silent) socket.destroy()
   for (let waited = 0; all.size > 0 && waited < graceMs; waited += IDLE_CHECK_MS) {
     // Kept-alive connections become idle one by one, as their last answer goes out.
-    for (const httpServer of httpServers) httpServer.closeIdleConnections()
+    for (const one of answering) one.closeIdleConnections()
     await delay(Math.min(IDLE_CHECK_MS, graceMs - waited))
   }
   const remaining = [...all].map((socket) => new Promise<void>((resolve) => socket.once('close', () => resolve())))
   for (const socket of all) socket.destroy()
   await Promise.all(remaining)
-  // Ends the watch over timeouts that 'listening' began.
-  for (const httpServer of httpServers) httpServer.close(() => {})
   await closed
 }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
-import type { Server } from 'node:http'
 import { createApiClient } from '../../client/call.ts'
 import { withToken } from '../../client/presented-token.ts'
+import type { WireServer } from '../../lib/http-wire/server.ts'
 import { createIds } from '../../lib/ids.ts'
 import type { Agent } from '../../services/agent/start.ts'
 import type { AuthService } from '../../services/auth/start.ts'
@@ -22,7 +22,7 @@ export function createProxy(
   agent: Agent | undefined,
   hostId: string,
   closers: (() => Promise<void>)[],
-): { proxyServer: Server; aggregate: Aggregate; tunnels: Tunnels } {
+): { proxyServer: WireServer; aggregate: Aggregate; tunnels: Tunnels } {
   const clientFor = (token: string, remoteAddress: string, endpoint: string) =>
     createApiClient(withToken(auth.carrier(), { token, remoteAddress, endpoint }))
   const assertions = new Assertions({ clientFor, feed: auth.feed, now })
@@ -55,6 +55,8 @@ export function createProxy(
     auth: auth.handler,
     publicAddresses: publicAddresses(config.proxy),
     isReady: () => true,
+    monotonic: () => performance.now(),
+    now,
     log,
   })
   return { proxyServer, aggregate, tunnels }

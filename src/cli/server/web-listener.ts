@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
-import { createServer, type Server } from 'node:http'
+import { createServer } from 'node:http'
 import { hostname } from 'node:os'
+import type { WireServer } from '../../lib/http-wire/server.ts'
 import { type Listener, startListener, type TlsCredentials } from '../../lib/listener.ts'
 import { isLoopbackAddress } from '../../lib/loopback.ts'
 import type { AuthService } from '../../services/auth/start.ts'
@@ -21,7 +22,7 @@ const OTHER_CONNECTIONS = 10_000
 export async function startWebListener(
   { config: { proxy: config, agent }, log, now }: ProcessOptions,
   auth: AuthService,
-  proxyServer: Server,
+  proxyServer: WireServer,
   tunnels: Pick<Tunnels, 'accept'>,
   closers: (() => Promise<void>)[],
 ): Promise<Listener> {

@@ -1,4 +1,4 @@
-import { isFieldLine } from './response-head.ts'
+import { areFieldLines } from './response-head.ts'
 import { protocolFault } from './wire-fault.ts'
 
 /** Reads a chunked body (RFC 9112 7.1); extensions and trailers are checked, counted and dropped. */
@@ -48,7 +48,7 @@ export function createChunkedBody(onBytes: (bytes: Buffer) => void): ChunkedBody
     else {
       trailerBytes += line.length + 2
       if (trailerBytes > CHUNK_LIMITS.trailerBytes) throw protocolFault('trailers that are too large')
-      if (!isFieldLine(`${line}\r\n`)) throw protocolFault('a trailer that is no field')
+      if (!areFieldLines(`${line}\r\n`)) throw protocolFault('a trailer that is no field')
     }
     return false
   }

@@ -42,8 +42,7 @@ export function parseResponseHead(text: string, isHead: boolean): ResponseHead {
   const status = readStatus(text)
   const isOld = text.startsWith('HTTP/1.0')
   const fieldsAt = text.indexOf('\n') + 1
-  FIELDS.lastIndex = fieldsAt
-  if (!FIELDS.test(text)) throw protocolFault(faultOfFields(text.slice(fieldsAt)))
+  if (!areFieldLines(text, fieldsAt)) throw protocolFault(faultOfFields(text.slice(fieldsAt)))
   const marks: Marks = { length: undefined, coding: undefined, connection: undefined, keepAlive: undefined }
   const fields = readFields(text, fieldsAt, marks)
   const { length, coding } = marks
@@ -67,10 +66,10 @@ export function parseResponseHead(text: string, isHead: boolean): ResponseHead {
 /** Lines of fields to the end. Each alternative is told by its first character, so that it takes linear time whatever it is given. */
 const FIELDS = /(?:[!#$%&'*+\-.^_`|~0-9A-Za-z]+:[\t\x20-\x7e\x80-\xff]*\r\n)*$/y
 
-/** Whether this can be the trailer of a chunked body, each line with its end. */
-export function isFieldLine(line: string): boolean {
-  FIELDS.lastIndex = 0
-  return FIELDS.test(line)
+/** Whether this is lines of fields from `start` on, each with its end. */
+export function areFieldLines(text: string, start = 0): boolean {
+  FIELDS.lastIndex = start
+  return FIELDS.test(text)
 }
 
 /** Fields that say how to go on. */
@@ -88,7 +87,7 @@ function readFields(text: string, start: number, marks: Marks): string[] {
     const colon = text.indexOf(':', at)
     const end = text.indexOf('\r', colon)
     const name = text.slice(at, colon).toLowerCase()
-    const value = trim(text, colon + 1, end)
+    const value = trimBlanks(text, colon + 1, end)
     if (fields.length === 2 * MAX_FIELDS) throw protocolFault(`more than ${MAX_FIELDS} header lines`)
     fields.push(name, value)
     if (name === 'content-length') {
@@ -105,7 +104,7 @@ function readFields(text: string, start: number, marks: Marks): string[] {
 }
 
 /** Without the white space that RFC 9110 5.5 allows around a value, and no other. */
-function trim(text: string, start: number, end: number): string {
+export function trimBlanks(text: string, start: number, end: number): string {
   let [from, to] = [start, end]
   while (from < to && isBlank(text.charCodeAt(from))) from++
   while (to > from && isBlank(text.charCodeAt(to - 1))) to--

@@ -1,7 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { ApiClient } from '../../client/call.ts'
 import { AppError, toAppError } from '../../lib/errors.ts'
 import type { HttpExchange } from '../../lib/http-exchange.ts'
+import type { PlainRequest } from '../../lib/http-wire/plain-request.ts'
+import type { Route } from '../../lib/http-wire/server-connection.ts'
+import type { WireExchange } from '../../lib/http-wire/wire-exchange.ts'
 import type { Ids } from '../../lib/ids.ts'
 import type { Logger } from '../../lib/log.ts'
 import { AggregateEndpoint } from '../../mcp/aggregate/endpoint.ts'
@@ -22,9 +26,11 @@ import { AggregateWatch } from './aggregate-watch.ts'
 import type { Assertions } from './assertions.ts'
 import { answeredSoon } from './deadline.ts'
 import { ExposedNames } from './exposed-names.ts'
+import { type Asked, askedBy } from './challenge.ts'
 import { isAssertion } from './bound-assertions.ts'
-import { bearerOf, refuse } from './mcp-route.ts'
-import { readExchange } from './node-exchange.ts'
+import { bearerOf, readBearer, refuse, refuseExchange } from './mcp-route.ts'
+import { headersForAgent, readExchange } from './node-exchange.ts'
+import { RoutedExchange } from './routed-exchange.ts'
 
 export interface AggregateOptions {
   assertions: Assertions
@@ -112,11 +118,7 @@ export class Aggregate {
   /** Answers a request of an MCP client; never throws. */
   async serve(request: IncomingMessage, response: ServerResponse, set: string | undefined): Promise<void> {
     try {
-      const token = bearerOf(request)
-      if (isAssertion(token)) throw new AppError('unauthenticated', ASSERTION_HINT)
-      const remoteAddress = request.socket.remoteAddress ?? ''
-      const visitor = { caller: await this.#callers.get(token, remoteAddress, endpointOf(set)), token, remoteAddress, set }
-      if (set !== undefined) this.#getSet(set) // refused before anything is read
+      const visitor = await this.#visitorOf(bearerOf(request), request.socket.remoteAddress ?? '', set)
       const { promise, resolve, reject } = Promise.withResolvers<HttpExchange>()
       readExchange(request, response, this.#options.maxRequestBytes, { onExchange: resolve, onFault: reject })
       await this.#door.serve(await promise, visitor)
@@ -125,6 +127,34 @@ export class Aggregate {
     } catch (thrown) {
       refuse(request, response, toAppError(thrown), this.#options.log)
     }
+  }
+
+  /** The same for requests of our own server. @throws AppError unauthenticated, to be said by the other. */
+  routeOf(head: PlainRequest, socket: Socket, set: string | undefined): Route {
+    const token = readBearer(head.headers['authorization'])
+    return {
+      headers: headersForAgent(head.headers),
+      maxBodyBytes: this.#options.maxRequestBytes,
+      admit: (remoteAddress) => this.#visitorOf(token, remoteAddress, set).catch(() => undefined), // said with the answer
+      serve: (exchange) => void this.#serveExchange(exchange, token, set, askedBy(head, socket)),
+    }
+  }
+
+  async #serveExchange(exchange: WireExchange, token: string, set: string | undefined, asked: Asked): Promise<void> {
+    try {
+      const visitor = await this.#visitorOf(token, exchange.remoteAddress, set)
+      if (!exchange.isOver) await this.#door.serve(exchange, visitor)
+    } catch (thrown) {
+      refuseExchange(exchange, asked, toAppError(thrown), this.#options.log)
+    }
+  }
+
+  /** @throws AppError for somebody or something that is not known here. */
+  async #visitorOf(token: string, remoteAddress: string, set: string | undefined): Promise<Visitor> {
+    if (isAssertion(token)) throw new AppError('unauthenticated', ASSERTION_HINT)
+    const caller = await this.#callers.get(token, remoteAddress, endpointOf(set))
+    if (set !== undefined) this.#getSet(set)
+    return { caller, token, remoteAddress, set }
   }
 
   /** What is wrong with servers, for gauges. */
@@ -199,7 +229,7 @@ export class Aggregate {
     const { assertions, target, timers = realTimers } = this.#options
     try {
       const assertion = await answeredSoon(timers, assertions.get(token, server, exchange.remoteAddress, endpoint))
-      target({ ...exchange, server, assertion })
+      target(new RoutedExchange(exchange, server, assertion))
     } catch (thrown) {
       await this.#fail(exchange, thrown, server)
     }

@@ -15,7 +15,7 @@ export class BoundAssertions {
   readonly #shown = new WeakMap<Socket, string>()
 
   /** Whether this is an assertion, brought by the client that it was issued to. */
-  isAcceptable(token: string, { socket }: IncomingMessage): boolean {
+  isAcceptable(token: string, { socket }: Pick<IncomingMessage, 'socket'>): boolean {
     if (!isAssertion(token)) return false
     const bound = this.#boundTo(token)
     return bound !== undefined && bound === this.#shownOn(socket)

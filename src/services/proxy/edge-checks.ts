@@ -27,9 +27,12 @@ export class EdgeChecks {
    * @throws AppError invalid_argument for two Hosts, permission_denied for one that is not ours or a page that may not call us.
    */
   check(request: IncomingMessage, isOpenToPages = false): void {
-    const { host, origin } = request.headers
     if (countHeader(request, 'host') > 1) throw new AppError('invalid_argument', 'a request has one Host')
-    const isTls = request.socket instanceof TLSSocket
+    this.checkNames(request.headers, request.socket instanceof TLSSocket, isOpenToPages)
+  }
+
+  /** The same for headers of which none was sent twice. */
+  checkNames({ host, origin }: Names, isTls: boolean, isOpenToPages = false): void {
     const known = isTls ? this.#known.tls : this.#known.plain
     if (host === undefined || !known.has(host)) {
       if (!checkHost(host, this.#allowed(host, isTls)))
@@ -44,6 +47,8 @@ export class EdgeChecks {
     return isTls && this.#takesAnyName && host !== undefined ? [...this.#own, host] : this.#own
   }
 }
+
+type Names = Readonly<{ host?: string | undefined; origin?: string | undefined }>
 
 /** How often a header was sent; `name` in lower case. Node keeps the first of some headers, another reader could keep the last. */
 export function countHeader({ rawHeaders }: IncomingMessage, name: string): number {

@@ -1,13 +1,19 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import { AppError, CODES, toAppError } from '../../lib/errors.ts'
+import type { HttpExchange } from '../../lib/http-exchange.ts'
+import type { PlainRequest } from '../../lib/http-wire/plain-request.ts'
+import type { Route } from '../../lib/http-wire/server-connection.ts'
+import type { WireExchange } from '../../lib/http-wire/wire-exchange.ts'
 import type { Logger } from '../../lib/log.ts'
 import { findMcpEndpoint } from '../../resources/mcp-endpoint.ts'
 import type { ExchangeTarget } from '../../tunnel/exchange.ts'
 import type { Assertions } from './assertions.ts'
 import { BoundAssertions, isAssertion } from './bound-assertions.ts'
-import { challengeFor } from './challenge.ts'
+import { type Asked, askedBy, challengeFor } from './challenge.ts'
 import { countHeader } from './edge-checks.ts'
-import { readExchange } from './node-exchange.ts'
+import { headersForAgent, readExchange } from './node-exchange.ts'
+import { RoutedExchange } from './routed-exchange.ts'
 
 export interface McpRouteOptions {
   assertions: Assertions
@@ -57,10 +63,45 @@ export class McpRoutes {
     }
   }
 
+  /** The same for requests of our own server. @throws AppError unauthenticated, to be said by the other. */
+  routeOf(head: PlainRequest, socket: Socket, server: string): Route {
+    const { headers } = head
+    const { assertions, maxRequestBytes } = this.#options
+    const token = readBearer(headers['authorization'])
+    const isOwn = this.#bound.isAcceptable(token, { socket })
+    return {
+      headers: headersForAgent(headers),
+      maxBodyBytes: maxRequestBytes,
+      admit: (remoteAddress) =>
+        isOwn || assertions.find(token, server) !== undefined
+          ? undefined
+          : assertions.get(token, server, remoteAddress).catch(() => undefined), // said with the answer
+      serve: (exchange) => {
+        try {
+          const known = isOwn ? token : assertions.find(token, server)
+          if (known === undefined) this.#serveUnknown(exchange, askedBy(head, socket), token, server)
+          else this.#options.target(new RoutedExchange(exchange, server, known))
+        } catch (thrown) {
+          refuseExchange(exchange, askedBy(head, socket), toAppError(thrown), this.#options.log)
+        }
+      },
+    }
+  }
+
+  #serveUnknown(exchange: WireExchange, asked: Asked, token: string, server: string): void {
+    const { assertions, target, log } = this.#options
+    assertions.get(token, server, exchange.remoteAddress).then(
+      (assertion) => {
+        if (!exchange.isOver) target(new RoutedExchange(exchange, server, assertion))
+      },
+      (thrown: unknown) => refuseExchange(exchange, asked, explained(toAppError(thrown), token), log),
+    )
+  }
+
   #forward(request: IncomingMessage, response: ServerResponse, server: string, assertion: string): void {
     const { target, maxRequestBytes, log } = this.#options
     readExchange(request, response, maxRequestBytes, {
-      onExchange: (exchange) => target(Object.assign(exchange, { server, assertion })),
+      onExchange: (exchange) => target(new RoutedExchange(exchange, server, assertion)),
       onFault: (error) => refuse(request, response, error, log),
     })
   }
@@ -83,8 +124,12 @@ const BEARER = /^Bearer +[A-Za-z0-9._~+/=-]{1,65536}$/i
 
 /** @throws AppError unauthenticated unless there is exactly one bearer token (RFC 6750 §2.1). */
 export function bearerOf(request: IncomingMessage): string {
-  const { authorization = '' } = request.headers
-  if (!BEARER.test(authorization) || countHeader(request, 'authorization') > 1)
+  return readBearer(countHeader(request, 'authorization') > 1 ? undefined : request.headers.authorization)
+}
+
+/** @throws AppError unauthenticated unless it is a bearer token (RFC 6750 §2.1). */
+export function readBearer(authorization: string | undefined): string {
+  if (authorization === undefined || !BEARER.test(authorization))
     throw new AppError('unauthenticated', 'sign in: a bearer token is required, of OAuth, of tctl api-tokens add, or by tsh mcp connect')
   return authorization.slice('Bearer'.length).trimStart()
 }
@@ -93,6 +138,20 @@ export function bearerOf(request: IncomingMessage): string {
 export function refuse(request: IncomingMessage, response: ServerResponse, error: AppError, log: Logger): void {
   if (error.code === 'internal') log.error('MCP request failed', { error, ...error.details })
   if (response.headersSent || response.destroyed) return
+  const { status, headers, body } = renderRefusal(request, error)
+  response.writeHead(status, headers)
+  response.end(body)
+}
+
+/** The same for an exchange whose answer has not begun. */
+export function refuseExchange({ answer }: HttpExchange, asked: Asked, error: AppError, log: Logger): void {
+  if (error.code === 'internal') log.error('MCP request failed', { error, ...error.details })
+  const { status, headers, body } = renderRefusal(asked, error)
+  answer.head(status, headers)
+  answer.end(body)
+}
+
+function renderRefusal(asked: Asked, error: AppError): { status: number; headers: Record<string, string>; body: Buffer } {
   const { http, rpc } = error.details ?? {}
   const status = typeof http === 'number' ? http : CODES[error.code].http
   const body = JSON.stringify({
@@ -100,14 +159,13 @@ export function refuse(request: IncomingMessage, response: ServerResponse, error
     id: null,
     error: { code: typeof rpc === 'number' ? rpc : CODES[error.code].rpc, message: error.message },
   })
-  const challenge = challengeFor(request, status, error)
-  const close = status === 413 ? { connection: 'close' } : {}
-  response.writeHead(status, {
+  const challenge = challengeFor(asked, status, error)
+  const headers = {
     'content-type': 'application/json',
     'cache-control': 'no-store',
     'sallyport-error-origin': 'gateway',
     ...(challenge !== undefined && { 'www-authenticate': challenge }),
-    ...close,
-  })
-  response.end(body)
+    ...(status === 413 && { connection: 'close' }),
+  }
+  return { status, headers, body: Buffer.from(body) }
 }

@@ -40,6 +40,21 @@ test('a body that breaks off is no body', async () => {
   expect(await read.promise).toContain('the client broke off its request')
 })
 
+test('a client that has left sends no body', async () => {
+  const requests = Promise.withResolvers<IncomingMessage>()
+  const port = await start((request) => requests.resolve(request))
+  const socket = connect(port, '127.0.0.1')
+  socket.write('POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 10\r\n\r\nhalf')
+  const request = await requests.promise
+  request.on('error', () => undefined)
+  const left = new Promise((resolve) => request.on('close', resolve))
+  socket.destroy()
+  await left
+  const read = Promise.withResolvers<Buffer>()
+  readBody(request, 10, read.resolve, read.reject)
+  await expect(read.promise).rejects.toMatchObject({ code: 'cancelled' })
+})
+
 // 16 KiB is where the way of writing changes.
 test.each([256, 16 * 1024, 16 * 1024 + 1])('an answer of %d bytes arrives byte for byte, whatever they are', async (size) => {
   const bytes = Buffer.from(Uint8Array.from({ length: size }, (_, index) => index % 256))

@@ -36,7 +36,7 @@ export function readExchange(request: IncomingMessage, response: ServerResponse,
   }
   if (request.method !== 'POST') return deliver(NOTHING)
   const type = request.headers['content-type']
-  if (type !== 'application/json' && !isJson(type))
+  if (!isJson(type))
     return reader.onFault(
       new AppError('invalid_argument', 'Content-Type must be application/json', { details: { http: 415, rpc: -32600 } }),
     )
@@ -45,10 +45,7 @@ export function readExchange(request: IncomingMessage, response: ServerResponse,
 
 const NOTHING = Buffer.alloc(0)
 
-/**
- * A class and no literal with a `get signal()`: each evaluation of such a literal makes a hidden class of its own, which lives in the old part
- * of the heap and keeps the request it belongs to there until the next full collection.
- */
+/** A class for the reason that `WireExchange` is one. */
 class NodeExchange implements HttpExchange {
   readonly method: string
   readonly path: string
@@ -62,7 +59,7 @@ class NodeExchange implements HttpExchange {
   constructor(request: IncomingMessage, response: ServerResponse, body: Buffer) {
     this.method = request.method ?? 'GET'
     this.path = request.url ?? '/'
-    this.headers = headersOf(request)
+    this.headers = headersForAgent(request.headers)
     this.body = body
     this.remoteAddress = request.socket.remoteAddress ?? ''
     this.answer = answerOf(response)
@@ -86,14 +83,14 @@ function watchClient(response: ServerResponse): AbortController {
   return gone
 }
 
-function isJson(type: string | undefined): boolean {
-  return type?.split(';')[0]?.trim().toLowerCase() === 'application/json'
+export function isJson(type: string | undefined): boolean {
+  return type === 'application/json' || type?.split(';')[0]?.trim().toLowerCase() === 'application/json'
 }
 
-/** The request's headers for the agent; a header the caller could use to pass for us is gone. */
-function headersOf(request: IncomingMessage): Record<string, string> {
+/** A request's headers for the agent; a header the caller could use to pass for us is gone. */
+export function headersForAgent(sent: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> {
   const headers: Record<string, string> = {}
-  for (const [name, value] of Object.entries(request.headers)) {
+  for (const [name, value] of Object.entries(sent)) {
     if (value === undefined || KEPT_BACK.has(name)) continue
     headers[name] = typeof value === 'string' ? value : value.join(', ')
   }

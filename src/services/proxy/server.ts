@@ -1,19 +1,28 @@
-import { createServer, type IncomingMessage, type RequestListener, type Server, type ServerResponse } from 'node:http'
+import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import { CODES, toAppError } from '../../lib/errors.ts'
+import type { PlainRequest } from '../../lib/http-wire/plain-request.ts'
+import { WireServer } from '../../lib/http-wire/server.ts'
+import type { Route } from '../../lib/http-wire/server-connection.ts'
 import type { Logger } from '../../lib/log.ts'
 import { isMetadataPath, isOpenToPages } from '../../resources/oauth-paths.ts'
 import { type Aggregate, findAggregate } from './aggregate-route.ts'
 import { EdgeChecks } from './edge-checks.ts'
 import { McpRoutes, type McpRouteOptions } from './mcp-route.ts'
+import { isJson } from './node-exchange.ts'
 
 export interface ProxyServerOptions extends McpRouteOptions {
   /** All MCP servers as one. */
-  aggregate: Pick<Aggregate, 'serve'>
+  aggregate: Pick<Aggregate, 'serve' | 'routeOf'>
   /** API and pages of the Auth Service. */
   auth: RequestListener
   /** The configured `HOST:PORT` values clients reach us by; loopback names are always among them. */
   publicAddresses: readonly string[]
   isReady: () => boolean
+  /** Milliseconds of a clock that nobody sets. */
+  monotonic: () => number
+  now: () => number
   log: Logger
 }
 
@@ -21,8 +30,8 @@ export interface ProxyServerOptions extends McpRouteOptions {
 const AUTH_PATH = /^\/(?:v1|web|oauth|\.well-known)\//
 const SILENCE_MS = 15 * 60_000
 
-/** The edge: every request passes these steps in this order. */
-export function createProxyServer(options: ProxyServerOptions): Server {
+/** The edge: every request passes the steps of `serve` in this order; those of MCP clients in their usual form pass the same in `routeOf`. */
+export function createProxyServer(options: ProxyServerOptions): WireServer {
   const parts = { ...options, edge: new EdgeChecks(options.publicAddresses), mcp: new McpRoutes(options) }
   const server = createServer(
     { keepAliveTimeout: 75_000, headersTimeout: 15_000, requestTimeout: 60_000, maxHeaderSize: 32 * 1024 },
@@ -37,7 +46,8 @@ export function createProxyServer(options: ProxyServerOptions): Server {
   server.maxHeadersCount = 100
   // Longer than any MCP request may be silent: whoever takes and sends nothing for that long is gone.
   server.setTimeout(SILENCE_MS)
-  return server
+  const { monotonic, now } = options
+  return new WireServer({ route: (head, socket) => routeOf(head, socket, parts), fallback: server, monotonic, now })
 }
 
 interface Edge extends ProxyServerOptions {
@@ -46,7 +56,7 @@ interface Edge extends ProxyServerOptions {
 }
 
 function serve(request: IncomingMessage, response: ServerResponse, { edge, mcp, aggregate, auth, isReady }: Edge): void {
-  const path = pathOf(request)
+  const path = pathOf(request.url)
   if (path === '/healthz') return answer(response, 200, { status: 'ok' })
   if (path === '/readyz') return isReady() ? answer(response, 200, { status: 'ok' }) : answer(response, 503, { status: 'starting' })
   edge.check(request, isOpenToPages(path))
@@ -58,8 +68,21 @@ function serve(request: IncomingMessage, response: ServerResponse, { edge, mcp, 
   answer(response, 404, { error: { code: 'not_found', message: `nothing is served at ${path.slice(0, 200)}` } })
 }
 
-function pathOf(request: IncomingMessage): string {
-  const url = request.url ?? '/'
+/** Undefined for what is not for an MCP endpoint, and for what is refused: `serve` says why. */
+function routeOf(head: PlainRequest, socket: Socket, { edge, mcp, aggregate }: Edge): Route | undefined {
+  const path = pathOf(head.target)
+  const server = mcp.find(path)
+  const all = server === undefined ? findAggregate(path) : undefined
+  if ((server === undefined && !all) || (head.method === 'POST' && !isJson(head.headers['content-type']))) return undefined
+  try {
+    edge.checkNames(head.headers, socket instanceof TLSSocket)
+    return server === undefined ? aggregate.routeOf(head, socket, all?.set) : mcp.routeOf(head, socket, server)
+  } catch {
+    return undefined
+  }
+}
+
+function pathOf(url = '/'): string {
   const query = url.indexOf('?')
   return query === -1 ? url : url.slice(0, query)
 }

@@ -1,0 +1,223 @@
+import type { Socket } from 'node:net'
+import { type ByteBuffer, createByteBuffer } from '../byte-buffer.ts'
+import type { Listed } from '../roster.ts'
+import { MAX_PLAIN_HEAD_BYTES, parsePlainRequest, type PlainRequest } from './plain-request.ts'
+import { type AnswerLink, WireAnswer } from './wire-answer.ts'
+import { WireExchange } from './wire-exchange.ts'
+
+/** What becomes of requests with a certain head. */
+export interface Route {
+  /** What is left of the headers in exchanges. */
+  headers: PlainRequest['headers']
+  maxBodyBytes: number
+  /** Asked before a body is waited for: settles when it may come. Never rejects. */
+  admit(remoteAddress: string): Promise<unknown> | undefined
+  /** Answers; never throws. */
+  serve(exchange: WireExchange): void
+}
+
+/** The server of a connection. */
+export interface ConnectionHost {
+  /** Milliseconds, as they were at the last sweep. */
+  readonly clockMs: number
+  /** Undefined for what somebody else answers. */
+  route(head: PlainRequest, socket: Socket): Route | undefined
+  standing(isKept: boolean): string
+  /** Gives the connection away, after which it does nothing any more. */
+  handOver(connection: ServerConnection, bytes: Buffer): void
+  forget(connection: ServerConnection): void
+}
+
+/** The head that was read last: most clients send the same one over and over. */
+interface Known {
+  bytes: Buffer
+  head: PlainRequest
+  route: Route
+}
+
+/** The limits of `createProxyServer`'s own: see there. */
+const IDLE_MS = 75_000
+const BODY_MS = 60_000
+const SILENCE_MS = 15 * 60_000
+/** A client that does not even take the end. */
+const FAREWELL_MS = 60_000
+/** Of requests that a client sends before it has the answer to the one before. */
+const MAX_EARLY_BYTES = 64 * 1024
+const HEAD_END = '\r\n\r\n'
+const TIMED_OUT = 'HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n'
+
+/** One connection of a client: one request after the other, in the order in which they come. */
+export class ServerConnection implements AnswerLink, Listed {
+  place = -1
+  readonly socket: Socket
+  readonly #host: ConnectionHost
+  readonly #remoteAddress: string
+  #phase: 'idle' | 'body' | 'answering' | 'gone' = 'idle'
+  /** Since when it is idle, waits for a body, or is silent. */
+  #since: number
+  #known: Known | undefined
+  /** Of the request that is being read; with `#body`. */
+  #reading: Known | undefined
+  #body: ByteBuffer | undefined
+  #answer: WireAnswer | undefined
+  /** What came while an answer was due. */
+  #early: Buffer[] | undefined
+  #earlyBytes = 0
+  readonly #onData = (bytes: Buffer): void => this.#take(bytes)
+  /** The client sends no more. Like http.Server's, this one does not answer whoever hangs up in the middle. */
+  readonly #onEnd = (): void => this.#end()
+  readonly #onClose = (): void => this.#leave()
+
+  constructor(socket: Socket, host: ConnectionHost) {
+    this.socket = socket
+    this.#host = host
+    this.#remoteAddress = socket.remoteAddress ?? ''
+    this.#since = host.clockMs
+    socket.on('data', this.#onData)
+    socket.on('end', this.#onEnd)
+    socket.on('close', this.#onClose)
+  }
+
+  standing(isKept: boolean): string {
+    return this.#host.standing(isKept)
+  }
+
+  /** A stream may last for hours, and there may be 10,000 of them: what would be known of the next request is let go. */
+  sends(): void {
+    this.#known = undefined
+    this.#since = this.#host.clockMs
+  }
+
+  answered(isKept: boolean): void {
+    this.#answer = undefined
+    if (this.#phase !== 'answering') return
+    if (!isKept) return this.#end()
+    this.#enter('idle')
+    // Not from within whoever answers: there may be thousands of short requests here.
+    if (this.#early) process.nextTick(() => this.#next())
+  }
+
+  /** Ends what takes too long, by the clock of the host. */
+  sweep(): void {
+    const elapsed = this.#host.clockMs - this.#since
+    if (this.#phase === 'idle' && elapsed > IDLE_MS) this.#end()
+    else if (this.#phase === 'answering' && elapsed > SILENCE_MS) this.socket.destroy()
+    else if (this.#phase === 'body' && elapsed > BODY_MS) {
+      this.socket.write(TIMED_OUT)
+      this.#end()
+    }
+  }
+
+  closeIfIdle(): void {
+    if (this.#phase === 'idle' && !this.#early) this.#end()
+  }
+
+  /** It is somebody else's from now on. */
+  release(): void {
+    this.#phase = 'gone'
+    this.#known = undefined
+    this.socket.off('data', this.#onData)
+    this.socket.off('end', this.#onEnd)
+    this.socket.off('close', this.#onClose)
+  }
+
+  #enter(phase: 'idle' | 'body' | 'answering'): void {
+    this.#phase = phase
+    this.#since = this.#host.clockMs
+  }
+
+  #take(bytes: Buffer): void {
+    if (this.#phase === 'idle' && !this.#early) this.#begin(bytes)
+    else if (this.#phase === 'body') this.#collect(bytes)
+    else if (this.#phase !== 'gone') this.#keep(bytes)
+  }
+
+  /** The beginning of a request, and possibly more. */
+  #begin(bytes: Buffer): void {
+    const known = this.#recognise(bytes)
+    if (!known) return this.#host.handOver(this, bytes)
+    const bodyAt = known.bytes.length
+    const end = bodyAt + known.head.bodyBytes
+    if (bytes.length >= end) {
+      if (bytes.length > end) this.#keep(bytes.subarray(end))
+      return this.#serve(known, bytes.subarray(bodyAt, end))
+    }
+    this.#reading = known
+    this.#body = createByteBuffer(known.head.bodyBytes, 'a request')
+    this.#enter('body')
+    this.#body.append(bytes.subarray(bodyAt))
+    const admitted = known.route.admit(this.#remoteAddress)
+    if (!admitted) return
+    this.socket.pause()
+    void admitted.then(() => this.socket.resume())
+  }
+
+  /** The head at the beginning of `bytes`; undefined when it is not whole, not plain, or of a request that somebody else answers. */
+  #recognise(bytes: Buffer): Known | undefined {
+    const last = this.#known
+    // To compare is a tenth of the work.
+    if (last && last.bytes.length <= bytes.length && last.bytes.compare(bytes, 0, last.bytes.length) === 0) return last
+    const end = bytes.indexOf(HEAD_END, 0, 'latin1')
+    if (end < 0 || end > MAX_PLAIN_HEAD_BYTES) return undefined
+    const head = parsePlainRequest(bytes.toString('latin1', 0, end + 2))
+    const route = head && this.#host.route(head, this.socket)
+    if (!route || head.bodyBytes > route.maxBodyBytes) return undefined
+    // Not in a pool, of which it would keep 8 KB.
+    const copy = Buffer.allocUnsafeSlow(end + HEAD_END.length)
+    bytes.copy(copy)
+    this.#known = { bytes: copy, head, route }
+    return this.#known
+  }
+
+  #collect(bytes: Buffer): void {
+    const reading = this.#reading
+    const body = this.#body
+    if (!reading || !body) return
+    const missing = reading.head.bodyBytes - body.length
+    body.append(bytes.length > missing ? bytes.subarray(0, missing) : bytes)
+    if (bytes.length < missing) return
+    this.#reading = undefined
+    this.#body = undefined
+    if (bytes.length > missing) this.#keep(bytes.subarray(missing))
+    this.#serve(reading, body.take())
+  }
+
+  #serve({ head, route }: Known, body: Buffer): void {
+    this.#enter('answering')
+    this.#answer = new WireAnswer(this, head.isKept)
+    route.serve(new WireExchange(head, route.headers, body, this.#remoteAddress, this.#answer))
+  }
+
+  #keep(bytes: Buffer): void {
+    this.#early ??= []
+    this.#early.push(bytes)
+    this.#earlyBytes += bytes.length
+    if (this.#earlyBytes > MAX_EARLY_BYTES) this.socket.pause()
+  }
+
+  #next(): void {
+    if (this.#phase !== 'idle' || !this.#early) return
+    const [first] = this.#early
+    const bytes = this.#early.length === 1 && first ? first : Buffer.concat(this.#early)
+    const wasPaused = this.#earlyBytes > MAX_EARLY_BYTES
+    this.#early = undefined
+    this.#earlyBytes = 0
+    if (wasPaused) this.socket.resume()
+    this.#begin(bytes)
+  }
+
+  /** Once all that was written has gone out. */
+  #end(): void {
+    this.#leave()
+    this.socket.setTimeout(FAREWELL_MS, () => this.socket.destroy())
+    this.socket.destroySoon()
+  }
+
+  #leave(): void {
+    if (this.#phase === 'gone') return
+    this.release()
+    this.#answer?.leave()
+    this.#answer = undefined
+    this.#host.forget(this)
+  }
+}
