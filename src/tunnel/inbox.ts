@@ -45,22 +45,35 @@ export class Inbox {
 
   #write(part: Buffer): void {
     if (this.#answer.write(part)) return this.#stream.consumed(part.length)
+    this.#waitFor(part.length)
+  }
+
+  /** For a client that has still to take so many bytes. */
+  #waitFor(bytes: number): void {
     this.#isFlowing = false
-    const flow = (): void => this.#flow(part.length)
+    const flow = (): void => this.#flow(bytes)
     this.#answer.drained().then(flow, flow)
   }
 
-  /** The client has taken the last part, or is gone. */
+  /** The client has taken what it was given, or is gone. What waits is here already: all of it goes on at once, to be waited for once. */
   #flow(taken: number): void {
     if (this.#isClosed) return
     this.#stream.consumed(taken)
     this.#isFlowing = true
-    while (this.#isFlowing && this.#waiting.length > 0) {
+    let given = 0
+    let isSlow = false
+    while (this.#waiting.length > 0) {
       const next = this.#take()
-      if (this.#waiting.length === 0 && this.#isEnded) return this.#finish(next)
-      this.#write(next)
+      if (this.#waiting.length === 0 && this.#isEnded) {
+        this.#stream.consumed(given)
+        return this.#finish(next)
+      }
+      given += next.length
+      if (!this.#answer.write(next)) isSlow = true
     }
-    if (this.#isFlowing && this.#isEnded) this.#finish(NOTHING)
+    if (this.#isEnded) return this.#finish(NOTHING)
+    if (isSlow) this.#waitFor(given)
+    else this.#stream.consumed(given)
   }
 
   #take(): Buffer {

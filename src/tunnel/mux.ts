@@ -120,10 +120,7 @@ export class Mux implements StreamOwner {
     this.isOpen = false
     this.#pulse.close()
     this.#reader.stop()
-    if (this.#line.isWritable) {
-      this.#sender.add(FRAME.goaway, 0, encodeGoaway(this.#streams.lastId, fault?.code ?? 'closing', fault?.message ?? ''))
-      this.#sender.flush()
-    }
+    if (this.#line.isWritable) this.#sender.farewell(encodeGoaway(this.#streams.lastId, fault?.code ?? 'closing', fault?.message ?? ''))
     this.#sender.close()
     this.#receiver.close()
     this.#streams.failAfter(0, fault ?? new TunnelFault('lost', 'the tunnel was closed'))
@@ -150,10 +147,6 @@ export class Mux implements StreamOwner {
     this.#receiver.expectLate(stream.incoming)
     this.#sender.add(FRAME.reset, stream.id, encodeReset(code, reason))
     this.#streams.drop(stream)
-  }
-
-  consumed(stream: Stream, bytes: number): void {
-    this.#receiver.consumed(stream, bytes)
   }
 
   #lose(cause: Error | undefined): void {

@@ -50,6 +50,14 @@ export class Outbox {
     this.#schedule()
   }
 
+  /** Forgets what is kept back. */
+  discard(): void {
+    this.#isHeld = false
+    this.#sealed = []
+    this.#from = this.#to
+    this.bytes = 0
+  }
+
   /** The payload is not copied when it is large, and must not change. */
   add(kind: number, id: number, isEnd: boolean, payload: Uint8Array): void {
     const { byteLength: length } = payload

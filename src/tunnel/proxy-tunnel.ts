@@ -117,6 +117,7 @@ class Carried implements StreamUser {
     } catch (thrown) {
       return this.#break('the answer has a malformed head', thrown)
     }
+    if (this.#isCounted) stream.expect(this.#bytesLeft)
     this.#inbox = new Inbox(stream, this.#exchange.answer)
   }
 

@@ -107,6 +107,15 @@ export class Receiver {
     if (!stream.isOver && !incoming.isEnded && incoming.unacknowledged >= incoming.size / 2) this.#widen(stream.id, incoming)
   }
 
+  /** So many bytes are about to come on a stream; while there is room its window grows for them at once. */
+  expect({ id, incoming }: Stream, bytes: number): void {
+    const more = Math.min(bytes, this.#options.limits.maxStreamWindow) - incoming.size
+    if (more <= 0 || incoming.isEnded || !this.#isRoomy) return
+    incoming.size += more
+    incoming.window += more
+    this.#options.send.add(FRAME.window, id, encodeWindow(more))
+  }
+
   /** Nobody will use what is held of the stream. */
   forget(stream: Stream): void {
     const { held } = stream.incoming
@@ -128,6 +137,10 @@ export class Receiver {
     return stalled
   }
 
+  get #isRoomy(): boolean {
+    return this.#held < this.#options.limits.connectionWindow / 4
+  }
+
   #giveBack(bytes: number): void {
     this.#unacknowledged += bytes
     if (this.#unacknowledged < this.#options.limits.connectionWindow / 4) return
@@ -140,8 +153,7 @@ export class Receiver {
     const { clock, limits, send } = this.#options
     const now = clock.now()
     let more = incoming.unacknowledged
-    const isRoomy = this.#held < limits.connectionWindow / 4
-    if (incoming.size < limits.maxStreamWindow && isRoomy && now - incoming.widenedAt < FAST_MS) {
+    if (incoming.size < limits.maxStreamWindow && this.#isRoomy && now - incoming.widenedAt < FAST_MS) {
       const size = Math.min(limits.maxStreamWindow, 2 * incoming.size)
       more += size - incoming.size
       incoming.size = size

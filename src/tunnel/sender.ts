@@ -22,6 +22,7 @@ export class Sender {
   #credit = 0
   /** Of frames that answer frames, which the other end could ask for without end. */
   #replyBytes = 0
+  #isStarted = false
   /** Data frames that went out. */
   dataFrames = 0
 
@@ -47,6 +48,7 @@ export class Sender {
   /** The other end has said what it takes. */
   start(credit: number): void {
     this.#credit = credit
+    this.#isStarted = true
     this.#outbox.release()
   }
 
@@ -110,8 +112,10 @@ export class Sender {
     stream.drop()
   }
 
-  /** What is left to say, right now. */
-  flush(): void {
+  /** The last frame, right now; what still waits for the other end's hello is forgotten. */
+  farewell(payload: Uint8Array): void {
+    if (!this.#isStarted) this.#outbox.discard()
+    this.#outbox.add(FRAME.goaway, 0, false, payload)
     this.#outbox.flush()
   }
 

@@ -42,7 +42,7 @@ export class StreamTable {
     const { owner, receiver } = this.#options
     this.lastId = id
     this.opened += 1
-    const stream = new Stream(owner, new Outgoing(id, this.#peerWindow), receiver.create())
+    const stream = new Stream(owner, receiver, new Outgoing(id, this.#peerWindow), receiver.create())
     stream.user = user
     this.#streams.set(id, stream)
     return stream

@@ -20,7 +20,12 @@ export interface StreamOwner {
   send(stream: Stream, chunk: Uint8Array): void
   end(stream: Stream): void
   reset(stream: Stream, code: FaultCode, reason: string): void
+}
+
+/** What the receiving half of a stream asks of its tunnel. */
+export interface StreamReader {
   consumed(stream: Stream, bytes: number): void
+  expect(stream: Stream, bytes: number): void
 }
 
 /** The receiving half: how much may still come, and how much is held here. */
@@ -45,11 +50,13 @@ export class Stream {
   readonly outgoing: Outgoing
   readonly incoming: Incoming
   readonly #owner: StreamOwner
+  readonly #reader: StreamReader
   user: StreamUser | undefined
   isOver = false
 
-  constructor(owner: StreamOwner, outgoing: Outgoing, incoming: Incoming) {
+  constructor(owner: StreamOwner, reader: StreamReader, outgoing: Outgoing, incoming: Incoming) {
     this.#owner = owner
+    this.#reader = reader
     this.outgoing = outgoing
     this.incoming = incoming
   }
@@ -87,8 +94,13 @@ export class Stream {
     if (!this.isOver) this.#owner.reset(this, code, reason)
   }
 
+  /** So many bytes are about to come: a larger window from the start saves the other end from waiting for it. */
+  expect(bytes: number): void {
+    if (!this.isOver) this.#reader.expect(this, bytes)
+  }
+
   /** The user is done with so many of the bytes it was given. */
   consumed(bytes: number): void {
-    if (bytes > 0) this.#owner.consumed(this, bytes)
+    if (bytes > 0) this.#reader.consumed(this, bytes)
   }
 }
