@@ -32,6 +32,20 @@ export function goalsOf(summaries: readonly Summary[]): Goal[] {
     },
     { measure: '10 KB answers: calls/s of direct', seen: middling?.of['direct'], must: 0.45, goal: 0.6 },
     { measure: '1 MB answers: calls/s of direct', seen: large?.of['direct'], must: 0.6, goal: 0.8 },
+    { measure: 'tunnel: calls/s of direct, 16 at a time', seen: find('frames', 'small', 16)?.of['direct'], must: 0.4, goal: 0.6 },
+    { measure: 'tunnel: calls/s of HTTP/2, 16 at a time', seen: find('frames', 'small', 16)?.of['http2'], must: 1.5, goal: 2.5 },
+    {
+      measure: 'tunnel: 1 MB answers, calls/s of direct, 16 at a time',
+      seen: find('frames', '1m', 16)?.of['direct'],
+      must: 0.5,
+      goal: 0.7,
+    },
+    {
+      measure: 'tunnel: calls/s beside a stalled reader, of those without',
+      seen: find('frames-stalled', 'small', 16)?.of['frames'],
+      must: 0.9,
+      goal: 0.97,
+    },
     { measure: 'stdio server: calls/s of a raw pipe behind node:http', seen: stdio?.of['raw-stdio'], must: 0.6, goal: 0.8 },
   ]
 }

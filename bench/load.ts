@@ -29,6 +29,8 @@ export const loadResultSchema = z.object({
   elapsedMs: z.number(),
   p50: z.number(),
   p99: z.number(),
+  /** What the generator used itself, where it is one end of what is measured. */
+  cpuUs: z.number().optional(),
 })
 export type LoadResult = z.infer<typeof loadResultSchema>
 

@@ -10,6 +10,7 @@ import { measureScale } from './scale.ts'
 import { shuffled } from './shuffled.ts'
 import { startTargets, type TargetName, type TargetOptions, TARGETS } from './targets.ts'
 import { type Target, type Trial, runTrial } from './trial.ts'
+import { startTunnels } from './tunnel.ts'
 
 const WARMUP_MS = 500
 /** Not counted, once for each target: compilers take thousands of calls to settle. */
@@ -24,6 +25,7 @@ const USAGE = `npm run bench -- [options]
   --loads L          size of the answers: small,10k,1m (small)
   --targets L        of ${TARGETS.join(',')} (all)
   --peers            fetch the gateways of others from npm, once, and measure them too
+  --tunnel           instead: a tunnel to an agent, by frames of ours, in a WebSocket, and by HTTP/2
   --scale            instead: idle streams, and calls with many servers, tools and roles registered
   --streams N        idle streams of --scale (10000)
   --out FILE         where the figures go (bench/results/DATE-COMMIT.json)
@@ -57,7 +59,7 @@ async function main(): Promise<void> {
 }
 
 async function measureCalls(children: Children, directory: string, options: Options): Promise<Record<string, unknown>> {
-  const targets = await startTargets(children, directory, options)
+  const targets = options.tunnel ? await startTunnels(children, directory) : await startTargets(children, directory, options)
   const trials = await measure(children, targets, options)
   const summaries = summarise(trials)
   const goals = goalsOf(summaries)
@@ -71,6 +73,7 @@ interface Options extends TargetOptions {
   concurrency: number[]
   loads: string[]
   scale: boolean
+  tunnel: boolean
   streams: number
   out: string
 }
@@ -85,6 +88,7 @@ function readOptions(): Options | undefined {
       targets: { type: 'string', default: TARGETS.join(',') },
       peers: { type: 'boolean', default: false },
       scale: { type: 'boolean', default: false },
+      tunnel: { type: 'boolean', default: false },
       streams: { type: 'string', default: '10000' },
       out: { type: 'string' },
       profile: { type: 'string' },
@@ -93,7 +97,7 @@ function readOptions(): Options | undefined {
     },
   })
   if (values.help) return undefined
-  const { peers, scale, profile, other } = values
+  const { peers, scale, tunnel, profile, other } = values
   return {
     seconds: bounded('--seconds', values.seconds, 30),
     rounds: bounded('--rounds', values.rounds, 50),
@@ -103,9 +107,14 @@ function readOptions(): Options | undefined {
     streams: bounded('--streams', values.streams, 50_000),
     out:
       values.out ??
-      join(import.meta.dirname, 'results', `${new Date().toISOString().slice(0, 10)}-${commit()}${scale ? '-scale' : ''}.json`),
+      join(
+        import.meta.dirname,
+        'results',
+        `${new Date().toISOString().slice(0, 10)}-${commit()}${scale ? '-scale' : tunnel ? '-tunnel' : ''}.json`,
+      ),
     peers,
     scale,
+    tunnel,
     profile,
     other,
   }

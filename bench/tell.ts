@@ -1,5 +1,4 @@
-import type { Server } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import type { AddressInfo, Server } from 'node:net'
 
 /** Listens on a free loopback port and tells it to the process that started this one; ends with that process. */
 export function listenAndTell(server: Server): void {

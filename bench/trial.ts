@@ -12,6 +12,8 @@ export interface Target {
   token: string
   /** The name of the tool to call. */
   tool: string
+  /** The program that makes the load, where it is not `load.ts`. */
+  generator?: string
 }
 
 export interface Trial {
@@ -42,7 +44,7 @@ export async function runTrial(
   name: string,
   order: Pick<LoadOrder, 'connections' | 'bytes' | 'warmupMs' | 'measureMs'>,
 ): Promise<Trial> {
-  const load = children.fork('load.ts')
+  const load = children.fork(target.generator ?? 'load.ts')
   const { port, path, token, tool, pid } = target
   load.send({ port, path, token, tool, ...order } satisfies LoadOrder)
   await within(READY_MS, `${target.name}: opening sessions`, nextMessage(load))
@@ -64,8 +66,8 @@ export async function runTrial(
     requestsPerSecond: (result.calls / result.elapsedMs) * 1000,
     p50us: result.p50,
     p99us: result.p99,
-    cpuUsPerCall: (atEnd - before) / result.allCalls,
-    settledCpuUsPerCall: (cpu - before) / result.allCalls,
+    cpuUsPerCall: (atEnd - before + (result.cpuUs ?? 0)) / result.allCalls,
+    settledCpuUsPerCall: (cpu - before + (result.cpuUs ?? 0)) / result.allCalls,
     settleMs,
     residentMb,
   }

@@ -186,6 +186,23 @@ test('the errors of lost exchanges can be rendered by the caller, and say whethe
   expect(failed).toEqual([{ carried_out: 'unknown' }, { carried_out: 'no' }])
 })
 
+test('when rendering the error of one exchange fails, the others still hear of the end', async () => {
+  const { proxy, sockets } = pair(() => undefined, {
+    proxy: {
+      fail: ({ path, answer }, error) => {
+        if (path === '/bad') throw new Error('broken')
+        answer.head(503, {})
+        answer.end(Buffer.from(error.code))
+      },
+    },
+  })
+  const [bad, good] = [ask(proxy.target, { path: '/bad' }), ask(proxy.target, { path: '/good' })]
+  await settle()
+  sockets[1].destroy()
+  await Promise.all([bad.over, good.over, proxy.closed])
+  expect([bad.outcome, good.body.toString()]).toEqual(['aborted', 'unavailable'])
+})
+
 test('an answer that is longer or shorter than it says never reaches the client as a whole one', async () => {
   const { proxy } = pair(({ answer, path }) => {
     answer.head(path === '/none' ? 204 : 200, path === '/none' ? {} : { 'content-length': '4' })

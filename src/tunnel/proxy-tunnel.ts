@@ -136,7 +136,16 @@ class Carried implements StreamUser {
     this.#inbox?.close()
     // The agent breaks an answer off in the way it does where no tunnel is between.
     if (this.#inbox || fault.code === 'aborted') this.#exchange.answer.abort(fault.message)
-    else this.#failing.fail(this.#exchange, lostError(fault, this.#failing.peer, true))
+    else this.#fail(lostError(fault, this.#failing.peer, true))
+  }
+
+  /** Whoever renders errors may fail too, which must not reach the other exchanges of a tunnel that is going down. */
+  #fail(error: AppError): void {
+    try {
+      this.#failing.fail(this.#exchange, error)
+    } catch {
+      this.#exchange.answer.abort(error.message)
+    }
   }
 
   /** What a body of the wrong length would do to a client's connection, it would take for the next answer. */
