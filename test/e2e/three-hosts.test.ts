@@ -235,7 +235,7 @@ describe.skipIf(obstacle !== undefined)('three hosts', () => {
     )
     await trial(
       'kill -9 of the agent',
-      async () => void agent.kill('SIGKILL'),
+      async () => agent.kill('SIGKILL'),
       async () => {
         await agent.ended
         agent = await startAgent(selectors)
@@ -243,7 +243,7 @@ describe.skipIf(obstacle !== undefined)('three hosts', () => {
     )
     await trial(
       'kill -9 of proxy and Auth Service',
-      async () => void server.kill('SIGKILL'),
+      async () => server.kill('SIGKILL'),
       async () => {
         await server.ended
         server = await startServer()

@@ -1,3 +1,4 @@
+import type { Program } from '../../lib/command-rows.ts'
 import { command, createProgram, interruptSignal, runProgram } from '../../lib/command-line.ts'
 import type { TshIo } from '../tsh/context.ts'
 
@@ -76,6 +77,11 @@ export async function main(argv: readonly string[], io: TshIo): Promise<number> 
     examples: ['sallyport config check sallyport.yaml'],
     load: () => import('./config-check.ts'),
   })
+  addVersion(program, version)
+  return runProgram(program, argv, io.signal ? io : { ...io, signal: interruptSignal(process) }, { interruptGraceMs: STOP_GRACE_MS })
+}
+
+function addVersion(program: Program, version: string): void {
   command(program, {
     path: 'version',
     summary: 'Print the version',
@@ -85,5 +91,4 @@ export async function main(argv: readonly string[], io: TshIo): Promise<number> 
       return { run: async (invocation) => printVersion(invocation, version) }
     },
   })
-  return runProgram(program, argv, io.signal ? io : { ...io, signal: interruptSignal(process) }, { interruptGraceMs: STOP_GRACE_MS })
 }

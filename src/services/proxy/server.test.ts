@@ -59,7 +59,7 @@ describe.each(['our own server', 'http.Server'])('%s', (kind) => {
       maxRequestBytes: 1000,
       aggregate: {
         serve: async (_, response, set) => void response.writeHead(200).end(`aggregate ${set}`),
-        routeOf: (head, set) => ({
+        routeOf: (head, _socket, set) => ({
           headers: head.headers,
           maxBodyBytes: 1000,
           admit: () => undefined,
