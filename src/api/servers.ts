@@ -2,10 +2,14 @@ import { z } from 'zod'
 import { wireResource } from './resources.ts'
 import { route } from './route.ts'
 
+/** How it does where it does best: see `app_server`. */
+const visibleHealth = z.looseObject({ state: z.string(), since: z.string(), reason: z.string().optional() })
+
 /** What `tsh mcp ls --format json` prints: an app with the caller's permissions beside it. */
 const visibleServer = wireResource.and(
   z.looseObject({
     permissions: z.object({ mcp: z.object({ tools: z.object({ allowed: z.array(z.string()), denied: z.array(z.string()) }) }) }),
+    health: visibleHealth.optional(),
   }),
 )
 export type VisibleServer = z.infer<typeof visibleServer>

@@ -6,6 +6,7 @@ import { announceServers } from '../api/servers.ts'
 import type { Kind } from '../resources/registry.ts'
 import { AppError } from '../lib/errors.ts'
 import type { App } from '../resources/app.ts'
+import type { Health } from '../resources/app-server.ts'
 import type { Database } from '../resources/db.ts'
 import type { ApiClient } from './call.ts'
 
@@ -19,13 +20,19 @@ export interface HostFacts {
 
 export interface AppServerFacts extends HostFacts {
   apps: readonly App[]
+  /** How each does, by name; undefined for those that nobody watches. */
+  healthOf: (app: string) => Health | undefined
 }
 
 /** Tells the Auth Service that this agent offers these MCP servers until `expires`, of all or of none; 100 at most. */
-export async function saveAppServers(api: ApiClient, { hostId, hostname, version, apps, expires }: AppServerFacts): Promise<void> {
+export async function saveAppServers(
+  api: ApiClient,
+  { hostId, hostname, version, apps, healthOf, expires }: AppServerFacts,
+): Promise<void> {
   const items = apps.map((app) => {
     const metadata = { name: serverName(hostId, app.metadata.name), labels: app.metadata.labels, expires }
-    return { kind: 'app_server', version: 'v3', metadata, spec: { version, hostname, host_id: hostId, app } }
+    const health = healthOf(app.metadata.name)
+    return { kind: 'app_server', version: 'v3', metadata, spec: { version, hostname, host_id: hostId, app, ...(health && { health }) } }
   })
   await api(announceServers, { items })
 }

@@ -41,6 +41,6 @@ test('a server with all of it', () => {
   const limits = { memory: '512MiB', processes: 64, open_files: 1024, wall_time: '8h', cpu_time: '1h' }
   const sandbox = { writable: ['/srv/data'], readable: ['/srv'], network: true }
   const fields = { env: { PATH: '/usr/bin' }, env_from: [{ file: '/etc/tools.env' }], cwd: '/srv', warm: 2, idle_stop: '10m', limits }
-  expect(hosted({ ...fields, lifecycle: 'per_session', confinement: 'sandbox', sandbox })).toEqual([])
+  expect(hosted({ ...fields, lifecycle: 'per_session', confinement: 'sandbox', sandbox, health_check: 'off' })).toEqual([])
   expect(hosted({ lifecycle: 'shared', restart: 'never', confinement: 'process' })).toEqual([])
 })

@@ -140,7 +140,6 @@ export type Hosting = { [K in keyof typeof hostingFields]?: z.infer<(typeof host
 
 /** Fields that belong together, and do not. */
 export function findHostingFault(hosting: Hosting): { path: string[]; message: string } | undefined {
-  if (hosting.health_check !== undefined) return { path: ['health_check'], message: 'is not there yet' }
   const isShared = hosting.lifecycle === 'shared'
   if (hosting.sandbox && hosting.confinement !== 'sandbox') return { path: ['sandbox'], message: 'needs confinement: sandbox' }
   if (hosting.restart && !isShared) return { path: ['restart'], message: 'is for lifecycle: shared; a process of one session ends with it' }

@@ -57,6 +57,20 @@ b     of b         stdio  (none) [!]            env=dev
   )
 })
 
+test('mcp ls: what does not work is marked, with the reason', async () => {
+  const health = { state: 'failing', since: '2027-01-01T00:00:00.000Z', reason: 'exited (code 3): no\u001b[31m licence' }
+  const servers = [
+    { ...server('a', ['*']), health },
+    { ...server('b', ['*']), health: { ...health, state: 'healthy' } },
+  ]
+  const short = await run(['mcp', 'ls'], { servers })
+  expect(short.out).toContain('a [failing]  of a')
+  expect(short.out).toContain('\nb            of b')
+  expect(short.out).toMatch(/\n\n\[failing\] a, since 2027-01-01T00:00:00.000Z: exited \(code 3\): no \[31m licence\n$/)
+  const verbose = await run(['mcp', 'ls', '-v'], { servers })
+  expect(verbose.out).toMatch(/Allowed Tools +Health\n/)
+})
+
 test('mcp ls: nothing is an empty list in JSON and a sentence on stderr in text', async () => {
   expect((await run(['mcp', 'ls', '--format=json'], { servers: [] })).out).toBe('[]\n')
   const text = await run(['mcp', 'ls'], { servers: [] })

@@ -30,7 +30,7 @@ export async function run(context: Context): Promise<void> {
 
 function renderShort(servers: readonly UsableServer[], width: number | undefined): string {
   const rows = servers.map((server) => [
-    server.metadata.name,
+    server.metadata.name + healthMark(server),
     descriptionOf(server),
     typeOf(server),
     allowedTools(server),
@@ -51,9 +51,10 @@ function renderVerbose(servers: readonly UsableServer[]): string {
       typeof mcp['command'] === 'string' ? mcp['command'] : '',
       args,
       allowedTools(server),
+      server.health?.state ?? '',
     ]
   })
-  return renderTable(['Name', 'Description', 'Type', 'Labels', 'Command', 'Args', 'Allowed Tools'], rows)
+  return renderTable(['Name', 'Description', 'Type', 'Labels', 'Command', 'Args', 'Allowed Tools', 'Health'], rows)
 }
 
 function allowedTools({ permissions }: UsableServer): string {
@@ -64,9 +65,23 @@ function allowedTools({ permissions }: UsableServer): string {
 
 function footnote(servers: readonly UsableServer[]): string {
   const blocked = servers.filter(({ permissions }) => permissions.mcp.tools.allowed.length === 0)
-  return blocked.length === 0
-    ? ''
-    : '\n[!] Your roles allow no tool of this MCP server: ask an administrator for mcp.tools in one of them.\n'
+  const note = '[!] Your roles allow no tool of this MCP server: ask an administrator for mcp.tools in one of them.'
+  const lines = [...(blocked.length === 0 ? [] : [note]), ...servers.filter(isUnwell).map(renderHealth)]
+  return lines.length === 0 ? '' : `\n${lines.join('\n')}\n`
+}
+
+function isUnwell({ health }: UsableServer): boolean {
+  return health?.state === 'failing' || health?.state === 'degraded'
+}
+
+function healthMark(server: UsableServer): string {
+  return isUnwell(server) ? ` [${server.health?.state}]` : ''
+}
+
+/** A reason holds what a program said: no line breaks or control characters of its own. */
+function renderHealth({ metadata, health }: UsableServer): string {
+  const reason = (health?.reason ?? 'no reason known').replaceAll(/[\p{Cc}\p{Cf}]/gu, ' ')
+  return `[${health?.state}] ${metadata.name}, since ${health?.since}: ${reason}`
 }
 
 function renderLabels(server: UsableServer, isShown: (key: string) => boolean): string {

@@ -20,6 +20,7 @@ export function createBridgedUpstream(inner: Upstream, deps: BridgeDeps, limits:
   const probing = { ...PROBE_LIMITS, ...limits }
   const eras = createEras(inner, deps, probing)
   return {
+    ...(inner.health && { health: inner.health }),
     async open(options) {
       if (options.era === 'legacy') return openFront({ inner, options, eras, deps, probing })
       const era = await eras.forModern(options)
@@ -89,7 +90,7 @@ async function openFront(front: Front): Promise<UpstreamSession> {
   }
   /** A modern session, if the server knows what that is. */
   const tryModern = async (client: LegacyClient, ms: number): Promise<{ session: UpstreamSession; found: Modern } | undefined> => {
-    const session = await inner.open({ ...options, era: 'modern' })
+    const session = await inner.open({ ...options, era: 'modern', purpose: 'era_probe' })
     const found = await discoverIn(session, client, ms).catch((thrown: unknown) => {
       slot.dispose(session)
       throw thrown

@@ -98,7 +98,7 @@ export function createEras(inner: Upstream, deps: BridgeDeps, limits: ProbeLimit
 /** Undefined when the way the server is reached is a legacy one, whatever it speaks. */
 async function openModern(inner: Upstream, options: OpenOptions): Promise<UpstreamSession | undefined> {
   try {
-    return await inner.open({ ...options, era: 'modern' })
+    return await inner.open({ ...options, era: 'modern', purpose: 'era_probe' })
   } catch (thrown) {
     if (toAppError(thrown).code === 'unimplemented') return undefined
     throw thrown

@@ -32,6 +32,8 @@ export interface Exit {
   reason: string
   /** It ended with code 0, or by the SIGINT we send. */
   clean: boolean
+  /** We were ending it. */
+  isAsked: boolean
   /** The last line it wrote to stderr, if any. */
   lastStderr: string | undefined
 }
@@ -129,7 +131,12 @@ function supervise(spawned: ChildProcessWithoutNullStreams, options: ChildOption
     clearTimeout(wallTimer)
     const name = end.signal ?? (launch.isWrapped ? signalOf(end.code) : undefined)
     const clean = end.code === 0 || name === 'SIGINT' || end.code === 128 + 2
-    return { reason: endedBy ?? (name ? `signal ${name}` : `code ${end.code}`), clean, lastStderr: stderr.last() }
+    return {
+      reason: endedBy ?? (name ? `signal ${name}` : `code ${end.code}`),
+      clean,
+      isAsked: stopping !== undefined,
+      lastStderr: stderr.last(),
+    }
   })
   const gone = exited.then(async () => {
     const isTreeGone = (await tree?.end()) ?? true

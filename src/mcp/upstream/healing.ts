@@ -13,6 +13,7 @@ export function createHealingUpstream(inner: Upstream, deps: HealingDeps): Upstr
       if (options.era === 'modern') return session
       return createHealingSession({ ...deps, first: session, open: () => inner.open(options) })
     },
+    ...(inner.health && { health: inner.health }),
     isModernOnly: inner.isModernOnly === true,
     stderrTail: () => inner.stderrTail(),
     close: () => inner.close(),

@@ -1,9 +1,11 @@
 import { AppError } from '../../lib/errors.ts'
+import { HealthRecord } from '../hosting/health.ts'
 import { isDemo, transportOf } from '../../resources/app.ts'
 import type { App } from '../../resources/app.ts'
 import { createDemoUpstream } from './demo.ts'
 import type { DemoDeps } from './demo.ts'
 import { createHealingUpstream } from './healing.ts'
+import { createWatchedUpstream } from './watched.ts'
 import { createHttpUpstream } from './http.ts'
 import type { HttpDeps } from './http.ts'
 import { createSseUpstream } from './sse.ts'
@@ -25,14 +27,19 @@ export interface UpstreamDeps {
 /** How this MCP server is reached, by the scheme of its URI. Nothing is connected or started yet. */
 export function createUpstream(app: App, deps: UpstreamDeps): Upstream {
   if (isDemo(app)) return createDemoUpstream(app, deps.demo)
-  return createHealingUpstream(createTransport(app, deps), { server: app.metadata.name, now: deps.now, log: deps.log })
+  const health = new HealthRecord({ now: deps.now, random: Math.random })
+  return createHealingUpstream(createWatchedUpstream(createTransport(app, deps, health), health), {
+    server: app.metadata.name,
+    now: deps.now,
+    log: deps.log,
+  })
 }
 
-function createTransport(app: App, { now, log, stdio, http, sse }: UpstreamDeps): Upstream {
+function createTransport(app: App, { now, log, stdio, http, sse }: UpstreamDeps, health: HealthRecord): Upstream {
   const transport = transportOf(app)
   if (transport === 'postgres')
     throw new AppError('failed_precondition', 'the MCP server of a database is opened by the agent that has the database')
-  if (transport === 'stdio') return createStdioUpstream(app, { log, ...stdio })
+  if (transport === 'stdio') return createStdioUpstream(app, { log, ...stdio, health })
   if (transport === 'http') return createHttpUpstream(app, { now, log, ...http })
   return createSseUpstream(app, { now, log, ...sse })
 }

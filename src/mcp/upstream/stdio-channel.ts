@@ -222,5 +222,8 @@ function lineError(server: string, { maxLineBytes }: StdioLimits, cause: unknown
 
 function exitError(server: string, exit: Exit): AppError {
   const detail = exit.lastStderr ? `: ${exit.lastStderr.slice(0, 300)}` : ''
-  return new AppError('unavailable', `MCP server "${server}" exited (${exit.reason})${detail}`, { origin: 'upstream' })
+  return new AppError('unavailable', `MCP server "${server}" exited (${exit.reason})${detail}`, {
+    origin: 'upstream',
+    details: { crashed: !exit.clean },
+  })
 }

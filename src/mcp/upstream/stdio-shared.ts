@@ -170,7 +170,7 @@ function wasClosed(server: string): AppError {
 
 function notAgain(server: string, why: AppError): AppError {
   const words = `${why.message}; it is not started again (restart: never) before the app "${server}" is changed`
-  return new AppError('unavailable', words, { origin: 'upstream', cause: why })
+  return new AppError('unavailable', words, { origin: 'upstream', details: { crashed: true }, cause: why })
 }
 
 /** What streamable HTTP answers to GET when it offers no such stream. */
@@ -209,5 +209,5 @@ function createBudget({ maxStarts, startsMs }: RunnerOptions['limits'], now: () 
 function tooManyStarts(last: AppError | undefined, { maxStarts, startsMs }: RunnerOptions['limits'], waitMs: number): AppError {
   const [window, wait] = [startsMs, waitMs].map((ms) => Math.ceil(ms / 1000))
   const words = `${last?.message}; it is started ${maxStarts} times in ${window} s at most: try again in ${wait} s`
-  return new AppError('unavailable', words, { origin: 'upstream', cause: last })
+  return new AppError('unavailable', words, { origin: 'upstream', details: { crashed: true }, cause: last })
 }

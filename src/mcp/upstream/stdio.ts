@@ -1,10 +1,11 @@
 import { parseDuration } from '../../lib/duration.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { App } from '../../resources/app.ts'
+import type { HealthRecord } from '../hosting/health.ts'
 import { startHosted } from '../hosting/start.ts'
 import type { HostDeps } from '../hosting/start.ts'
 import { WarmPool } from '../hosting/warm-pool.ts'
-import type { Child } from './child.ts'
+import type { Child, Exit } from './child.ts'
 import { createStderrTail } from './stderr-tail.ts'
 import { createChannel } from './stdio-channel.ts'
 import type { Channel } from './stdio-channel.ts'
@@ -15,6 +16,8 @@ import type { OpenOptions, Upstream, UpstreamSession } from './upstream.ts'
 
 export interface StdioDeps extends HostDeps {
   limits?: Partial<StdioLimits>
+  /** Told of processes that end unasked; a server that fails again and again is left alone for a while. */
+  health?: HealthRecord | undefined
   /** Milliseconds of a clock that only goes forward; default: that of the process. */
   now?: () => number
 }
@@ -97,10 +100,13 @@ function createSource(app: App, deps: StdioDeps, limits: StdioLimits, running: R
   const pool = warm > 0 ? new WarmPool({ size: warm, start: startSpare, maxAgeMs: MAX_SPARE_MS, backoffMs, server, log }) : undefined
   return {
     isShared,
-    open({ era, caller }) {
+    open({ era, caller, purpose }) {
       const start = async (): Promise<Channel> => {
         running.check()
-        return toChannel(pool?.take() ?? (await running.start(caller.name)), era)
+        if (purpose !== 'health_check') checkHealth(server, deps.health)
+        // What may be the death of a program is nothing for a spare.
+        const spare = purpose === undefined ? pool?.take() : undefined
+        return toChannel(spare ?? (await running.start(caller.name, purpose)), era)
       }
       return era === 'legacy' ? start() : openAlone({ server, start, limits, now })
     },
@@ -120,7 +126,7 @@ interface Running {
   /** @throws AppError unavailable once nothing may start any more. */
   check(): void
   /** @throws as `startHosted`, and AppError resource_exhausted when as many run already as may. */
-  start(caller: string): Promise<Child>
+  start(caller: string, purpose?: OpenOptions['purpose']): Promise<Child>
   refuse(): void
   /** Ends what is left. */
   close(): Promise<void>
@@ -140,7 +146,7 @@ function createRunning(app: App, deps: StdioDeps, limits: StdioLimits, onStderr:
       return isClosed
     },
     check,
-    async start(caller) {
+    async start(caller, purpose) {
       check()
       if (count >= limits.maxChildren)
         throw new AppError(
@@ -152,7 +158,10 @@ function createRunning(app: App, deps: StdioDeps, limits: StdioLimits, onStderr:
         const child = await startHosted(app, deps, caller, onStderr)
         children.add(child)
         void child.exited
-          .then(() => child.stop())
+          .then((exit) => {
+            if (!exit.clean && !exit.isAsked && purpose !== 'era_probe') deps.health?.crashed(exitReason(exit))
+            return child.stop()
+          })
           .then(() => {
             count--
             children.delete(child)
@@ -170,6 +179,18 @@ function createRunning(app: App, deps: StdioDeps, limits: StdioLimits, onStderr:
       await Promise.all(children.values().map((child) => child.stop(limits.stopGraceMs)))
     },
   }
+}
+
+function exitReason({ reason, lastStderr }: Exit): string {
+  return lastStderr ? `exited (${reason}): ${lastStderr}` : `exited (${reason})`
+}
+
+/** @throws AppError unavailable while a server that keeps failing is left alone. */
+function checkHealth(server: string, health: HealthRecord | undefined): void {
+  const waitMs = health?.waitMs() ?? 0
+  if (waitMs === 0) return
+  const words = `failed ${health?.failures} times in a row (${health?.reason}): it is started again in ${Math.ceil(waitMs / 1000)} s at the latest`
+  throw new AppError('unavailable', `MCP server "${server}" ${words}`)
 }
 
 function notModern(server: string): AppError {

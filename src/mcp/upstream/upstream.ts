@@ -1,4 +1,5 @@
 import type { SseEvent } from '../../lib/sse.ts'
+import type { Health } from '../../resources/app-server.ts'
 import type { Identity } from '../../resources/identity.ts'
 import type { OwnHeaders } from './own-headers.ts'
 
@@ -64,10 +65,23 @@ export interface OpenOptions {
   era: 'legacy' | 'modern'
   /** They win over everything else. */
   headers: OwnHeaders
+  /** Set when it is the agent itself that wants to know something: in a conversation that may be the death of a program, or whether the server works. */
+  purpose?: 'era_probe' | 'health_check'
   /** Who calls, for the demo server and the child's log lines. */
   caller: { name: string; kind: string; roles: readonly string[] }
   /** What the audit log says of the session: for servers inside the agent that record more than its messages. */
   session?: { identity: Identity; sid: string; remoteAddress: string }
+}
+
+/** How an MCP server does, as seen by who reaches it. */
+export interface UpstreamHealth {
+  current(): Health
+  /** It failed in a way that its sessions do not show. */
+  note(reason: string): void
+  /** Milliseconds for which it is left alone. */
+  waitMs(): number
+  /** Told after each failure, and each change. */
+  subscribe(listener: () => void): void
 }
 
 /** How an MCP server is reached; one per registered server. */
@@ -75,6 +89,8 @@ export interface Upstream {
   open(options: OpenOptions): Promise<UpstreamSession>
   /** It has modern conversations only: it need not be asked for others. */
   readonly isModernOnly?: boolean
+  /** How the server does; absent where nobody watches. */
+  readonly health?: UpstreamHealth
   /** The last lines the server wrote to stderr, oldest first; empty for HTTP servers. */
   stderrTail(): string[]
   close(): Promise<void>

@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { createApiClient } from '../../client/call.ts'
 import { silentLogger } from '../../lib/log.ts'
 import { type App, appSchema } from '../../resources/app.ts'
-import { APP_SERVERS, Heartbeat } from './heartbeat.ts'
+import { appServers, Heartbeat } from './heartbeat.ts'
 
 const START = Date.parse('2027-01-01T00:00:00Z')
 
@@ -30,7 +30,10 @@ function create({ refuses = '', status = 400 } = {}) {
     return { status: 200, headers: {}, body: '{}' }
   })
   const log = { ...silentLogger, warn: (message: string) => void warnings.push(message) }
-  const heartbeat = new Heartbeat({ api, hostId: 'h', hostname: 'host', version: '1.0.0', now: () => clock.now, log }, APP_SERVERS)
+  const heartbeat = new Heartbeat(
+    { api, hostId: 'h', hostname: 'host', version: '1.0.0', now: () => clock.now, log },
+    appServers(() => undefined),
+  )
   return { heartbeat, heard, warnings, clock, expiries }
 }
 

@@ -5,12 +5,15 @@ import type { Logger } from '../../lib/log.ts'
 import { Rounds } from '../../mcp/rounds.ts'
 import type { App } from '../../resources/app.ts'
 import type { Database } from '../../resources/db.ts'
+import type { Health } from '../../resources/app-server.ts'
 
 const PERIOD_MS = 60_000
 /** Missing three heartbeats takes a server off the lists. */
 const LIFETIME_MS = 4 * PERIOD_MS
 /** Of a thousand servers eight or nine are due at a time, and none waits for all others. */
 const STEP_MS = 500
+/** A server that fails and recovers all the time is told of once in so long. */
+const TOUCH_MS = 1000
 /** Servers told of in one transaction: so many hold up nobody. */
 const BATCH = 20
 
@@ -29,9 +32,12 @@ export interface HeartbeatStore<T> {
   remove(api: ApiClient, hostId: string, name: string): Promise<void>
 }
 
-export const APP_SERVERS: HeartbeatStore<App> = {
-  save: (api, facts, apps) => saveAppServers(api, { ...facts, apps }),
-  remove: removeAppServer,
+/** @param healthOf how the server of this name does, asked whenever it is told of. */
+export function appServers(healthOf: (name: string) => Health | undefined): HeartbeatStore<App> {
+  return {
+    save: (api, facts, apps) => saveAppServers(api, { ...facts, apps, healthOf }),
+    remove: removeAppServer,
+  }
 }
 
 export const DATABASE_SERVERS: HeartbeatStore<Database> = {
@@ -48,6 +54,7 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
   readonly #rounds: Rounds<T>
   /** What is still to be told, by name: a server, or that it is gone. */
   readonly #waiting = new Map<string, T | undefined>()
+  readonly #touched = new Map<string, NodeJS.Timeout>()
   #writing: Promise<void> | undefined
 
   constructor(options: HeartbeatOptions, store: HeartbeatStore<T>) {
@@ -60,6 +67,17 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
   announce(item: T): void {
     this.#offered.set(item.metadata.name, item)
     this.#enqueue(item.metadata.name, item)
+  }
+
+  /** Something about it changed: told soon, together with what else changes until then. */
+  touch(name: string): void {
+    if (!this.#offered.has(name) || this.#touched.has(name)) return
+    const timer = setTimeout(() => {
+      this.#touched.delete(name)
+      const app = this.#offered.get(name)
+      if (app) this.#enqueue(name, app)
+    }, TOUCH_MS).unref()
+    this.#touched.set(name, timer)
   }
 
   withdraw(name: string): void {
@@ -79,6 +97,7 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
 
   async close(): Promise<void> {
     clearInterval(this.#timer)
+    for (const timer of this.#touched.values()) clearTimeout(timer)
     for (const name of this.#offered.keys()) this.withdraw(name)
     await this.#writing
   }

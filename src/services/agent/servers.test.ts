@@ -41,6 +41,7 @@ function create(more: Partial<ServersOptions> = {}) {
       redactor: { value: (value) => value },
     },
     log: { ...silentLogger, warn: (message) => void warnings.push(message) },
+    onHealth: () => undefined,
     onChange: (name, served) => void changes.push(`${served ? '+' : '-'}${name}`),
     ...more,
   })

@@ -6,10 +6,11 @@ import { McpEndpoint } from '../../mcp/endpoint.ts'
 import { idleMsOf, type McpLimits } from '../../mcp/limits-schema.ts'
 import type { AuditOptions } from '../../mcp/recorder.ts'
 import { SseDoor } from '../../mcp/sse-door.ts'
-import type { Upstream } from '../../mcp/upstream/upstream.ts'
+import type { Upstream, UpstreamHealth } from '../../mcp/upstream/upstream.ts'
 import { type App, labelsOf } from '../../resources/app.ts'
 import type { Selector } from '../../resources/role.ts'
 import { withTag } from '../../tunnel/session-tag.ts'
+import { HealthChecks } from './health-checks.ts'
 import { ownHeaders, type TokenSource } from './headers.ts'
 
 /** An MCP server that this agent serves now. */
@@ -18,6 +19,8 @@ export interface Served {
   endpoint: McpEndpoint
   /** In front of the endpoint: clients come through it. */
   door: SseDoor<Caller>
+  /** How it does; absent where nobody watches. */
+  health: UpstreamHealth | undefined
 }
 
 export interface ServersOptions {
@@ -34,6 +37,8 @@ export interface ServersOptions {
   log: Logger
   /** Told after a server came, changed or went (`undefined`). */
   onChange(name: string, served: Served | undefined): void
+  /** Told after a server failed, or recovered. */
+  onHealth?: (name: string) => void
 }
 
 /** Keeps what is served equal to what is wanted: the static apps, and every app resource that a selector matches. */
@@ -41,9 +46,11 @@ export class Servers {
   readonly #options: ServersOptions
   readonly #served = new Map<string, Served>()
   readonly #fixed = new Set<string>()
+  readonly #checks: HealthChecks
 
   constructor(options: ServersOptions) {
     this.#options = options
+    this.#checks = new HealthChecks({ log: options.log })
     for (const app of options.fixed) {
       const { name } = app.metadata
       if (this.#fixed.has(name)) options.log.warn('two apps of the configuration file have one name: the second is ignored', { app: name })
@@ -75,22 +82,25 @@ export class Servers {
   }
 
   #register(app: App): void {
-    const { createUpstream, audit, tokens, limits, log, onChange } = this.#options
+    const { createUpstream, audit, tokens, limits, log, onChange, onHealth } = this.#options
     const { name } = app.metadata
     try {
+      const upstream = createUpstream(app)
       const endpoint = new McpEndpoint({
         app,
-        upstream: createUpstream(app),
+        upstream,
         audit,
         log,
         sessionId: () => this.#sessionId(),
         ownHeaders: (caller) => ownHeaders(app, caller, tokens),
         ...(limits && { limits: { perCaller: limits.sessions_per_user, total: limits.sessions, idleMs: idleMsOf(limits) } }),
       })
-      const served = { app, endpoint, door: this.#doorOf(endpoint) }
+      const served = { app, endpoint, door: this.#doorOf(endpoint), health: upstream.health }
       this.#served.set(name, served)
       log.info('MCP server registered', { app: name, uri: app.spec.uri })
       onChange(name, served)
+      upstream.health?.subscribe(() => this.#served.get(name) === served && onHealth?.(name))
+      this.#checks.watch(app, upstream)
     } catch (error) {
       log.warn('MCP server cannot be served', { app: name, error: String(error) })
     }
@@ -120,6 +130,7 @@ export class Servers {
   #unregister(served: Served, reason: string): void {
     const { name } = served.app.metadata
     this.#served.delete(name)
+    this.#checks.forget(name)
     this.#options.log.info('MCP server unregistered', { app: name, reason })
     this.#options.onChange(name, undefined)
     closeServed(served, new AppError('not_found', reason)).catch((error: unknown) =>
@@ -128,6 +139,7 @@ export class Servers {
   }
 
   async close(why: AppError): Promise<void> {
+    await this.#checks.close()
     await Promise.all(this.list().map((served) => closeServed(served, why)))
     this.#served.clear()
   }

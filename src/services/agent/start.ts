@@ -17,7 +17,7 @@ import type { Exchange, ExchangeTarget } from '../../tunnel/exchange.ts'
 import { Callers } from './callers.ts'
 import { type AgentConfig, demoApp } from './config.ts'
 import type { DatabasesConfig } from './databases-config.ts'
-import { APP_SERVERS, Heartbeat } from './heartbeat.ts'
+import { appServers, Heartbeat } from './heartbeat.ts'
 import { IdentityTokens } from './identity-tokens.ts'
 import { Refusals } from './refusals.ts'
 import { type Served, Servers } from './servers.ts'
@@ -74,11 +74,11 @@ export function startAgent(options: AgentOptions): Agent {
   const spool = openSpool(options.spoolDirectory, { log })
   const shipping = options.ship(spool)
   let isClosed = false
-  const { clusterName: cluster, monotonic, redactor, metrics } = options
-  const { staleMs, sessionTag } = options
+  const { clusterName: cluster, monotonic, redactor, metrics, staleMs, sessionTag } = options
   const callers = new Callers({ ...options, keys: options.assertionKeys })
   const audit = { spool, ids, now, monotonic, cluster, redactor, metrics }
-  const heartbeat = new Heartbeat(options, APP_SERVERS)
+  const offers = appServers((name) => servers.find(name)?.health?.current())
+  const heartbeat = new Heartbeat(options, offers)
   const tokens = new IdentityTokens(options.api, now)
   const servers = new Servers({
     selectors: config.enabled ? config.resources.map(({ labels }) => labels) : [],
@@ -90,6 +90,7 @@ export function startAgent(options: AgentOptions): Agent {
     sessionTag,
     log,
     onChange: (name, entry) => (entry ? heartbeat.announce(entry.app) : heartbeat.withdraw(name)),
+    onHealth: (name) => heartbeat.touch(name),
   })
   const databases = startDatabases({ ...options, limits: config.mcp_limits, callers, audit, tokens, sessionTag })
   const listAll = (): Served[] => [...servers.list(), ...databases.list()]

@@ -186,3 +186,18 @@ test('with the user everything ends by which the user came in', async () => {
   expect(seen).toContainEqual({ type: 'revoked', kind: 'api_token', name: item.id })
   expect(await assert('dev-db', text)).toMatchObject({ status: 401 })
 })
+
+test('a server is as well as where it does best, and its standard error is not for users', async () => {
+  const health = { since: '2027-01-01T00:00:00.000Z', failures: 3, restarts: 3, reason: 'exited (code 3)', stderr: ['secret words'] }
+  const offer = async (name: string, state: string) => {
+    const { spec } = appServer('dev-db', { env: 'dev' })
+    const resource = { kind: 'app_server', version: 'v3', metadata: { name }, spec: { ...spec, health: { ...health, state } } }
+    expect(await f.call('PUT', `/v1/resources/app_server/${name}`, { resource }, AGENT)).toMatchObject({ status: 200 })
+  }
+  await offer('agent-1-dev-db', 'failing')
+  const seen = async () => (await f.call('GET', '/v1/mcp/servers', undefined, ana)).body
+  expect(await seen()).toMatchObject({ items: [{ health: { state: 'failing', since: health.since, reason: 'exited (code 3)' } }] })
+  expect(JSON.stringify(await seen())).not.toContain('secret words')
+  await offer('second', 'degraded')
+  expect(await seen()).toMatchObject({ items: [{ health: { state: 'degraded' } }] })
+})

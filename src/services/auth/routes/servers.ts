@@ -8,6 +8,7 @@ import { AppError } from '../../../lib/errors.ts'
 import { botNameOf, botTraits, botUserName } from '../../../resources/bot.ts'
 import type { Bot } from '../../../resources/bot.ts'
 import { databaseApp } from '../../../resources/db-app.ts'
+import { betterHealth, type Health } from '../../../resources/app-server.ts'
 import type { Identity } from '../../../resources/identity.ts'
 import type { User } from '../../../resources/user.ts'
 import { rolesOf, roleSetOf } from '../authorize.ts'
@@ -24,15 +25,32 @@ export async function listVisibleServers(
   const roleSet = roleSetOf(context, identity)
   const facts = { mfaVerified: identity.mfaVerified, requireMfa: requiresMfa(context) }
   const visible = new Map<string, VisibleServer>()
-  const apps = context.live.list('app_server').map(({ spec }) => ({ host: spec.host_id, app: spec.app }))
-  const databases = context.live.list('db_server').map(({ spec }) => ({ host: spec.host_id, app: databaseApp(spec.database) }))
-  for (const { host, app } of [...apps, ...databases]) {
+  const health = new Map<string, Health | undefined>()
+  const apps = context.live.list('app_server').map(({ spec }) => ({ host: spec.host_id, app: spec.app, health: spec.health }))
+  const databases = context.live
+    .list('db_server')
+    .map(({ spec }) => ({ host: spec.host_id, app: databaseApp(spec.database), health: undefined }))
+  for (const offer of [...apps, ...databases]) {
+    const { app } = offer
     const { name } = app.metadata
-    if (visible.has(name) || !context.isConnected(host) || identity.servers?.includes(name) === false) continue
+    if (!context.isConnected(offer.host) || identity.servers?.includes(name) === false) continue
+    health.set(name, betterHealth(health.get(name), offer.health))
+    if (visible.has(name)) continue
     const access = serverAccess(roleSet, serverViewOf(app), facts)
     if (access.decision.allow) visible.set(name, { ...app, permissions: { mcp: { tools: access.allowedTools() } } })
   }
-  return { items: [...visible.entries()].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, item]) => item) }
+  return {
+    items: [...visible.entries()]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([name, item]) => ({ ...item, ...withHealth(health.get(name)) })),
+  }
+}
+
+/** What a server wrote to standard error is for administrators. */
+function withHealth(health: Health | undefined): Pick<VisibleServer, 'health'> {
+  if (!health) return {}
+  const { state, since, reason } = health
+  return { health: { state, since, ...(reason !== undefined && { reason }) } }
 }
 
 /** Answers for a user with a second factor, signed in by a certificate: what roles and locks say, not how somebody came in. */
