@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import type { Logger } from '../../lib/log.ts'
 import { type ChildRegistry, createChildRegistry } from '../upstream/child.ts'
 import { createRunCommand } from './run-command.ts'
-import { probeSelf } from './machine.ts'
+import { probeSelf, type Self } from './machine.ts'
 import type { HostDeps } from './start.ts'
 import { createStartQueue } from './start-queue.ts'
 import { openTrees } from './trees.ts'
@@ -27,18 +27,23 @@ export interface Host extends HostDeps {
   close(): Promise<void>
 }
 
+function namespaceOf({ uid, programs }: Self): string {
+  if (!programs.unshare) return 'process group'
+  return uid === 0 ? 'namespace' : 'namespace with confinement: process, else process group'
+}
+
 /** Learns what this machine can do, once, and says so in the log. */
 export async function openHost({ env, account, hidden, token, log }: HostOptions): Promise<Host> {
   const run = createRunCommand(env)
   const [self, trees] = await Promise.all([probeSelf(run, account), openTrees({ run, token, log })])
   log.info('this machine can run MCP servers', {
-    trees: trees ? 'cgroup' : self.programs.unshare ? 'namespace' : 'process group',
+    trees: trees ? 'cgroup' : namespaceOf(self),
     memory_limit: trees?.limits.memory ? 'of the tree' : 'of each process',
     process_limit: trees?.limits.processes ? 'of the tree' : 'of the account',
     confinement: self.programs.setpriv ? 'process' : 'none',
     sandbox: self.sandboxFault ?? 'bubblewrap',
   })
   const registry = createChildRegistry()
-  const starts = createStartQueue({ limit: Math.max(4, 2 * availableParallelism()), maxWaiting: 2000, waitMs: 60_000 })
+  const starts = createStartQueue({ limit: Math.max(8, 4 * availableParallelism()), maxWaiting: 2000, waitMs: 60_000 })
   return { log, self, run, env, registry, trees, starts, hidden, killNow: () => registry.killAllNow(), close: async () => trees?.close() }
 }

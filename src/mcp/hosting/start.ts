@@ -55,7 +55,7 @@ export async function startHosted(app: App, deps: HostDeps, caller: string, onSt
   }
 }
 
-const SETTLE_MS = 500
+const SETTLE_MS = 250
 
 async function startNow(app: App, deps: HostDeps, caller: string, onStderr: (line: string) => void): Promise<Child> {
   const { command, args = [], run_as_host_user: account, ...hosting } = app.spec.mcp ?? {}

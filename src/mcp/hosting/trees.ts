@@ -136,6 +136,8 @@ class CgroupTrees implements Trees {
   }
 
   async close(): Promise<void> {
+    this.#watcher.removeAllListeners('exit')
+    this.#watcher.ref()
     this.#watcher.stdin?.end()
     if (this.#watcher.exitCode === null) await new Promise((resolve) => this.#watcher.once('close', resolve))
   }
@@ -161,7 +163,9 @@ function startWatcher(groups: readonly string[], log: Logger): ChildProcess {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
   })
-  watcher.on('error', (error) => log.warn('nothing ends MCP servers if this process is killed', { error: error.message }))
+  const onLost = (why: string): void => log.warn('nothing ends MCP servers any more if this process is killed', { why })
+  watcher.on('error', (error) => onLost(error.message))
+  watcher.on('exit', (code, signal) => onLost(`its watcher ended (${signal ?? code})`))
   watcher.stdin.on('error', () => undefined)
   watcher.unref()
   return watcher

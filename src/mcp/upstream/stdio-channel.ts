@@ -24,6 +24,8 @@ export interface ChannelOptions {
   log: Logger
   /** Whether conversations of several callers use the process. */
   isShared?: boolean
+  /** Milliseconds of a clock that only goes forward. */
+  now?: () => number
   /** Ends the process after so many milliseconds without use. */
   idleMs?: number | undefined
 }
@@ -61,9 +63,15 @@ class StdioChannel implements Channel {
   #isIdleStopped = false
 
   constructor(options: ChannelOptions) {
-    const { child, server, era, limits, log, isShared, idleMs } = options
-    let dropped = 0
-    const drop = (why: string): void => log.debug('dropped a message of an MCP server', { server, why, dropped: ++dropped })
+    const { child, server, era, limits, log, isShared, idleMs, now = () => performance.now() } = options
+    const garbage = createGarbageCount(limits, now)
+    let lineBytes = 0
+    const drop = (why: string): void => {
+      const total = garbage.add(lineBytes)
+      if (this.#dead) return
+      log.debug('dropped a message of an MCP server', { server, why, dropped: total })
+      if (garbage.isTooMuch()) this.#endWith(garbageError(server), FLOOD_GRACE_MS)
+    }
     this.#options = options
     this.#listener = createListenerSlot({ maxQueuedBytes: limits.maxQueuedBytes, onDrop: drop })
     this.#requests = createRequestTable({
@@ -78,13 +86,14 @@ class StdioChannel implements Channel {
     this.#idle = createIdleTimer({ ms: idleMs, isBusy: () => this.#requests.size > 0, onIdle: () => this.#stopIdle() })
     const route = { server, era, requests: this.#requests, listener: this.#listener, isShared: isShared === true, drop }
     const onLine = (line: Buffer): void => {
+      if (this.#dead) return
       this.#idle.touch()
+      lineBytes = line.length
       routeLine(line, route)
     }
     readLines(child, limits, onLine, (cause) => {
       // The reader has lost its place in the stream; nothing that follows can be trusted.
-      this.#die(lineError(server, limits, cause))
-      void child.stop(limits.stopGraceMs)
+      this.#endWith(lineError(server, limits, cause))
     })
     void child.exited.then((exit) => {
       this.#idle.close()
@@ -143,10 +152,13 @@ class StdioChannel implements Channel {
   }
 
   #stopIdle(): void {
-    const { child, server, limits } = this.#options
     this.#isIdleStopped = true
-    this.#die(new AppError('unavailable', `MCP server "${server}" was stopped for want of use`, { origin: 'upstream' }))
-    void child.stop(limits.stopGraceMs)
+    this.#endWith(new AppError('unavailable', `MCP server "${this.#options.server}" was stopped for want of use`, { origin: 'upstream' }))
+  }
+
+  #endWith(error: AppError, graceMs = this.#options.limits.stopGraceMs): void {
+    this.#die(error)
+    void this.#options.child.stop(graceMs)
   }
 
   #tellCancelled(rawId: string): void {
@@ -156,6 +168,9 @@ class StdioChannel implements Channel {
 
 /** Whose requests are those of a process with one conversation. */
 const NOBODY: Owner = {}
+
+/** For a program that keeps us busy until it ends. */
+const FLOOD_GRACE_MS = 500
 
 const NEWLINE = Buffer.from('\n')
 
@@ -213,6 +228,32 @@ function readLines(child: Child, { maxLineBytes }: StdioLimits, onLine: (line: B
     }
     for (const line of complete) onLine(line)
   })
+}
+
+interface GarbageCount {
+  /** Counts one line; gives the number of all so far. */
+  add(bytes: number): number
+  isTooMuch(): boolean
+}
+
+/** Lines that belong to nothing cost us as much as others: they are borne as long as they are few. */
+function createGarbageCount({ maxGarbageLines, maxGarbageBytes, garbageMs }: StdioLimits, now: () => number): GarbageCount {
+  let window = { from: now(), lines: 0, bytes: 0 }
+  let total = 0
+  return {
+    add(bytes) {
+      if (now() - window.from >= garbageMs) window = { from: now(), lines: 0, bytes: 0 }
+      window.lines += 1
+      window.bytes += bytes
+      return ++total
+    },
+    isTooMuch: () => window.lines > maxGarbageLines || window.bytes > maxGarbageBytes,
+  }
+}
+
+function garbageError(server: string): AppError {
+  const words = `MCP server "${server}" floods its standard output with lines that are no answer to anything`
+  return new AppError('unavailable', words, { origin: 'upstream' })
 }
 
 function lineError(server: string, { maxLineBytes }: StdioLimits, cause: unknown): AppError {

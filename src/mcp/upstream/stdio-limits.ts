@@ -12,6 +12,10 @@ export interface StdioLimits {
   maxInFlightOfOne: number
   /** Of messages nobody has read yet. */
   maxQueuedBytes: number
+  /** Lines and bytes in `garbageMs` that belong to nothing: one that writes more is ended. */
+  maxGarbageLines: number
+  maxGarbageBytes: number
+  garbageMs: number
   /** How often a modern conversation may start its process in `startsMs`. */
   maxStarts: number
   startsMs: number
@@ -27,6 +31,9 @@ export const STDIO_LIMITS: StdioLimits = {
   maxInFlight: 1000,
   maxInFlightOfOne: 250,
   maxQueuedBytes: 16 * 1024 * 1024,
+  maxGarbageLines: 10_000,
+  maxGarbageBytes: 32 * 1024 * 1024,
+  garbageMs: 10_000,
   maxStarts: 5,
   startsMs: 60_000,
   maxChildren: 1000,

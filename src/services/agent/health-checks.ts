@@ -74,7 +74,11 @@ export class HealthChecks {
   #enqueue(watched: Watched): void {
     if (!this.#isWatched(watched)) return
     this.#due.add(watched)
-    this.#running ??= this.#run().finally(() => (this.#running = undefined))
+    this.#running ??= this.#run().finally(() => {
+      this.#running = undefined
+      const [next] = this.#due
+      if (next) this.#enqueue(next)
+    })
   }
 
   async #run(): Promise<void> {
