@@ -7,6 +7,8 @@ import { fetchAssertion } from './servers.ts'
 
 export interface McpEndpointOptions {
   server: string
+  /** Where it is; the MCP endpoint of the server unless told. */
+  path?: string
   /** Opens a connection with the credentials of this moment: a new sign-in counts without a restart. */
   open: () => Promise<Connection>
   /** Sent with every request; names in lower case. */
@@ -36,12 +38,17 @@ const CONNECT_TIMEOUT_MS = 30_000
 const MAX_LINKS = 8
 
 /** Contacts nobody before the first request. A 401 is answered by one fresh assertion and one more try: the request was not acted on. */
-export function createMcpEndpoint({ server, open, headers: extra = {}, now }: McpEndpointOptions): McpEndpoint {
+export function createMcpEndpoint({
+  server,
+  path = `/mcp/apps/${encodeURIComponent(server)}`,
+  open,
+  headers: extra = {},
+  now,
+}: McpEndpointOptions): McpEndpoint {
   let held: { assertion: string; expiresAt: number } | undefined
   let fetching: Promise<string> | undefined
   let link: Link | undefined
   const links = new Set<ProxyHttp>()
-  const path = `/mcp/apps/${encodeURIComponent(server)}`
 
   async function fetchFresh(): Promise<string> {
     const connection = await open()

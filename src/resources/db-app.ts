@@ -1,5 +1,6 @@
 import { type App, DATABASE_SCHEME } from './app.ts'
 import type { Database } from './db.ts'
+import { nameSchema } from './envelope.ts'
 
 const PREFIX = 'db:'
 
@@ -11,6 +12,24 @@ export function databaseServerName(database: string): string {
 /** The database whose MCP server has this name; undefined for other servers. */
 export function findDatabaseName(server: string): string | undefined {
   return server.startsWith(PREFIX) ? server.slice(PREFIX.length) : undefined
+}
+
+/** Where those that speak the protocol of a database themselves reach it: `/db/NAME`. */
+const RAW_PATH = /^\/db\/([^/?#]+)$/
+
+/** The database in the path of such a request. */
+export function findRawDatabase(path: string): string | undefined {
+  const text = RAW_PATH.exec(path)?.[1]
+  if (text === undefined) return undefined
+  try {
+    return nameSchema.safeParse(decodeURIComponent(text)).data
+  } catch {
+    return undefined // a broken escape names nothing
+  }
+}
+
+export function isRawPath(path: string): boolean {
+  return RAW_PATH.test(path)
 }
 
 /** A database as an MCP server among others. Never stored: made from the database wherever servers are spoken of. */

@@ -1,7 +1,9 @@
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
+import { Client as Postgres } from 'pg'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type DatabaseStory, startDatabaseStory } from '../database-story.ts'
 import { POSTGRES_BIN } from '../fakes/postgres.ts'
+import { bin, startProgram } from '../programs.ts'
 import { type RemoteAgent, startRemoteAgent } from '../remote-agent.ts'
 
 // The same database behind an agent on another machine, which dials the proxy and holds a certificate of the role Db.
@@ -45,5 +47,20 @@ describe.skipIf(POSTGRES_BIN === undefined)('a database of an agent elsewhere', 
     expect(await story.cluster.eventsOnceThere({ type: 'db.session.query', user: 'alice' }, 1)).toMatchObject([
       { code: 'TDB02I', db_user: 'reader' },
     ])
+  })
+
+  it('carries programs of PostgreSQL too', async () => {
+    const { cluster } = story
+    const login = ['-i', await cluster.identityFileOf('alice'), `--proxy=${new URL(cluster.url).host}`]
+    const program = startProgram(bin('tsh'), ['proxy', 'db', 'orders', '--tunnel', '--db-user=reader', '--db-name=shop', ...login])
+    await program.saw('Use the following command')
+    const port = Number(/:(\d+)\.\n/.exec(program.stdout())?.[1])
+    const client = new Postgres({ host: '127.0.0.1', port, user: 'x', database: 'x' })
+    await client.connect()
+    const { rows } = await client.query("SELECT length(repeat('x', $1)) AS length, repeat('x', 2000000) AS large", [5])
+    expect(rows).toEqual([{ length: 5, large: 'x'.repeat(2_000_000) }])
+    await client.end()
+    program.kill('SIGTERM')
+    await program.ended
   })
 })

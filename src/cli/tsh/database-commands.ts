@@ -28,6 +28,20 @@ export function addDatabases(program: Program, io: TshIo): void {
     load: action(io, () => import('./db-ls.ts')),
   })
   addMcpDatabases(program, io)
+  command(program, {
+    path: 'proxy db',
+    summary: 'Serve a database on a port of this machine, for psql and other programs, with your credentials',
+    arguments: [{ name: '<name>', description: 'The database' }],
+    options: [
+      { flags: '--tunnel', description: 'Let programs connect without credentials of their own (needed)' },
+      { flags: '-u, --db-user <user>', description: 'Database user to connect as', required: true },
+      { flags: '-n, --db-name <name>', description: 'Database to connect to', required: true },
+      { flags: '-p, --port <port>', description: 'Port of this machine to listen on; any free one unless told' },
+      { flags: '--listen <address>', description: 'Loopback address to listen on, HOST:PORT' },
+    ],
+    examples: ['tsh proxy db orders --tunnel --db-user=reader --db-name=shop -p 5432'],
+    load: action(io, () => import('./proxy-db.ts')),
+  })
 }
 
 function addMcpDatabases(program: Program, io: TshIo): void {

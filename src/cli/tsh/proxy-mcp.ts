@@ -24,14 +24,16 @@ export async function run(context: Context): Promise<number> {
   return 0
 }
 
-function parsePort(text: string | undefined): number {
+/** A port of this machine; 0 takes any that is free. */
+export function parsePort(text: string | undefined): number {
   if (text === undefined) return 0
   const port = /^\d{1,5}$/.test(text) ? Number(text) : Number.NaN
   if (!(port <= 65_535)) throw new AppError('invalid_argument', `--port takes a port of this machine, such as 8000, not "${text}"`)
   return port
 }
 
-function interrupted(signal: AbortSignal): Promise<void> {
+/** Settles when the person has had enough. */
+export function interrupted(signal: AbortSignal): Promise<void> {
   return new Promise((fulfil) => {
     if (signal.aborted) fulfil()
     else signal.addEventListener('abort', () => fulfil(), { once: true })

@@ -33,6 +33,11 @@ export class Databases {
     return this.#servers.find(server)
   }
 
+  /** The database behind an MCP server that is served. */
+  findDatabase(server: string): Database | undefined {
+    return this.#servers.find(server) && this.#known.get(server)
+  }
+
   list(): Served[] {
     return this.#servers.list()
   }
@@ -60,6 +65,7 @@ export class Databases {
   }
 }
 
-function isSame(a: Database, b: Database): boolean {
+/** Whether connections to one are as good as connections to the other. */
+export function isSame(a: Database, b: Database): boolean {
   return JSON.stringify(a.spec) === JSON.stringify(b.spec)
 }

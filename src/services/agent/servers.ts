@@ -9,6 +9,7 @@ import { SseDoor } from '../../mcp/sse-door.ts'
 import type { Upstream, UpstreamHealth } from '../../mcp/upstream/upstream.ts'
 import { type App, labelsOf } from '../../resources/app.ts'
 import type { Selector } from '../../resources/role.ts'
+import type { Exchange } from '../../tunnel/exchange.ts'
 import { withTag } from '../../tunnel/session-tag.ts'
 import { HealthChecks } from './health-checks.ts'
 import { ownHeaders, type TokenSource } from './headers.ts'
@@ -21,6 +22,11 @@ export interface Served {
   door: SseDoor<Caller>
   /** How it does; absent where nobody watches. */
   health: UpstreamHealth | undefined
+}
+
+/** Answers the requests of a verified caller. */
+export interface Door {
+  serve(exchange: Exchange, caller: Caller): Promise<void>
 }
 
 export interface ServersOptions {

@@ -2,15 +2,19 @@ import type { AppError } from '../../lib/errors.ts'
 import type { McpLimits } from '../../mcp/limits-schema.ts'
 import type { AuditOptions } from '../../mcp/recorder.ts'
 import type { Upstream } from '../../mcp/upstream/upstream.ts'
-import { databaseServerName } from '../../resources/db-app.ts'
+import type { App } from '../../resources/app.ts'
+import { databaseApp, databaseServerName } from '../../resources/db-app.ts'
+import type { Identity } from '../../resources/identity.ts'
+import { withTag } from '../../tunnel/session-tag.ts'
 import type { Change, ResourceFeed } from '../../resources/feed.ts'
 import type { Callers } from './callers.ts'
-import { Databases } from './databases.ts'
+import { Databases, isSame } from './databases.ts'
 import type { DatabasesConfig } from './databases-config.ts'
 import { DATABASE_SERVERS, Heartbeat, type HeartbeatOptions } from './heartbeat.ts'
 import { ConnectionBudget } from './postgres/budget.ts'
 import { createDatabaseUpstream } from './postgres/upstream.ts'
-import type { Served, ServersOptions } from './servers.ts'
+import { RawStreams } from './postgres/raw-streams.ts'
+import type { Door, Served, ServersOptions } from './servers.ts'
 
 /** An idle connection to a database is closed after that time. */
 const IDLE_MS = 60_000
@@ -31,6 +35,10 @@ export interface DatabasesStart extends HeartbeatOptions {
 export interface RunningDatabases {
   find(server: string): Served | undefined
   list(): Served[]
+  /** Whoever answers the requests of those that speak the protocol of a database themselves. */
+  rawDoor(server: string): Door | undefined
+  /** Ends the raw sessions of those who may not stay. */
+  cut(reasonFor: (identity: Identity, app: App) => string | undefined): void
   /** After each change of a resource. */
   apply(change: Change): void
   /** Settles when the Auth Service knows what is offered now. */
@@ -64,16 +72,33 @@ export function startDatabases(options: DatabasesStart): RunningDatabases {
     log,
     onChange: (name, database) => (database ? heartbeat.announce(database) : heartbeat.withdraw(name)),
   })
+  const streams = new RawStreams({
+    ...deps,
+    sessionId: () => (sessionTag === undefined ? audit.ids.token(24) : withTag(audit.ids.token(24), sessionTag)),
+  })
+  const cut: RunningDatabases['cut'] = (reasonFor) =>
+    streams.cut(({ identity, server, database }) => {
+      const current = databases.findDatabase(server)
+      if (!current) return 'the database is no longer served'
+      return isSame(current, database) ? reasonFor(identity, databaseApp(current)) : 'the database was changed: connect again'
+    })
   for (const database of feed.list('db')) databases.reconcile(database.metadata.name, database)
   return {
     find: (server) => databases.find(server),
     list: () => databases.list(),
+    rawDoor: (server) => {
+      const database = databases.findDatabase(server)
+      return database && { serve: (exchange, caller) => streams.serve(database, exchange, caller) }
+    },
+    cut,
     apply: (change) => {
       if (change.type !== 'revoked' && change.kind === 'db') databases.reconcile(change.name, feed.find('db', change.name))
+      cut(() => undefined)
     },
     announced: () => heartbeat.settled(),
     close: async (why) => {
       await heartbeat.close()
+      streams.cut(() => why.message)
       await databases.close(why)
     },
   }

@@ -12,6 +12,7 @@ import type { McpMetrics } from '../../mcp/metrics.ts'
 import { Outlet } from '../../mcp/outlet.ts'
 import type { Upstream } from '../../mcp/upstream/upstream.ts'
 import type { App } from '../../resources/app.ts'
+import { isRawPath } from '../../resources/db-app.ts'
 import type { Change, ResourceFeed } from '../../resources/feed.ts'
 import type { Exchange, ExchangeTarget } from '../../tunnel/exchange.ts'
 import { Callers } from './callers.ts'
@@ -20,8 +21,8 @@ import type { DatabasesConfig } from './databases-config.ts'
 import { appServers, Heartbeat } from './heartbeat.ts'
 import { IdentityTokens } from './identity-tokens.ts'
 import { Refusals } from './refusals.ts'
-import { type Served, Servers } from './servers.ts'
-import { startDatabases } from './start-databases.ts'
+import { type Door, type Served, Servers } from './servers.ts'
+import { type RunningDatabases, startDatabases } from './start-databases.ts'
 
 export interface AgentOptions {
   config: AgentConfig
@@ -104,6 +105,7 @@ export function startAgent(options: AgentOptions): Agent {
   }
   const cutWhoMayNotStay = (): void => {
     for (const { app, endpoint } of listAll()) endpoint.cut((identity) => callers.reasonToCut(identity, app))
+    databases.cut((identity, app) => callers.reasonToCut(identity, app))
   }
   const checking = staleMs && setInterval(() => (staleMs() ?? 0) > 0 && cutWhoMayNotStay(), STALE_CHECK_MS).unref()
   const unsubscribe = feed.subscribe(onChange)
@@ -111,8 +113,9 @@ export function startAgent(options: AgentOptions): Agent {
 
   return {
     accept: (exchange) => {
-      const served = servers.find(exchange.server) ?? databases.find(exchange.server)
-      answer(exchange, served, callers, refusals).catch((thrown: unknown) => log.error('exchange failed', { error: String(thrown) }))
+      answer(exchange, findBehind(exchange, servers, databases), callers, refusals).catch((thrown: unknown) =>
+        log.error('exchange failed', { error: String(thrown) }),
+      )
     },
     announced: () => heartbeat.settled().then(() => databases.announced()),
     drain: (ms) => drain(listAll, ms),
@@ -148,8 +151,20 @@ async function drain(list: () => Served[], ms: number): Promise<void> {
 /** Changes after which somebody may have to leave. */
 const CUTTING: ReadonlySet<string> = new Set(['lock', 'user', 'bot', 'role', 'cluster_auth_preference'])
 
+/** What an exchange is for. */
+interface Behind {
+  app: App
+  door: Door
+}
+
+function findBehind({ server, path }: Exchange, servers: Servers, databases: RunningDatabases): Behind | undefined {
+  const served = servers.find(server) ?? databases.find(server)
+  const door = isRawPath(path) ? databases.rawDoor(server) : served?.door
+  return served && door && { app: served.app, door }
+}
+
 /** Answers an exchange; rejects only when nothing could be answered. */
-function answer(exchange: Exchange, served: Served | undefined, callers: Callers, refusals: Refusals): Promise<void> {
+function answer(exchange: Exchange, served: Behind | undefined, callers: Callers, refusals: Refusals): Promise<void> {
   try {
     if (!served) throw new AppError('not_found', `MCP server "${exchange.server}" not found: tsh mcp ls lists the ones you may use`)
     const known = callers.find(exchange.assertion, served.app)
@@ -162,7 +177,7 @@ function answer(exchange: Exchange, served: Served | undefined, callers: Callers
   }
 }
 
-async function refuse(exchange: Exchange, served: Served | undefined, thrown: unknown, refusals: Refusals): Promise<void> {
+async function refuse(exchange: Exchange, served: Behind | undefined, thrown: unknown, refusals: Refusals): Promise<void> {
   const error = toAppError(thrown)
   await refusals.record(exchange, served?.app, error)
   await new Outlet(exchange, {}).fail(error, findRequestId(exchange.body))

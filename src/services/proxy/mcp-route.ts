@@ -6,6 +6,7 @@ import type { PlainRequest } from '../../lib/http-wire/plain-request.ts'
 import type { Route } from '../../lib/http-wire/server-connection.ts'
 import type { WireExchange } from '../../lib/http-wire/wire-exchange.ts'
 import type { Logger } from '../../lib/log.ts'
+import { databaseServerName, findRawDatabase } from '../../resources/db-app.ts'
 import { findMcpEndpoint } from '../../resources/mcp-endpoint.ts'
 import type { ExchangeTarget } from '../../tunnel/exchange.ts'
 import type { Assertions } from './assertions.ts'
@@ -117,7 +118,9 @@ function explained(error: AppError, token: string): AppError {
 /** The server that a path names, or undefined when it names none. */
 export function findMcpServer(path: string): string | undefined {
   const endpoint = findMcpEndpoint(path)
-  return endpoint?.type === 'app' ? endpoint.name : undefined
+  if (endpoint?.type === 'app') return endpoint.name
+  const database = findRawDatabase(path)
+  return database === undefined ? undefined : databaseServerName(database)
 }
 
 const BEARER = /^Bearer +[A-Za-z0-9._~+/=-]{1,65536}$/i

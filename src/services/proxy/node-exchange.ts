@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { AppError } from '../../lib/errors.ts'
+import { isRawPath } from '../../resources/db-app.ts'
 import type { Answer, HttpExchange } from '../../lib/http-exchange.ts'
 
 /** What must not travel on: the credentials of this hop, and what belongs to its connection (RFC 9110 §7.6.1). */
@@ -36,7 +37,7 @@ export function readExchange(request: IncomingMessage, response: ServerResponse,
   }
   if (request.method !== 'POST') return deliver(NOTHING)
   const type = request.headers['content-type']
-  if (!isJson(type))
+  if (!isJson(type) && !(type === 'application/octet-stream' && isRawPath(request.url ?? '')))
     return reader.onFault(
       new AppError('invalid_argument', 'Content-Type must be application/json', { details: { http: 415, rpc: -32600 } }),
     )

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net'
 import { AppError, toAppError } from '../../../lib/errors.ts'
-import { type Frame, FrameReader } from './frames.ts'
+import { firstEvent } from '../../../lib/first-event.ts'
+import { type Frame, FrameReader, notPostgres } from './frames.ts'
 
 /** A connection to a database server, message by message. It is read only while somebody asks for a message. */
 export class FrameSocket {
@@ -43,13 +44,28 @@ export class FrameSocket {
     }
   }
 
+  /**
+   * What comes next, as it comes, for whoever goes on without messages; undefined at the end.
+   * @throws AppError unavailable when messages were read ahead, or the connection broke.
+   */
+  async readRaw(): Promise<Buffer | undefined> {
+    if (this.#at < this.#frames.length || this.#reader.isWithin) throw notPostgres()
+    if (this.socket.readableEnded) return undefined
+    try {
+      return await this.#read()
+    } catch (thrown) {
+      if (this.#fault === undefined && this.socket.readableEnded) return undefined
+      throw thrown
+    }
+  }
+
   /** Bytes that are no messages yet, as they come next. */
   async #read(): Promise<Buffer> {
     for (;;) {
       const chunk: unknown = this.socket.read()
       if (Buffer.isBuffer(chunk)) return chunk
       if (this.#fault || !this.isOpen) throw this.#ended()
-      await readable(this.socket)
+      await firstEvent(this.socket, ['readable', 'end', 'error', 'close'])
     }
   }
 
@@ -64,16 +80,4 @@ export class FrameSocket {
     this.#fault ??= why
     this.socket.destroy()
   }
-}
-
-/** Settles as soon as there may be something to read, or nothing any more. */
-function readable(socket: Socket): Promise<void> {
-  return new Promise((resolve) => {
-    const events = ['readable', 'end', 'error', 'close']
-    const done = (): void => {
-      for (const event of events) socket.off(event, done)
-      resolve()
-    }
-    for (const event of events) socket.on(event, done)
-  })
 }

@@ -8,8 +8,8 @@ export interface Frame {
   body: Buffer | undefined
 }
 
-/** No row, error or description that a database sends is so large. */
-const MAX_FRAME_BYTES = 2 ** 31 - 1
+/** PostgreSQL itself makes no larger ones (`MaxAllocSize`). */
+const MAX_FRAME_BYTES = 2 ** 30
 const HEADER_BYTES = 5
 
 /** Cuts bytes of a connection into messages; what is larger than `maxBytes` is never held in memory. */
@@ -24,6 +24,11 @@ export class FrameReader {
 
   constructor(maxBytes: number) {
     this.maxBytes = maxBytes
+  }
+
+  /** Whether a message has begun and not ended. */
+  get isWithin(): boolean {
+    return this.#headerFill > 0
   }
 
   /** The messages that are complete with these bytes. @throws AppError unavailable (origin upstream) for what is no message. */

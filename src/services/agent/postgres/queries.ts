@@ -154,7 +154,8 @@ function parametersOf({ mcp }: Database['spec']): Record<string, string> {
   }
 }
 
-function checkNames({ user, name }: DatabaseSession): void {
+/** @throws AppError invalid_argument for what PostgreSQL would cut or could not take. */
+export function checkNames({ user, name }: DatabaseSession): void {
   for (const text of [user, name]) {
     if (text === '' || Buffer.byteLength(text) > MAX_NAME_BYTES || /\p{Cc}/u.test(text))
       throw new AppError(

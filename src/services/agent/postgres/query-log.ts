@@ -34,7 +34,7 @@ export class QueryLog {
   }
 
   /** A connection was made for the caller, or could not be. */
-  async connected(identity: Identity, session: DatabaseSession, error?: string): Promise<void> {
+  async connected(identity: Identity, session: DatabaseSession, error?: string, decision?: Decision): Promise<void> {
     await this.#point(
       buildEvent(
         'db.session.start',
@@ -42,6 +42,7 @@ export class QueryLog {
           ...this.#about(identity, session),
           success: error === undefined,
           ...(error !== undefined && { error: error.slice(0, MAX_ERROR) }),
+          ...(decision && { decision: { ...decision } }),
         },
         this.#audit,
       ),
@@ -62,6 +63,12 @@ export class QueryLog {
   async refused(identity: Identity, session: DatabaseSession, query: string, error: string, decision?: Decision): Promise<void> {
     const fields = { ...this.#about(identity, session), db_query: query, success: false, error: error.slice(0, MAX_ERROR) }
     await this.#point(buildEvent('db.session.query', { ...fields, ...(decision && { decision: { ...decision } }) }, this.#audit))
+  }
+
+  /** A statement of which nobody here sees how it ends. */
+  async sent(identity: Identity, session: DatabaseSession, query: string, by: string): Promise<void> {
+    const fields = { ...this.#about(identity, session), db_query: query, success: true, decision: { allow: true, by } }
+    await this.#point(buildEvent('db.session.query', fields, this.#audit))
   }
 
   /**
