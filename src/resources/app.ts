@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { findDuration } from '../lib/duration.ts'
 import { resourceSchema } from './envelope.ts'
 import { findHostingFault, findHostingField, hostingFields } from './hosting.ts'
 
@@ -36,7 +37,14 @@ const mcpSchema = z.strictObject({
   ...hostingFields,
 })
 
-const dynamicLabelSchema = z.strictObject({ command: z.array(z.string()).min(1), period: z.string(), result: z.string().optional() })
+const dynamicLabelSchema = z.strictObject({
+  command: z.array(z.string()).min(1).describe('Program and arguments, started without a shell. The first line it writes is the value.'),
+  period: z
+    .string()
+    .refine((text) => findDuration(text) !== undefined, 'must be a duration such as 1m')
+    .describe('How often it is run.'),
+  result: z.string().optional(),
+})
 
 /** Fields of the format that have no meaning for an MCP server: kept as they are. */
 const kept = z.unknown().optional()

@@ -178,7 +178,6 @@ describe.skipIf(obstacle !== undefined)('three hosts', () => {
     agent = await startAgent(selectors)
     await writeFile(path('echo.yaml'), ECHO)
     await ok(admin('create', path('echo.yaml')))
-    await lists('echo')
     const token = /spt_\w+/.exec((await ok(admin('api-tokens', 'add', 'load', '--user=myuser', '--ttl=1h'))).stdout)?.[0] ?? ''
     const ca = (await ok(admin('auth', 'export', '--type=host'))).stdout
     await writeFile(path('client', 'ca.pem'), ca)

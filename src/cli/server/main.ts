@@ -17,6 +17,18 @@ const JOIN = [
   { flags: '--ca-pin <pin>', description: 'sha256:… of the cluster, as tctl status shows it; several with commas' },
 ]
 
+const CONFIGURE = [
+  { flags: '--roles <services>', description: 'The services to run: app' },
+  { flags: '--proxy <address>', description: 'HOST:PORT of the proxy of the cluster' },
+  { flags: '--token <token>', description: 'Join token, or the absolute path of a file with it' },
+  { flags: '--ca-pin <pin>', description: 'sha256:… of the cluster, as tctl status shows it' },
+  { flags: '--data-dir <directory>', description: 'Where the agent keeps its certificate and journal' },
+  { flags: '--mcp-demo-server', description: 'Offer the built-in demo MCP server' },
+  { flags: '--app-name <name>', description: 'Name of an MCP server of this agent' },
+  { flags: '--app-uri <uri>', description: 'Its URI, such as mcp+https://crm.internal/mcp' },
+  { flags: '-o, --output <file>', description: 'The file to write; standard output without' },
+]
+
 /** A stop that takes longer is given up. */
 const STOP_GRACE_MS = 30_000
 
@@ -55,17 +67,7 @@ export async function main(argv: readonly string[], io: TshIo): Promise<number> 
   command(program, {
     path: 'configure',
     summary: 'Write the configuration of an agent on another machine',
-    options: [
-      { flags: '--roles <services>', description: 'The services to run: app' },
-      { flags: '--proxy <address>', description: 'HOST:PORT of the proxy of the cluster' },
-      { flags: '--token <token>', description: 'Join token, or the absolute path of a file with it' },
-      { flags: '--ca-pin <pin>', description: 'sha256:… of the cluster, as tctl status shows it' },
-      { flags: '--data-dir <directory>', description: 'Where the agent keeps its certificate and journal' },
-      { flags: '--mcp-demo-server', description: 'Offer the built-in demo MCP server' },
-      { flags: '--app-name <name>', description: 'Name of an MCP server of this agent' },
-      { flags: '--app-uri <uri>', description: 'Its URI, such as mcp+https://crm.internal/mcp' },
-      { flags: '-o, --output <file>', description: 'The file to write; standard output without' },
-    ],
+    options: CONFIGURE,
     examples: ['sallyport configure --roles=app --proxy=proxy.example.com:443 --token=/etc/sallyport/token -o /etc/sallyport.yaml'],
     load: () => import('./configure.ts'),
   })

@@ -9,6 +9,8 @@ import type { Host } from '../../mcp/hosting/host.ts'
 import { createUpstream } from '../../mcp/upstream/open.ts'
 import type { Upstream } from '../../mcp/upstream/upstream.ts'
 import { type Agent, type AgentOptions, startAgent } from '../../services/agent/start.ts'
+import { createLabelCommand } from '../../services/agent/label-command.ts'
+import { realClock } from '../../tunnel/clock.ts'
 import { addJournalMetrics, type Diagnostics } from './diagnostics.ts'
 import type { ProcessOptions } from './process-options.ts'
 
@@ -20,7 +22,7 @@ export type AuthLink = Pick<
 
 /** The agent with what only a process has: accounts, children, the journal's directory. */
 export function startAgentOn(
-  { config, log, now, version }: ProcessOptions,
+  { config, env, log, now, version }: ProcessOptions,
   link: AuthLink,
   host: Host,
   diagnostics: Diagnostics | undefined,
@@ -40,6 +42,7 @@ export function startAgentOn(
     metrics: diagnostics && createMcpMetrics(diagnostics.metrics),
     createUpstream: (app) => bridge(createUpstream(app, { now, log, demo: { clusterName }, stdio: host, http: {} }), app.metadata.name),
     bridge,
+    labels: { run: createLabelCommand(env), after: realClock.after, log },
     redactor: createRedactor(),
     ids: createIds(),
     now,

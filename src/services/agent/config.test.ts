@@ -21,6 +21,7 @@ test('without a word every app resource is served, and nothing else', () => {
   expect(agentConfigSchema.parse({})).toEqual({
     enabled: true,
     mcp_demo_server: false,
+    allow_dynamic_commands: false,
     resources: [{ labels: { '*': '*' } }],
     apps: [],
     mcp_limits: { sessions: 20_000, sessions_per_user: 64, idle_timeout: '5m' },
@@ -52,4 +53,13 @@ test('an app of the file becomes an app resource that says where it comes from',
 
 test('the demo server has the name people know', () => {
   expect(demoApp()).toMatchObject({ metadata: { name: 'teleport-mcp-demo' }, spec: { uri: 'mcp+stdio://teleport-mcp-demo' } })
+})
+
+test('the commands of an app of the file become dynamic labels', () => {
+  const commands = [{ name: 'load', command: ['/usr/bin/load', '-1'], period: '30s' }]
+  const { apps } = agentConfigSchema.parse({ apps: [{ name: 'a', uri: 'mcp+http://127.0.0.1:1', commands }] })
+  expect(apps[0]?.spec.dynamic_labels).toEqual({ load: { command: ['/usr/bin/load', '-1'], period: '30s' } })
+  expect(() =>
+    agentConfigSchema.parse({ apps: [{ name: 'a', uri: 'mcp+http://127.0.0.1:1', commands: [{ ...commands[0], period: 'x' }] }] }),
+  ).toThrow('must be a duration')
 })

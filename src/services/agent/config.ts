@@ -4,15 +4,23 @@ import { mcpLimitsSchema } from '../../mcp/limits-schema.ts'
 import { type App, appSchema } from '../../resources/app.ts'
 import { selectorSchema } from '../../resources/role.ts'
 
+/** A label whose value a command says. */
+const commandSchema = z.strictObject({ name: z.string().min(1), command: z.array(z.string()).min(1), period: z.string().default('1m') })
+
+function dynamicLabels(commands: readonly z.output<typeof commandSchema>[]): Record<string, unknown> {
+  return Object.fromEntries(commands.map(({ name, ...label }) => [name, label]))
+}
+
 /** An MCP server written into the configuration file: the spec of an `app` with its metadata beside it. */
 const staticAppSchema = z
   .looseObject({
     name: z.string(),
     description: z.string().optional(),
     labels: z.record(z.string(), z.string()).optional(),
+    commands: z.array(commandSchema).max(50).optional(),
     rewrite: z.looseObject({ headers: z.array(z.union([z.string(), z.looseObject({})])).optional() }).optional(),
   })
-  .transform(({ name, description, labels, rewrite, ...spec }) => {
+  .transform(({ name, description, labels, commands, rewrite, ...spec }) => {
     const headers = rewrite?.headers?.map((header) => (typeof header === 'string' ? splitHeader(header) : header))
     const metadata = {
       name,
@@ -23,7 +31,11 @@ const staticAppSchema = z
       kind: 'app',
       version: 'v3',
       metadata,
-      spec: { ...spec, ...(rewrite && { rewrite: { ...rewrite, ...(headers && { headers }) } }) },
+      spec: {
+        ...spec,
+        ...(commands && { dynamic_labels: dynamicLabels(commands) }),
+        ...(rewrite && { rewrite: { ...rewrite, ...(headers && { headers }) } }),
+      },
     }
     return document
   })
@@ -42,6 +54,11 @@ export const agentConfigSchema = z
       .array(staticAppSchema)
       .default([])
       .describe('MCP servers of this agent alone, in the form of an app spec with name, description and labels beside it.'),
+    allow_dynamic_commands: yesNoSchema
+      .default(false)
+      .describe(
+        'Whether the commands of dynamic_labels of app resources are run here too, as the account of the agent, and not only those of apps of this file. Whoever may write apps then runs commands on this host; without it such an app is not served.',
+      ),
     mcp_limits: mcpLimitsSchema('with one MCP server'),
   })
   .describe('The agent: which MCP servers it serves.')

@@ -27,6 +27,8 @@ function create(more: Partial<ServersOptions> = {}) {
       return upstreams.at(-1) ?? createMemoryUpstream()
     },
     tokens: { get: () => 'token' },
+    labels: { run: () => Promise.resolve(''), after: () => () => {}, log: silentLogger },
+    allowsCommands: false,
     audit: {
       spool: {
         start: (uid) => ({ uid, line: '', place: -1 }),
@@ -209,4 +211,88 @@ test('sessions of a server that is no longer served end with the reason', async 
   made.servers.reconcile('a', appOf('a', { env: 'prod' }))
   expect(await pending).toContain('MCP server \\"a\\" is no longer served')
   await expect.poll(() => upstream.closed).toBe(1)
+})
+
+const COMMANDED = { dynamic_labels: { load: { command: ['load'], period: '1m' } } }
+
+function commanded(name: string, origin: Record<string, string> = { env: 'test' }): App {
+  const spec = { uri: 'mcp+http://127.0.0.1:1', ...COMMANDED }
+  return appSchema.parse({ kind: 'app', version: 'v3', metadata: { name, labels: origin }, spec })
+}
+
+/** Commands that say what the test wants, when it wants it. */
+function createCommands() {
+  const waiting: (() => void)[] = []
+  const said: (string | AppError)[] = []
+  return {
+    waiting,
+    said,
+    labels: {
+      run: () => {
+        const next = said.shift() ?? new AppError('unavailable', 'silent')
+        return next instanceof AppError ? Promise.reject(next) : Promise.resolve(next)
+      },
+      after: (_ms: number, run: () => void) => {
+        waiting.push(run)
+        return () => void waiting.splice(waiting.indexOf(run), 1)
+      },
+      log: silentLogger,
+    },
+    /** Has the commands run that wait, and lets them end. */
+    next: async (): Promise<void> => {
+      for (const run of waiting.splice(0)) run()
+      await new Promise((resolve) => setImmediate(resolve))
+    },
+  }
+}
+
+const loadOf = ({ servers }: ReturnType<typeof create>) => servers.find('a')?.app.spec.dynamic_labels?.['load']?.result
+
+test('an app resource with commands is not served unless that is allowed', async () => {
+  const refused = create()
+  refused.servers.reconcile('a', commanded('a'))
+  expect(names(refused)).toEqual([])
+  expect(refused.warnings[0]).toContain('app_service.allow_dynamic_commands')
+  const commands = createCommands()
+  commands.said.push('high')
+  const allowed = create({ labels: commands.labels, allowsCommands: true })
+  allowed.servers.reconcile('a', commanded('a'))
+  await commands.next()
+  expect(names(allowed)).toEqual(['a'])
+})
+
+test('a server waits for the first result of its commands, keeps the last one when they fail, and is told of a new one', async () => {
+  const commands = createCommands()
+  commands.said.push(new AppError('unavailable', 'not yet'), 'low', new AppError('unavailable', 'broken'), 'high')
+  const made = create({ labels: commands.labels, fixed: [commanded('a')] })
+  await commands.next()
+  expect(names(made)).toEqual([])
+  await commands.next()
+  expect(names(made)).toEqual(['a'])
+  expect(loadOf(made)).toBe('low')
+  await commands.next()
+  expect(loadOf(made)).toBe('low')
+  await commands.next()
+  expect(loadOf(made)).toBe('high')
+  expect(made.changes).toEqual(['+a', '+a'])
+})
+
+test('the commands of a server end with it, and a result that comes later changes nothing', async () => {
+  const commands = createCommands()
+  commands.said.push('low')
+  const made = create({ labels: commands.labels, allowsCommands: true })
+  made.servers.reconcile('a', commanded('a'))
+  made.servers.reconcile('a', undefined)
+  await commands.next()
+  expect(names(made)).toEqual([])
+  expect(commands.waiting).toEqual([])
+})
+
+test('what a command says never selects: the labels of the resource do', async () => {
+  const commands = createCommands()
+  commands.said.push('test')
+  const made = create({ labels: commands.labels, allowsCommands: true, selectors: [{ load: 'test' }] })
+  made.servers.reconcile('a', commanded('a'))
+  await commands.next()
+  expect(names(made)).toEqual([])
 })

@@ -12,10 +12,12 @@ import type { Selector } from '../../resources/role.ts'
 import type { Exchange } from '../../tunnel/exchange.ts'
 import { withTag } from '../../tunnel/session-tag.ts'
 import { HealthChecks } from './health-checks.ts'
+import { type DynamicLabelOptions, followLabels, hasDynamicLabels } from './dynamic-labels.ts'
 import { ownHeaders, type TokenSource } from './headers.ts'
 
 /** An MCP server that this agent serves now. */
 export interface Served {
+  /** With the results of its dynamic labels; another object when one of them changed. */
   app: App
   endpoint: McpEndpoint
   /** In front of the endpoint: clients come through it. */
@@ -40,6 +42,10 @@ export interface ServersOptions {
   limits?: McpLimits | undefined
   /** What the ids of sessions end in, for a proxy that has to find the agent of a session. */
   sessionTag?: string | undefined
+  /** What runs the commands of dynamic labels; without it none are run. */
+  labels?: DynamicLabelOptions | undefined
+  /** Whether it runs those of app resources too. */
+  allowsCommands?: boolean
   log: Logger
   /** Told after a server came, changed or went (`undefined`). */
   onChange(name: string, served: Served | undefined): void
@@ -53,6 +59,8 @@ export class Servers {
   readonly #served = new Map<string, Served>()
   readonly #fixed = new Set<string>()
   readonly #checks: HealthChecks
+  /** What is wanted of each server, also of one whose labels are not known yet, with what ends the commands of its labels. */
+  readonly #wanted = new Map<string, { app: App; stop: () => void }>()
 
   constructor(options: ServersOptions) {
     this.#options = options
@@ -60,7 +68,7 @@ export class Servers {
     for (const app of options.fixed) {
       const { name } = app.metadata
       if (this.#fixed.has(name)) options.log.warn('two apps of the configuration file have one name: the second is ignored', { app: name })
-      else this.#register(app)
+      else this.#begin(app)
       this.#fixed.add(name)
     }
   }
@@ -79,12 +87,39 @@ export class Servers {
       if (app) this.#options.log.warn('an app resource has the name of an app of the configuration file: ignored', { app: name })
       return
     }
-    const current = this.#served.get(name)
+    const current = this.#wanted.get(name)
     const isWanted = app !== undefined && this.#options.selectors.some((selector) => matchLabels(selector, labelsOf(app)))
     if (current && app && isWanted && isSame(current.app, app)) return
-    if (current)
-      this.#unregister(current, isWanted ? `MCP server "${name}" was changed: connect again` : `MCP server "${name}" is no longer served`)
-    if (app && isWanted) this.#register(app)
+    if (current) this.#end(name, isWanted ? `MCP server "${name}" was changed: connect again` : `MCP server "${name}" is no longer served`)
+    if (!app || !isWanted) return
+    if (hasDynamicLabels(app) && this.#options.allowsCommands !== true) this.#options.log.warn(NO_COMMANDS, { app: name })
+    else this.#begin(app)
+  }
+
+  /** Serves it, as soon as the labels are known that commands have to say. */
+  #begin(app: App): void {
+    const { name } = app.metadata
+    const { labels } = this.#options
+    if (!labels || !hasDynamicLabels(app)) {
+      this.#wanted.set(name, { app, stop: () => {} })
+      return this.#register(app)
+    }
+    const wanted = { app, stop: followLabels(app, labels, (labelled) => this.#relabel(labelled)) }
+    this.#wanted.set(name, wanted)
+  }
+
+  #relabel(app: App): void {
+    const served = this.#served.get(app.metadata.name)
+    if (!served) return this.#register(app)
+    served.app = app
+    this.#options.onChange(app.metadata.name, served)
+  }
+
+  #end(name: string, reason: string): void {
+    this.#wanted.get(name)?.stop()
+    this.#wanted.delete(name)
+    const served = this.#served.get(name)
+    if (served) this.#unregister(served, reason)
   }
 
   #register(app: App): void {
@@ -146,10 +181,15 @@ export class Servers {
 
   async close(why: AppError): Promise<void> {
     await this.#checks.close()
+    for (const { stop } of this.#wanted.values()) stop()
+    this.#wanted.clear()
     await Promise.all(this.list().map((served) => closeServed(served, why)))
     this.#served.clear()
   }
 }
+
+const NO_COMMANDS =
+  'MCP server cannot be served: its dynamic labels are commands, which this agent runs for app resources only with app_service.allow_dynamic_commands'
 
 /** A new revision alone changes nothing for those who are connected. */
 function isSame(a: App, b: App): boolean {

@@ -18,10 +18,11 @@ import type { Exchange, ExchangeTarget } from '../../tunnel/exchange.ts'
 import { Callers } from './callers.ts'
 import { type AgentConfig, demoApp } from './config.ts'
 import type { DatabasesConfig } from './databases-config.ts'
+import type { DynamicLabelOptions } from './dynamic-labels.ts'
 import { appServers, Heartbeat } from './heartbeat.ts'
 import { IdentityTokens } from './identity-tokens.ts'
 import { Refusals } from './refusals.ts'
-import { type Door, type Served, Servers } from './servers.ts'
+import { type Door, type Served, Servers, type ServersOptions } from './servers.ts'
 import { type RunningDatabases, startDatabases } from './start-databases.ts'
 
 export interface AgentOptions {
@@ -49,6 +50,8 @@ export interface AgentOptions {
   createUpstream(app: App): Upstream
   /** Makes a server of one era of the protocol one for clients of both. */
   bridge(upstream: Upstream, server: string): Upstream
+  /** What runs the commands of dynamic labels. */
+  labels: DynamicLabelOptions
   redactor: Redactor
   metrics?: McpMetrics | undefined
   ids: Ids
@@ -71,7 +74,7 @@ export interface Agent {
 
 /** Stands in front of MCP servers: verifies the caller again, decides by roles, records, and forwards. */
 export function startAgent(options: AgentOptions): Agent {
-  const { config, feed, log, now, ids } = options
+  const { feed, log, now, ids } = options
   const spool = openSpool(options.spoolDirectory, { log })
   const shipping = options.ship(spool)
   let isClosed = false
@@ -81,19 +84,8 @@ export function startAgent(options: AgentOptions): Agent {
   const offers = appServers((name) => servers.find(name)?.health?.current())
   const heartbeat = new Heartbeat(options, offers)
   const tokens = new IdentityTokens(options.api, now)
-  const servers = new Servers({
-    selectors: config.enabled ? config.resources.map(({ labels }) => labels) : [],
-    fixed: fixedApps(config),
-    createUpstream: options.createUpstream,
-    audit,
-    tokens,
-    limits: config.mcp_limits,
-    sessionTag,
-    log,
-    onChange: (name, entry) => (entry ? heartbeat.announce(entry.app) : heartbeat.withdraw(name)),
-    onHealth: (name) => heartbeat.touch(name),
-  })
-  const databases = startDatabases({ ...options, limits: config.mcp_limits, callers, audit, tokens, sessionTag })
+  const servers = openServers(options, { audit, tokens }, heartbeat, callers)
+  const databases = startDatabases({ ...options, limits: options.config.mcp_limits, callers, audit, tokens, sessionTag })
   const listAll = (): Served[] => [...servers.list(), ...databases.list()]
   for (const app of feed.list('app')) servers.reconcile(app.metadata.name, app)
 
@@ -124,7 +116,8 @@ export function startAgent(options: AgentOptions): Agent {
       isClosed = true
       clearInterval(checking)
       unsubscribe()
-      await heartbeat.close()
+      // An Auth Service that does not answer learns of it when the last heartbeat is over.
+      await Promise.race([heartbeat.close(), sleep(GOODBYE_MS, undefined, { ref: false })])
       const why = new AppError('unavailable', 'the gateway is shutting down: connect again in a moment')
       await servers.close(why)
       await databases.close(why)
@@ -140,7 +133,36 @@ function fixedApps({ enabled, mcp_demo_server, apps }: AgentConfig): App[] {
   return mcp_demo_server ? [demoApp(), ...apps] : apps
 }
 
+function openServers(
+  options: AgentOptions,
+  shared: Pick<ServersOptions, 'audit' | 'tokens'>,
+  heartbeat: Heartbeat<App>,
+  callers: Callers,
+): Servers {
+  const { config, createUpstream, labels, log, sessionTag } = options
+  return new Servers({
+    ...shared,
+    selectors: config.enabled ? config.resources.map((selector) => selector.labels) : [],
+    fixed: fixedApps(config),
+    createUpstream,
+    limits: config.mcp_limits,
+    sessionTag,
+    log,
+    labels,
+    allowsCommands: config.allow_dynamic_commands,
+    onHealth: (name) => heartbeat.touch(name),
+    onChange: (name, entry) => {
+      if (!entry) return heartbeat.withdraw(name)
+      heartbeat.announce(entry.app)
+      // Another label may be one that somebody may not use.
+      entry.endpoint.cut((identity) => callers.reasonToCut(identity, entry.app))
+    },
+  })
+}
+
 const DRAIN_POLL_MS = 20
+/** For taking what was offered off the lists. */
+const GOODBYE_MS = 5000
 /** Of an agent that hears nothing of the Auth Service. */
 const STALE_CHECK_MS = 30_000
 
