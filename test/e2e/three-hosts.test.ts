@@ -192,6 +192,7 @@ describe.skipIf(obstacle !== undefined)('three hosts', () => {
         .map((line): Call => JSON.parse(line))
     await eventually('a steady load', () => calls().filter((call) => call.ok).length > 100 || undefined, 30_000)
     const results: string[] = []
+    let last = ''
     const trial = async (name: string, breakIt: () => Promise<void>, mendIt: () => Promise<void>): Promise<void> => {
       const from = Date.now()
       await breakIt()
@@ -250,20 +251,23 @@ describe.skipIf(obstacle !== undefined)('three hosts', () => {
     )
     load.kill('SIGTERM')
     await load.ended
+    process.stderr.write(`${results.splice(0).join('\n')}\n`)
     const answered = calls().filter((call) => call.ok)
-    await eventually(
+    const fault = await eventually<string>(
       'every answered call in the audit log',
       async () => {
-        const { stdout } = await admin('audit', 'export', '--type=mcp.session.request', '--tool=echo')
+        const { stdout, stderr } = await admin('audit', 'export', '--type=mcp.session.request')
         const seen = new Map<string, number>()
         for (const [, text = ''] of stdout.matchAll(/"text":"(call-\d+-\d+)"/g)) seen.set(text, (seen.get(text) ?? 0) + 1)
-        return answered.every(({ text }) => seen.get(text) === 1) || undefined
+        const wrong = answered.filter(({ text }) => seen.get(text) !== 1)
+        last = `${wrong.length} of ${answered.length} are not there once, such as ${JSON.stringify(wrong[0])} (${seen.get(wrong[0]?.text ?? '') ?? 0} times); ${stderr}`
+        return wrong.length === 0 ? '' : undefined
       },
       60_000,
-    )
+    ).catch(() => last)
+    expect(fault).toBe('')
     results.push(`${answered.length} calls were answered, and each is in the audit log once`)
     process.stderr.write(`${results.join('\n')}\n`)
-    await writeFile('/tmp/three-hosts-measured.txt', `${results.join('\n')}\n`)
   }
 })
 
