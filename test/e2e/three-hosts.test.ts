@@ -258,7 +258,7 @@ describe.skipIf(obstacle !== undefined)('three hosts', () => {
       async () => {
         const { stdout, stderr } = await admin('audit', 'export', '--type=mcp.session.request')
         const seen = new Map<string, number>()
-        for (const [, text = ''] of stdout.matchAll(/"text":"(call-\d+-\d+)"/g)) seen.set(text, (seen.get(text) ?? 0) + 1)
+        for (const [, text = ''] of stdout.matchAll(/"arguments":\{"text":"(call-\d+-\d+)"/g)) seen.set(text, (seen.get(text) ?? 0) + 1)
         const wrong = answered.filter(({ text }) => seen.get(text) !== 1)
         last = `${wrong.length} of ${answered.length} are not there once, such as ${JSON.stringify(wrong[0])} (${seen.get(wrong[0]?.text ?? '') ?? 0} times); ${stderr}`
         return wrong.length === 0 ? '' : undefined
