@@ -146,3 +146,20 @@ describe('an agent on another machine', () => {
     })
   })
 })
+
+describe('an agent that may not stay', () => {
+  it('is cut off at once when its host is locked, or removed, and comes back after the lock alone', async () => {
+    const agent = await startRemoteAgent(cluster)
+    closers.push(() => agent.close())
+    await cluster.saveHttpApp('web', 'http://127.0.0.1:1/mcp', { env: 'dev' })
+    closers.push(() => cluster.admin(deleteResource, { kind: 'app', name: 'web' }))
+    await sees(cluster, alice, 'tools', 'web')
+    const target = { server_id: agent.host.hostId }
+    await cluster.save({ kind: 'lock', version: 'v2', metadata: { name: 'agent' }, spec: { target, message: 'stolen' } })
+    await sees(cluster, alice)
+    await cluster.admin(deleteResource, { kind: 'lock', name: 'agent' })
+    await sees(cluster, alice, 'tools', 'web')
+    await cluster.admin(deleteResource, { kind: 'host', name: agent.host.hostId })
+    await sees(cluster, alice)
+  }, 60_000)
+})

@@ -72,6 +72,7 @@ export class Watches {
     for (const watch of this.#watches) {
       watch.tell(change, at)
       if (change.type === 'revoked' && change.name === watch.identity.credentialId) watch.end('the certificate was revoked')
+      if (change.type === 'delete' && change.kind === 'host' && change.name === watch.identity.name) watch.end('the host was removed')
     }
     if (change.kind === 'lock') this.#endWhoMayNotStay()
   }

@@ -158,7 +158,7 @@ export class Tunnels {
   }
 
   #apply(change: Change): void {
-    if (change.type !== 'revoked' && change.kind !== 'lock') return
+    if (change.type !== 'revoked' && change.kind !== 'lock' && change.kind !== 'host') return
     for (const { facts, tunnel } of this.#all()) {
       const reason = change.type === 'revoked' && change.name === facts.serial ? 'its certificate was revoked' : this.#reasonToEnd(facts)
       if (reason !== undefined) tunnel.close(reason)
@@ -167,6 +167,8 @@ export class Tunnels {
 
   #reasonToEnd(facts: CertificateFacts): string | undefined {
     const { feed, now } = this.#options
+    const host = feed.find('host', facts.name)
+    if (!host || facts.account === undefined || host.status.join_id !== facts.account) return 'it was removed, or has joined anew since'
     const lock = findLock(feed.list('lock'), identityOf(facts), now())
     return lock && lockReason(lock)
   }
