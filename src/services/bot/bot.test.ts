@@ -78,6 +78,14 @@ test('a first join that is refused ends it', async () => {
   await expect(runOnce()).rejects.toMatchObject({ code: 'permission_denied' })
 })
 
+test('a destination that cannot be written is told before a token is spent', async () => {
+  const out = { ...service('out', () => {}), check: () => Promise.reject(new AppError('failed_precondition', '/x is a symbolic link')) }
+  const { cluster, run, runOnce } = await world([out], { 10: () => {} })
+  await expect(run()).rejects.toThrow('/x is a symbolic link')
+  await expect(runOnce()).rejects.toThrow('/x is a symbolic link')
+  expect(cluster.joins).toBe(0)
+})
+
 test('a first join without an Auth Service is tried again', async () => {
   const { cluster, run, health } = await world([], { 5: (here) => (here.cluster.outage = undefined), 7: () => {} })
   cluster.outage = new AppError('unavailable', 'nothing listens')

@@ -55,6 +55,7 @@ export class Bot {
    */
   async run(signal: AbortSignal): Promise<void> {
     const { now, sleep, services } = this.#options
+    await this.#checkBeforeJoin()
     for (const service of services) await service.open?.()
     while (!signal.aborted) {
       await this.#pass()
@@ -68,6 +69,7 @@ export class Bot {
 
   /** Renews once and writes everything; what fails for good is thrown, the other outputs are written all the same. */
   async runOnce(signal: AbortSignal): Promise<void> {
+    await this.#checkBeforeJoin()
     const own = await this.#insist(signal, async () => await this.#options.own.renew()).catch((thrown: unknown) => {
       throw thrown instanceof OwnRefusal ? thrown.error : thrown
     })
@@ -94,14 +96,23 @@ export class Bot {
     throw new AppError(first.code, failures.map(({ message }) => message).join('\n'), { cause: first })
   }
 
+  /** Of a bot that has joined already, one output that cannot be written does not hold up the others. */
+  async #checkBeforeJoin(): Promise<void> {
+    if (await this.#options.own.isKnown()) return
+    for (const service of this.#options.services) {
+      await service.check?.().catch((thrown: unknown) => {
+        if (!isPassing(thrown)) throw thrown
+      })
+    }
+  }
+
   async #insist<T>(signal: AbortSignal, attempt: () => Promise<T>): Promise<T> {
     const schedule = new Schedule(Infinity, this.#options.random)
     for (let left = ONESHOT_ATTEMPTS; ;) {
       try {
         return await attempt()
       } catch (thrown) {
-        const isPassing = thrown instanceof AppError && (thrown.code === 'unavailable' || thrown.code === 'deadline_exceeded')
-        if (--left === 0 || !isPassing || signal.aborted) throw thrown
+        if (--left === 0 || !isPassing(thrown) || signal.aborted) throw thrown
         schedule.failed(this.#options.now())
         await this.#options.sleep(schedule.waitMs(this.#options.now()), signal)
       }
@@ -180,4 +191,8 @@ export class Bot {
       if (wasWell && (error.code === 'permission_denied' || error.code === 'unauthenticated')) this.#self.wake()
     }
   }
+}
+
+function isPassing(thrown: unknown): boolean {
+  return thrown instanceof AppError && (thrown.code === 'unavailable' || thrown.code === 'deadline_exceeded')
 }

@@ -5,7 +5,7 @@ import type { FileHandle } from 'node:fs/promises'
 import { AppError } from '../../lib/errors.ts'
 import { readBounded } from '../../lib/read-bounded.ts'
 import type { Destination, DirectoryConfig } from './destination.ts'
-import { hasCode, openDirectory } from './open-directory.ts'
+import { explainFault, hasCode, openDirectory } from './open-directory.ts'
 import type { OpenDirectory } from './open-directory.ts'
 import { admitReaders } from './readers.ts'
 import type { ReaderAccess, Written } from './readers.ts'
@@ -33,12 +33,12 @@ export function createDirectoryDestination(
 
   async function inDirectory<T>(use: (directory: OpenDirectory) => Promise<T>): Promise<T> {
     const directory = await openDirectory(config.path, options).catch((thrown: unknown) => {
-      throw explain(thrown, config.path)
+      throw explainFault(thrown, config.path)
     })
     try {
       return await use(directory)
     } catch (thrown) {
-      throw explain(thrown, config.path)
+      throw explainFault(thrown, config.path)
     } finally {
       await directory.handle.close()
     }
@@ -126,19 +126,4 @@ async function removeAbandoned(directory: OpenDirectory, now: number): Promise<v
     const status = await lstat(directory.entry(name)).catch(() => undefined)
     if (status && now - status.mtimeMs > ABANDONED_MS) await rm(directory.entry(name), { force: true })
   }
-}
-
-const REASONS: Readonly<Record<string, string>> = {
-  ENOSPC: 'there is no space left on its disk',
-  EDQUOT: 'its quota is used up',
-  EACCES: 'this account may not write there',
-  EPERM: 'this account may not write there',
-  EROFS: 'its file system is read-only',
-  EIO: 'its disk has a fault',
-}
-
-function explain(thrown: unknown, path: string): unknown {
-  const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : ''
-  const reason = thrown instanceof AppError ? undefined : (REASONS[code] ?? (code === '' ? undefined : code))
-  return reason === undefined ? thrown : new AppError('failed_precondition', `cannot write to ${path}: ${reason}`, { cause: thrown })
 }

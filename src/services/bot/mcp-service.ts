@@ -15,7 +15,7 @@ import type { BotService } from './bot-service.ts'
 import type { BotCluster, Issued } from './cluster.ts'
 import type { NamedService } from './config.ts'
 import type { Destination } from './destination.ts'
-import { openDirectory } from './open-directory.ts'
+import { explainFault, openDirectory } from './open-directory.ts'
 import { parseListen } from './service.ts'
 import type { ListenAddress, McpConfig } from './service.ts'
 
@@ -117,7 +117,9 @@ async function findToken(destination: Destination | undefined): Promise<string> 
 
 /** The directory must be one that nobody else can change; what a killed process left there is removed, unless somebody listens. */
 async function prepareSocket(path: string, { uid, gid }: McpServiceOptions): Promise<void> {
-  const directory = await openDirectory(dirname(path), { symlinks: 'try-secure', uid, gid })
+  const directory = await openDirectory(dirname(path), { symlinks: 'try-secure', uid, gid }).catch((thrown: unknown) => {
+    throw explainFault(thrown, dirname(path))
+  })
   await directory.handle.close()
   const status = lstatSync(path, { throwIfNoEntry: false })
   if (!status) return

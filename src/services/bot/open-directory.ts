@@ -144,6 +144,22 @@ function linkRefusal(shown: string): AppError {
   })
 }
 
+const REASONS: Readonly<Record<string, string>> = {
+  ENOSPC: 'there is no space left on its disk',
+  EDQUOT: 'its quota is used up',
+  EACCES: 'this account may not write there',
+  EPERM: 'this account may not write there',
+  EROFS: 'its file system is read-only',
+  EIO: 'its disk has a fault',
+}
+
+/** What the system says of a directory, in words for who chose it; an AppError stays as it is. */
+export function explainFault(thrown: unknown, path: string): unknown {
+  const code = thrown instanceof Error && 'code' in thrown ? String(thrown.code) : ''
+  const reason = thrown instanceof AppError ? undefined : (REASONS[code] ?? (code === '' ? undefined : code))
+  return reason === undefined ? thrown : new AppError('failed_precondition', `cannot write to ${path}: ${reason}`, { cause: thrown })
+}
+
 export function hasCode(thrown: unknown, code: string): boolean {
   return thrown instanceof Error && 'code' in thrown && thrown.code === code
 }

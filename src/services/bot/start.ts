@@ -82,8 +82,17 @@ export async function startBot(options: StartOptions): Promise<RunningBot> {
 
 /** The bot's own storage, for this process alone until it is closed. */
 export async function openBotStorage(config: StorageConfig, options: Pick<StartOptions, 'directory' | 'pid' | 'now'>): Promise<Storage> {
-  if (config.type === 'memory') return await openStorage(createMemoryDestination(), undefined, options)
-  return await openStorage(createDirectoryDestination({ ...config, readers: [] }, options.directory), config.path, options)
+  const isMemory = config.type === 'memory'
+  const destination = isMemory ? createMemoryDestination() : createDirectoryDestination({ ...config, readers: [] }, options.directory)
+  const storage = await openStorage(destination, isMemory ? undefined : config.path, options)
+  try {
+    // Damaged, it is better told at the start than again and again.
+    await storage.load()
+    return storage
+  } catch (thrown) {
+    await storage.close()
+    throw thrown
+  }
 }
 
 /** The services by their type. */

@@ -16,6 +16,7 @@ export function createTokenService(
   return {
     name: config.name,
     intervalMs: config.intervalMs,
+    check: () => destination.check(),
     async renew(own) {
       await destination.check()
       const ttlSeconds = Math.floor(config.ttlMs / 1000)
