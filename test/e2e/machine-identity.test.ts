@@ -1,4 +1,4 @@
-import { cp, readdir, readFile, stat, writeFile } from 'node:fs/promises'
+import { cp, mkdir, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Client } from '@modelcontextprotocol/client'
@@ -76,6 +76,16 @@ test('the expired token, the unknown one, and a configuration that is wrong: exi
 test('a oneshot bot writes what tsh mcp connect takes: the tools of its role, recorded as the bot', async () => {
   await saveToken('once')
   const config = await writeConfig('once')
+  const elsewhere = join(home.path, 'elsewhere')
+  await mkdir(elsewhere)
+  await symlink(elsewhere, join(home.path, 'machine-id'))
+  const refused = await runProgram(bin('tbot'), ['start', '-c', config, '--oneshot'])
+  expect([refused.code, refused.stderr]).toEqual([
+    1,
+    expect.stringContaining('machine-id is a symbolic link, which somebody else could turn'),
+  ])
+  expect(await readdir(elsewhere)).toEqual([])
+  await rm(join(home.path, 'machine-id'))
   const ended = await runProgram(bin('tbot'), ['start', '-c', config, '--oneshot'])
   expect([ended.code, ended.stdout]).toEqual([0, ''])
   expect((await readdir(join(home.path, 'machine-id'))).toSorted()).toEqual([

@@ -1,4 +1,5 @@
-import { spawnSync } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { chmod, chown, link, lstat, mkdir, readdir, readFile, rename, stat, symlink, utimes, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -136,6 +137,36 @@ test('a full disk leaves all old files as they are', async () => {
     spawnSync('umount', [path])
   }
 })
+
+/** Reads a file again and again until its input ends; then says how often, and how often it was not whole. */
+const READER = `
+const { readFileSync } = require('node:fs')
+let [reads, torn, ended] = [0, 0, false]
+process.stdin.resume().on('end', () => (ended = true))
+const loop = () => {
+  for (let i = 0; i < 50; i++) {
+    const text = readFileSync(process.argv[1], 'utf8')
+    reads++
+    if (text.length !== 65536 || text !== text[0].repeat(65536)) torn++
+  }
+  if (ended) console.log(JSON.stringify({ reads: reads > 50, torn }))
+  else setImmediate(loop)
+}
+loop()`
+
+test('another process that reads all the while sees the old file or the new one', async () => {
+  const path = join(home.path, 'd')
+  const destination = createDirectoryDestination(config(path), directoryDependencies())
+  await destination.write(new Map([['identity', 'a'.repeat(65_536)]]))
+  const reader = spawn(process.execPath, ['--eval', READER, join(path, 'identity')], { stdio: ['pipe', 'pipe', 'inherit'] })
+  let said = ''
+  reader.stdout.setEncoding('utf8').on('data', (text: string) => (said += text))
+  const closed = once(reader, 'close')
+  for (let round = 0; round < 200; round++) await destination.write(new Map([['identity', 'abcd'.charAt(round % 4).repeat(65_536)]]))
+  reader.stdin.end()
+  await closed
+  expect(JSON.parse(said)).toEqual({ reads: true, torn: 0 })
+}, 30_000)
 
 test('what a killed process left behind goes after an hour', async () => {
   const path = join(home.path, 'd')
