@@ -60,9 +60,10 @@ export class Bot {
     while (!signal.aborted) {
       await this.#pass()
       if (signal.aborted) return
-      const waits = [this.#self, ...this.#units.map(({ schedule }) => schedule)].map((schedule) => schedule.waitMs(now()))
-      const shortest = this.#halted ? LOOK_MS : Math.min(LOOK_MS, ...waits)
-      await sleep(shortest, AbortSignal.any([signal, this.#woken.signal]))
+      // Without an identity of its own there is nothing that the services could do.
+      const schedules = [this.#self, ...(this.#own ? this.#units.map(({ schedule }) => schedule) : [])]
+      const waitMs = this.#halted ? LOOK_MS : Math.min(LOOK_MS, ...schedules.map((schedule) => schedule.waitMs(now())))
+      await sleep(waitMs, AbortSignal.any([signal, this.#woken.signal]))
       this.#woken = new AbortController()
     }
   }
