@@ -83,13 +83,16 @@ function createEndpoints(open: () => Promise<Connection>, now: () => number): Mc
         })
       const server = decode(APP_PATH.exec(path)?.[1] ?? '')
       if (server === '') throw new AppError('not_found', 'MCP servers are at /mcp/apps/NAME', { details: { http: 404 } })
-      const found = known.get(server)
-      if (found) return found
-      if (known.size >= MAX_ENDPOINTS)
-        throw new AppError('resource_exhausted', `at most ${MAX_ENDPOINTS} servers are served here`, { details: { http: 429 } })
-      const made = createMcpEndpoint({ server, open, now })
-      known.set(server, made)
-      return made
+      const found = known.get(server) ?? createMcpEndpoint({ server, open, now })
+      // In the order of their last use: a client that makes up names costs nobody a server that is used.
+      known.delete(server)
+      known.set(server, found)
+      const [oldest] = known
+      if (known.size > MAX_ENDPOINTS && oldest) {
+        known.delete(oldest[0])
+        oldest[1].close()
+      }
+      return found
     },
     close() {
       for (const endpoint of known.values()) endpoint.close()
