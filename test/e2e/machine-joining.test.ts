@@ -5,7 +5,7 @@ import { exportJWK, SignJWT } from 'jose'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { parseIdentityFile } from '../../src/ca/identity-file.ts'
 import { type Cluster, startCluster } from '../cluster.ts'
-import { bin, runProgram, temporaryDirectory } from '../programs.ts'
+import { bin, ROOT, runProgram, temporaryDirectory } from '../programs.ts'
 
 let cluster: Cluster
 let home: Awaited<ReturnType<typeof temporaryDirectory>>
@@ -83,4 +83,38 @@ oneshot: true
 `,
   )
   expect((await runProgram(bin('tbot'), ['start', '-c', config])).code).toBe(5)
+}, 60_000)
+
+test('an access token for one server, by the key of the bot; a client that does not know the key gets none', async () => {
+  await cluster.saveStdioApp('tools', process.execPath, [join(ROOT, 'test/fakes/echo-stdio.ts')], { env: 'dev' })
+  const [storage, out] = [join(home.path, 'oauth'), join(home.path, 'oauth-out')]
+  const { stdout: jwk } = await runProgram(bin('tbot'), ['keypair', 'create', `--storage=${storage}`, '--format=jwk'])
+  const saveClient = (name: string, key: unknown): Promise<void> => {
+    const how = { grant_types: ['client_credentials'], token_endpoint_auth_method: 'private_key_jwt' }
+    const spec = { ...how, bot: 'delegated', jwks: { keys: [key] } }
+    return cluster.save({ kind: 'oauth_client', version: 'v1', metadata: { name }, spec })
+  }
+  await saveClient('known', JSON.parse(jwk))
+  await saveClient('stranger', { ...(await exportJWK(generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey)), alg: 'ES256' })
+  await cluster.save({ kind: 'token', version: 'v2', metadata: { name: 'for-oauth' }, spec: { roles: ['Bot'], bot_name: 'delegated' } })
+  const write = async (client: string): Promise<string> => {
+    const service = `{type: oauth-token, client_id: ${client}, audience: "${cluster.mcpUrl('tools').href}", destination: {type: directory, path: ${out}}}`
+    const head = `proxy_server: 127.0.0.1:${cluster.running.address.port}\nonboarding: {token: for-oauth}\noneshot: true\n`
+    await writeFile(join(home.path, 'oauth.yaml'), `${head}storage: {type: directory, path: ${storage}}\nservices: [${service}]\n`)
+    return join(home.path, 'oauth.yaml')
+  }
+  const refused = await runProgram(bin('tbot'), ['start', '-c', await write('stranger')])
+  expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('oauth-token-1: no access token for the client stranger')])
+  const ended = await runProgram(bin('tbot'), ['start', '-c', await write('known')])
+  expect(ended.code).toBe(0)
+  const token = await readFile(join(out, 'token'), 'utf8')
+  const body = { jsonrpc: '2.0', id: 1, method: 'tools/list', params: { _meta: {} } }
+  const answer = await fetch(cluster.mcpUrl('tools'), {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' },
+    body: JSON.stringify(body),
+  })
+  expect(answer.status).not.toBe(401)
+  const wrong = await fetch(cluster.mcpUrl('tools'), { method: 'POST', headers: { authorization: `Bearer ${token}x` }, body: '{}' })
+  expect(wrong.status).toBe(401)
 }, 60_000)

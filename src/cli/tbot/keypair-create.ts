@@ -1,6 +1,8 @@
 import { resolve } from 'node:path'
-import { findBoundPublicKey } from '../../services/bot/own-identity.ts'
+import { createPublicKey } from 'node:crypto'
+import { findBoundKey } from '../../services/bot/own-identity.ts'
 import { openBotStorage } from '../../services/bot/start.ts'
+import { renderPublicJwk } from '../../services/bot/token-request.ts'
 import type { Context } from './context.ts'
 import { accountOf } from './serve.ts'
 
@@ -14,7 +16,10 @@ export async function run({ call, io }: Context): Promise<void> {
     { directory, pid: process.pid, now },
   )
   try {
-    io.stdout.write(await findBoundPublicKey(storage))
+    const publicKey = createPublicKey(await findBoundKey(storage))
+      .export({ type: 'spki', format: 'pem' })
+      .toString()
+    io.stdout.write(call.text('format') === 'jwk' ? await renderPublicJwk(publicKey) : publicKey)
   } finally {
     await storage.close()
   }

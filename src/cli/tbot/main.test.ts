@@ -1,5 +1,5 @@
 import { createServer } from 'node:http'
-import { mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdir, mkdtemp, readFile, rm, stat, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
@@ -81,14 +81,6 @@ test('a join URI and the environment say the same as flags', async () => {
   expect((await run(['configure', 'identity', '--destination=/d'], env)).out).toContain('token: from-env')
 })
 
-test('a type of service that is not there yet is refused before anything is contacted', async () => {
-  const file = join(home, 'tbot.yaml')
-  const service = '{type: oauth-token, audience: "https://p/mcp", destination: {type: memory}}'
-  await writeFile(file, `proxy_server: 127.0.0.1:1\nonboarding: {token: t}\nstorage: {type: memory}\nservices: [${service}]\n`)
-  const { code, err } = await run(['start', '-c', file])
-  expect([code, err]).toEqual([1, expect.stringContaining('oauth-token-1: this version issues no access tokens')])
-})
-
 test('oneshot without a proxy fails with what is in the way', async () => {
   const { code, err } = await run([
     'start',
@@ -101,6 +93,15 @@ test('oneshot without a proxy fails with what is in the way', async () => {
   ])
   expect([code, err]).toEqual([4, expect.stringContaining('nothing listens on 127.0.0.1:1')])
 }, 30_000)
+
+test('a damaged storage is told at the start, with what to do', async () => {
+  const storage = join(home, 's')
+  await mkdir(storage, { mode: 0o700 })
+  await writeFile(join(storage, 'bot.json'), '{', { mode: 0o600 })
+  const flags = ['--proxy-server=127.0.0.1:1', '--token=t', `--storage=${storage}`, `--destination=${join(home, 'd')}`]
+  const { code, err } = await run(['start', 'identity', ...flags])
+  expect([code, err]).toEqual([1, expect.stringContaining(`bot.json in directory ${storage} is damaged: remove it`)])
+})
 
 test('wait: ready is 0, a deadline 124, an unknown service is not found', async () => {
   const statuses: Record<string, number> = { '/readyz': 503, '/readyz/identity-1': 200, '/readyz/nothing': 404 }

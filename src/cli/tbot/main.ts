@@ -124,8 +124,16 @@ function addRest(program: Program, io: TbotIo): void {
   })
   command(program, {
     path: 'keypair create',
-    summary: 'Print the public key of a bot for join method bound_keypair; it is made when there is none',
-    options: [{ flags: '--storage <place>', description: "Directory of the bot's own credentials", required: true }],
+    summary: 'Print the public key of a bot, for join method bound_keypair or an oauth_client; it is made when there is none',
+    options: [
+      { flags: '--storage <place>', description: "Directory of the bot's own credentials", required: true },
+      {
+        flags: '--format <format>',
+        description: 'PEM for join tokens, or JWK for the jwks of an oauth_client',
+        choices: ['pem', 'jwk'],
+        default: 'pem',
+      },
+    ],
     examples: ['tbot keypair create --storage=/var/lib/sallyport/bot'],
     load: action(io, () => import('./keypair-create.ts')),
   })

@@ -36,12 +36,6 @@ export interface OutputRequest {
   privateKey: KeyObject
 }
 
-export interface IssuedToken {
-  token: string
-  /** Milliseconds since 1970. */
-  expiresAt: number
-}
-
 /** What the bot asks of the Auth Service. Refusals come as the AppErrors they are; `unavailable` and `deadline_exceeded` pass. */
 export interface BotCluster {
   /** `boundKey` and `joinState` are for the method bound_keypair. */
@@ -49,9 +43,4 @@ export interface BotCluster {
   /** With the identity that is being renewed; one whose answer was lost may be asked for again. */
   renew(own: OwnIdentity, wanted: { ttlSeconds: number }): Promise<OwnIdentity>
   issueOutput(own: OwnIdentity, wanted: OutputRequest): Promise<Issued>
-  /** An access token for the server at the URL `audience`; absent where the cluster has no issuer of tokens. */
-  issueToken?(
-    own: OwnIdentity,
-    wanted: { audience: string; roles?: readonly string[] | undefined; ttlSeconds: number },
-  ): Promise<IssuedToken>
 }

@@ -171,7 +171,7 @@ function checkServices(
       )
     names.add(name)
     const spanFault = file.oneshot ? undefined : findSpanFault(service, inheritedSpans(file))
-    if (spanFault !== undefined && (service.renewal_interval !== undefined || service.credential_ttl !== undefined))
+    if (spanFault !== undefined && (service.renewal_interval !== undefined || 'credential_ttl' in service))
       fault([key, index, 'renewal_interval'], spanFault)
     const place = placeOf(service)
     if (place !== undefined && places.has(place)) fault([key, index, 'destination'], `two services would write to ${place}`)

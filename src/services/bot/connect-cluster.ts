@@ -3,6 +3,8 @@ import { issueBotOutput, joinCluster, openIdentityApi, renewIdentity } from '../
 import type { Joined, JoinProof } from '../../client/join.ts'
 import type { ApiClient } from '../../client/call.ts'
 import type { Connection } from '../../client/credentials.ts'
+import { createProxyHttp } from '../../client/proxy-http.ts'
+import type { ProxyHttp } from '../../client/proxy-http.ts'
 import { parseProxyAddress } from '../../client/proxy-address.ts'
 import { readTextIfPresent } from '../../lib/atomic-file.ts'
 import { AppError } from '../../lib/errors.ts'
@@ -48,6 +50,11 @@ export function connectAs(
   const { api, close } = openIdentityApi({ proxy, insecure }, identity)
   const credentials = { key: identity.privateKeyPem, certificate: identity.certificatePem }
   return { how: 'identity_file', api, proxy, trust: { authorities: identity.authorityPems, insecure, credentials }, expiresAt, close }
+}
+
+/** The proxy itself, verified as this identity knows it; the caller closes it. */
+export function openProxy({ proxy: address, insecure }: Pick<BotConfig, 'proxy' | 'insecure'>, { identity }: OwnIdentity): ProxyHttp {
+  return createProxyHttp({ proxy: parseProxyAddress(address), authorities: identity.authorityPems, insecure, alpn: ['http/1.1'] })
 }
 
 function proofOf(proof: Onboarding, privateKey: Parameters<BotCluster['join']>[1]['boundKey'], joinState: string | undefined): JoinProof {

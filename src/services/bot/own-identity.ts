@@ -1,5 +1,5 @@
-import { createHash, createPublicKey } from 'node:crypto'
-import { generateKeyPair, parsePrivateKey, renderPrivateKey, renderPublicKey } from '../../ca/keys.ts'
+import { createHash } from 'node:crypto'
+import { generateKeyPair, parsePrivateKey, renderPrivateKey } from '../../ca/keys.ts'
 import { AppError, toAppError } from '../../lib/errors.ts'
 import type { Code } from '../../lib/errors.ts'
 import type { BotCluster, OwnIdentity } from './cluster.ts'
@@ -107,12 +107,12 @@ export class OwnKeeper {
   }
 }
 
-/** The public half (PEM) of the key that join method bound_keypair knows this bot by; the key is made when there is none. */
-export async function findBoundPublicKey(storage: Storage): Promise<string> {
+/** The key (PEM) that join method bound_keypair, and an OAuth client, know this bot by; it is made when there is none. */
+export async function findBoundKey(storage: Storage): Promise<string> {
   const state = await storage.load()
   const key = state.bound_key ?? (await newKey())
   if (state.bound_key === undefined) await storage.save({ ...state, bound_key: key })
-  return renderPublicKey(createPublicKey(key))
+  return key
 }
 
 async function newKey(): Promise<string> {

@@ -47,12 +47,17 @@ const oauthTokenSchema = z
   .strictObject({
     type: z.literal('oauth-token'),
     name: nameSchema.optional(),
-    destination: destinationSchema,
-    audience: z.string().min(1).describe('The URL of the MCP server that the token is for.'),
-    roles: rolesSchema,
-    ...spanFields,
+    destination: destinationSchema.describe('Where the file `token` is written.'),
+    client_id: z
+      .string()
+      .min(1)
+      .max(255)
+      .describe('The oauth_client that acts as the bot; its jwks has what `tbot keypair create --format=jwk` prints.'),
+    audience: z.url({ protocol: /^https?$/ }).describe('The URL of the MCP server that the token is for.'),
+    scope: z.string().min(1).max(1024).default('mcp').describe('`mcp` for all that the roles allow there, `mcp:server:NAME` for less.'),
+    renewal_interval: spanFields.renewal_interval,
   })
-  .describe('Writes an access token for HTTP clients. This version refuses to start with it.')
+  .describe('Keeps an access token fresh, for clients that speak HTTP.')
 
 export const serviceSchema = z.discriminatedUnion('type', [identitySchema, mcpSchema, oauthTokenSchema])
 

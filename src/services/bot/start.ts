@@ -1,11 +1,12 @@
+import { createPrivateKey } from 'node:crypto'
 import type { Connection } from '../../client/credentials.ts'
 import type { Logger } from '../../lib/log.ts'
 import { createMetrics } from '../../lib/metrics.ts'
 import type { Environment } from '../../lib/paths.ts'
 import { Bot, SELF } from './bot.ts'
 import type { BotService } from './bot-service.ts'
-import type { BotCluster, Issued } from './cluster.ts'
-import { connectAs } from './connect-cluster.ts'
+import type { BotCluster, Issued, OwnIdentity } from './cluster.ts'
+import { connectAs, openProxy } from './connect-cluster.ts'
 import type { BotConfig, NamedService } from './config.ts'
 import { createDirectoryDestination } from './directory-destination.ts'
 import type { DirectoryDependencies } from './directory-destination.ts'
@@ -19,7 +20,10 @@ import type { KubernetesApi } from './kubernetes-secret.ts'
 import { createMcpService } from './mcp-service.ts'
 import { createMemoryDestination } from './memory-destination.ts'
 import { readOnboarding } from './onboarding.ts'
-import { OwnKeeper } from './own-identity.ts'
+import { findBoundKey, OwnKeeper } from './own-identity.ts'
+import type { OauthTokenConfig } from './service.ts'
+import { requestToken } from './token-request.ts'
+import type { IssuedToken } from './token-request.ts'
 import { createTokenService } from './token-service.ts'
 import { openStorage } from './storage.ts'
 import type { Storage } from './storage.ts'
@@ -49,13 +53,8 @@ export interface RunningBot {
 /** Wires a bot by its configuration. Whoever starts it closes it. */
 export async function startBot(options: StartOptions): Promise<RunningBot> {
   const { config, log, now, random, sleep } = options
-  const services = config.services.flatMap((service) => createService(service, options))
-  const storageDirectory = config.storage.type === 'directory' ? config.storage.path : undefined
-  const storageDestination = openDestination(
-    config.storage.type === 'directory' ? { ...config.storage, readers: [] } : config.storage,
-    options,
-  )
-  const storage = await openStorage(storageDestination, storageDirectory, options)
+  const storage = await openBotStorage(config.storage, options)
+  const services = config.services.flatMap((service) => createService(service, options, storage))
   const metrics = createMetrics()
   const health = new HealthBoard([SELF, ...services.map(({ name }) => name)], metrics)
   const readProof = () => readOnboarding(config.onboarding, options.env)
@@ -96,14 +95,14 @@ export async function openBotStorage(config: StorageConfig, options: Pick<StartO
 }
 
 /** The services by their type. */
-function createService(service: NamedService, options: StartOptions): BotService[] {
+function createService(service: NamedService, options: StartOptions, storage: Storage): BotService[] {
   const { cluster, config, directory, log, now } = options
   const open = (place: DestinationConfig): Destination => openDestination(place, options)
   switch (service.type) {
     case 'identity':
       return [createIdentityService(service, { cluster, destination: open(service.destination) })]
     case 'oauth-token':
-      return [createTokenService(service, { cluster, destination: open(service.destination) })]
+      return [createTokenService(service, { request: requestWith(options, storage), destination: open(service.destination) })]
     case 'mcp': {
       if (config.oneshot) {
         log.warn('left out: with oneshot nothing listens', { service: service.name })
@@ -114,6 +113,19 @@ function createService(service: NamedService, options: StartOptions): BotService
       return [
         createMcpService(service, { cluster, connect, destination: service.destination && open(service.destination), uid, gid, log, now }),
       ]
+    }
+  }
+}
+
+/** Asks for access tokens with the key that the storage holds. */
+function requestWith({ config, now }: StartOptions, storage: Storage) {
+  return async (own: OwnIdentity, { client_id, audience, scope }: OauthTokenConfig): Promise<IssuedToken> => {
+    const privateKey = createPrivateKey(await findBoundKey(storage))
+    const http = openProxy(config, own)
+    try {
+      return await requestToken(http, { clientId: client_id, audience, scope, privateKey, now })
+    } finally {
+      http.close()
     }
   }
 }
