@@ -20,7 +20,8 @@ export interface Position {
 }
 
 interface Started {
-  event: AuditEvent
+  /** Undefined once it is ended: a Map that was outgrown keeps what was in it until the next full collection. */
+  event: AuditEvent | undefined
   /** Characters of its line. */
   length: number
 }
@@ -100,13 +101,14 @@ export class JournalReader {
       this.#open.set(record.event.uid, { event: record.event, length })
     } else if (record.kind === 'end') {
       const start = this.#open.get(record.uid)
-      if (!start) return this.setAside(JSON.stringify(record), 'an end without its start')
+      if (!start?.event) return this.setAside(JSON.stringify(record), 'an end without its start')
       this.#open.delete(record.uid)
-      events.push(complete(start, record.fields, length))
+      events.push(complete(start.event, record.fields, start.length + length))
+      start.event = undefined
     } else if (record.kind === 'point') {
       events.push(record.event)
     } else if (record.kind === 'opened') {
-      for (const start of this.#open.values()) events.push(interrupted(start))
+      for (const { event, length: started } of this.#open.values()) if (event) events.push(interrupted(event, started))
       this.#open.clear()
     }
     return undefined
@@ -201,11 +203,11 @@ export class JournalReader {
   }
 }
 
-function complete({ event, length }: Started, fields: EventFields, endLength: number): AuditEvent {
-  return settleEvent({ ...event, outcome: undefined, ...fields }, length + endLength + SETTLED_CHARS)
+function complete(event: AuditEvent, fields: EventFields, length: number): AuditEvent {
+  return settleEvent({ ...event, outcome: undefined, ...fields }, length + SETTLED_CHARS)
 }
 
-function interrupted({ event, length }: Started): AuditEvent {
+function interrupted(event: AuditEvent, length: number): AuditEvent {
   const error = 'the gateway stopped before the answer was known'
   return settleEvent({ ...event, success: false, outcome: 'interrupted', error }, length + SETTLED_CHARS)
 }

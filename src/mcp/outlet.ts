@@ -25,7 +25,7 @@ export class Outlet implements Listed {
   /** Of the exchange only what answers it, once it is a stream: its headers and body would be kept for as long as that is open. */
   #exchange: Pick<HttpExchange, 'answer' | 'signal'> & Partial<HttpExchange>
   readonly #isElement: boolean
-  readonly #headers: Headers
+  readonly #headers: Headers | undefined
   #state: 'empty' | 'streaming' | 'ended' = 'empty'
   #isEvents = false
   /** Present while a write waits for a slow client. */
@@ -38,7 +38,7 @@ export class Outlet implements Listed {
   /** Of a JSON answer on an event stream. */
   #collected: { chunks: Uint8Array[]; bytes: number } | undefined
 
-  constructor(exchange: HttpExchange, headers: Headers) {
+  constructor(exchange: HttpExchange, headers?: Headers) {
     this.#exchange = exchange
     this.#isElement = 'isElement' in exchange
     this.#headers = headers
@@ -59,12 +59,13 @@ export class Outlet implements Listed {
   }
 
   /** The whole answer at once. */
-  json(status: number, bytes: Uint8Array, headers: Headers = {}): void {
+  json(status: number, bytes: Uint8Array, headers?: Headers): void {
     if (this.#kept) return this.#sayLast(bytes)
     if (this.#state !== 'empty') return
     this.#state = 'ended'
-    const length = { 'content-length': String(bytes.byteLength) }
-    this.#exchange.answer.head(status, { ...JSON_HEADERS, ...this.#headers, ...headers, ...length })
+    const { 'content-type': type, 'cache-control': cache } = JSON_HEADERS
+    const usual = { 'content-type': type, 'cache-control': cache, 'content-length': String(bytes.byteLength) }
+    this.#exchange.answer.head(status, this.#headers || headers ? { ...usual, ...this.#headers, ...headers } : usual)
     this.#exchange.answer.end(bytes)
   }
 

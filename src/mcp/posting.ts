@@ -49,7 +49,7 @@ async function serveOne(posting: Posting, message: ClientMessage, dialect: Diale
   const isOpening = dialect.era === 'legacy' && dialect.opens
   const found = conversationFor(posting, dialect)
   const conversation = found instanceof Promise ? await found : found
-  const outlet = new Outlet(exchange, isOpening ? { [SESSION_HEADER]: conversation.id } : {})
+  const outlet = new Outlet(exchange, isOpening ? { [SESSION_HEADER]: conversation.id } : undefined)
   try {
     const decision = checkMessage(message, caller.access())
     if (!decision.allow) {

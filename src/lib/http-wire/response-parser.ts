@@ -31,6 +31,7 @@ export function createResponseParser(sink: ResponseSink): ResponseParser {
   const heads = createHeadReader()
   let part: 'nothing' | 'head' | 'length' | 'chunked' | 'until-close' = 'nothing'
   let isHead = false
+  let latest: { text: string; isHead: boolean; head: ResponseHead } | undefined
   let interim = 0
   let left = 0
 
@@ -49,8 +50,13 @@ export function createResponseParser(sink: ResponseSink): ResponseParser {
       if (stop >= 0) end(stop === bytes.length)
     } else if (offset < bytes.length) sink.onData(offset === 0 ? bytes : bytes.subarray(offset))
   }
+  /** Most answers have the same head until the second in it is another. */
+  const readHead = (text: string): ResponseHead => {
+    if (latest?.text !== text || latest.isHead !== isHead) latest = { text, isHead, head: parseResponseHead(text, isHead) }
+    return latest.head
+  }
   const takeHead = (text: string): boolean => {
-    const head = parseResponseHead(text, isHead)
+    const head = readHead(text)
     if (head.status < 200) {
       if (++interim > MAX_INTERIM) throw protocolFault(`more than ${MAX_INTERIM} interim answers`)
       return false

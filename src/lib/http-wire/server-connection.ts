@@ -23,6 +23,7 @@ export interface ConnectionHost {
   /** Undefined for what somebody else answers. */
   route(head: PlainRequest, socket: Socket): Route | undefined
   standing(isKept: boolean): string
+  line(name: string, value: string): string
   /** Gives the connection away, after which it does nothing any more. */
   handOver(connection: ServerConnection, bytes: Buffer): void
   forget(connection: ServerConnection): void
@@ -80,6 +81,10 @@ export class ServerConnection implements AnswerLink, Listed {
 
   standing(isKept: boolean): string {
     return this.#host.standing(isKept)
+  }
+
+  line(name: string, value: string): string {
+    return this.#host.line(name, value)
   }
 
   /** A stream may last for hours, and there may be 10,000 of them: what would be known of the next request is let go. */

@@ -2,6 +2,7 @@ import type { Server as HttpServer } from 'node:http'
 import type { Socket } from 'node:net'
 import { Roster } from '../roster.ts'
 import type { PlainRequest } from './plain-request.ts'
+import { renderField } from './request-head.ts'
 import { type ConnectionHost, type Route, ServerConnection } from './server-connection.ts'
 
 export interface WireServerOptions {
@@ -24,6 +25,8 @@ export class WireServer implements ConnectionHost {
   readonly #connections = new Roster<ServerConnection>()
   #sweeping: NodeJS.Timeout | undefined
   #date = ''
+  /** By name, with the value that was rendered last: few headers have another each time. */
+  readonly #lines = new Map<string, { value: string; line: string }>()
   /** As it was at the last sweep: nobody here needs to know it better. */
   clockMs: number
 
@@ -72,6 +75,15 @@ export class WireServer implements ConnectionHost {
     return `${this.#date}${isKept ? KEPT : 'connection: close\r\n'}`
   }
 
+  line(name: string, value: string): string {
+    const latest = this.#lines.get(name)
+    if (latest?.value === value) return latest.line
+    const line = renderField(name, value)
+    if (this.#lines.size >= MAX_LINES) this.#lines.clear()
+    this.#lines.set(name, { value, line })
+    return line
+  }
+
   /** Ends what is silent for too long; done once a second while there are connections. */
   sweep(): void {
     this.#look()
@@ -90,4 +102,5 @@ export class WireServer implements ConnectionHost {
 }
 
 const SWEEP_MS = 1000
+const MAX_LINES = 64
 const KEPT = 'connection: keep-alive\r\nkeep-alive: timeout=75\r\n'

@@ -1,13 +1,14 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Answer } from '../http-exchange.ts'
-import { renderField } from './request-head.ts'
 
 /** The connection that an answer goes over. */
 export interface AnswerLink {
   readonly socket: Socket
   /** What every head of an answer has, as lines of it; they differ when the connection ends after the answer. */
   standing(isKept: boolean): string
+  /** One line of a head, as `renderField` has it. */
+  line(name: string, value: string): string
   /** A piece of an answer that comes in pieces goes out. */
   sends(): void
   /** Its last byte was handed to the socket. */
@@ -62,7 +63,7 @@ export class WireAnswer implements Answer {
     for (const [name, value] of Object.entries(headers)) {
       if (name === 'content-length') this.#body = 'counted'
       if (name === 'connection') this.#isKept &&= value !== 'close'
-      else head += renderField(name, value)
+      else head += this.#link.line(name, value)
     }
     this.#state = 'begun'
     this.#head = head + this.#link.standing(this.#isKept)

@@ -36,6 +36,7 @@ function lowerCase(headers: Headers): Record<string, string> {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]))
 }
 
+const VERSION = 'mcp-protocol-version'
 /** `accept` is ours, since we read the answer. */
 const ACCEPT = 'application/json, text/event-stream'
 
@@ -44,13 +45,25 @@ function createHeads({ pathname, search, host }: URL, fixed: Headers): Heads {
   const begun = beginHead('POST', path, host, { 'content-type': 'application/json', accept: ACCEPT, ...fixed })
   const own = (name: string, value: string | undefined): string => (value === undefined || name in fixed ? '' : renderField(name, value))
   const render = (method: string, accept: string): string => beginHead(method, path, host, { accept, ...fixed })
-  const protocolFields = (headers: Readonly<Record<string, string>>): string => {
+  const protocolFields = (headers: Headers): string => own(VERSION, headers[VERSION]) + otherFields(headers)
+  const otherFields = (headers: Headers): string => {
     let text = ''
-    for (const [name, value] of Object.entries(headers)) if (isProtocolHeader(name)) text += own(name, value)
+    for (const name in headers) if (name !== VERSION && isProtocolHeader(name)) text += own(name, headers[name])
     return text
   }
+  /** Of requests in one session all that is mostly the same. */
+  let latest: { sessionId: string; version: string; head: string } | undefined
+  const headIn = (sessionId: string, version: string): string => {
+    if (latest?.sessionId !== sessionId || latest.version !== version)
+      latest = { sessionId, version, head: begun + own('mcp-session-id', sessionId) + own(VERSION, version) }
+    return latest.head
+  }
   return {
-    post: (headers, sessionId) => begun + own('mcp-session-id', sessionId) + protocolFields(headers),
+    post: (headers, sessionId) => {
+      const { [VERSION]: version } = headers
+      if (sessionId !== undefined && version !== undefined) return headIn(sessionId, version) + otherFields(headers)
+      return begun + own('mcp-session-id', sessionId) + protocolFields(headers)
+    },
     get: (headers, sessionId) =>
       render('GET', 'text/event-stream') +
       own('mcp-session-id', sessionId) +
@@ -63,5 +76,5 @@ function createHeads({ pathname, search, host }: URL, fixed: Headers): Heads {
 
 /** Of the client's headers only what MCP defines goes on (MCP 2026-07-28, basic/transports). */
 function isProtocolHeader(name: string): boolean {
-  return name === 'mcp-protocol-version' || name === 'mcp-method' || name === 'mcp-name' || name.startsWith('mcp-param-')
+  return name === VERSION || name === 'mcp-method' || name === 'mcp-name' || name.startsWith('mcp-param-')
 }
