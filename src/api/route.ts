@@ -8,8 +8,10 @@ import type { Verb } from '../resources/role.ts'
  */
 export type Access = 'public' | 'authenticated' | { kind: string; verb: Verb } | { byKind: Verb }
 
-/** Path of the MCP endpoint at which the token of a request was presented. */
+/** Path of the MCP endpoint at which the token of a request was presented. Believed of the proxy only. */
 export const ENDPOINT_HEADER = 'sallyport-endpoint'
+/** Thumbprint (RFC 7638) of the key that whoever presented it proved to hold (RFC 9449). Believed of the proxy only. */
+export const PROOF_HEADER = 'sallyport-proof'
 
 /** One row of the contract between the Auth Service and everybody who calls it. */
 export interface Route<I extends z.ZodType = z.ZodType, O extends z.ZodType = z.ZodType> {

@@ -17,6 +17,17 @@ export async function upsertOAuthRecord(db: Executor, record: Omit<OAuthRecord, 
     .execute()
 }
 
+/** Writes a record unless there is one; of any number of callers exactly one hears true. */
+export async function insertOAuthRecord(db: Executor, record: Omit<OAuthRecord, 'consumed_at'>): Promise<boolean> {
+  const rows = await db
+    .insertInto('oauth_records')
+    .values({ ...record, consumed_at: null })
+    .onConflict((conflict) => conflict.columns(['kind', 'id']).doNothing())
+    .returning('id')
+    .execute()
+  return rows.length > 0
+}
+
 /** Also one that was used up or has expired: the caller tells these apart. */
 export async function findOAuthRecord(db: Executor, kind: string, id: string): Promise<OAuthRecord | undefined> {
   return db.selectFrom('oauth_records').selectAll().where('kind', '=', kind).where('id', '=', id).executeTakeFirst()

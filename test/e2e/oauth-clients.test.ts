@@ -1,7 +1,8 @@
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type Server } from 'node:https'
 import { getCACertificates, setDefaultCACertificates } from 'node:tls'
-import { exportJWK, generateKeyPair as generateJoseKeyPair, SignJWT } from 'jose'
+import { calculateJwkThumbprint, decodeProtectedHeader, exportJWK, generateKeyPair as generateJoseKeyPair, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { deleteOAuthGrant, listOAuthGrants } from '../../src/api/oauth-grants.ts'
 import { deleteResource } from '../../src/api/resources.ts'
@@ -248,5 +249,100 @@ describe('what was allowed', () => {
     const program = new OAuthFlow(cluster)
     await program.signIn('ana')
     expect((await program.browser.open(program.authorizeUrl())).text).toContain('value="allow"')
+  })
+})
+
+describe('a client whose tokens are bound to its key', () => {
+  interface Proof {
+    htm?: string
+    htu?: string
+    token?: string
+    iat?: number
+    jti?: string
+  }
+
+  async function makeKey() {
+    const { publicKey, privateKey } = await generateJoseKeyPair('ES256')
+    const jwk = await exportJWK(publicKey)
+    return ({ htm = 'POST', htu = `${cluster.url}${EVERYTHING}`, token, iat, jti = crypto.randomUUID() }: Proof = {}) => {
+      const ath = token === undefined ? {} : { ath: createHash('sha256').update(token).digest('base64url') }
+      return new SignJWT({ htm, htu, jti, ...ath })
+        .setProtectedHeader({ alg: 'ES256', typ: 'dpop+jwt', jwk })
+        .setIssuedAt(iat)
+        .sign(privateKey)
+    }
+  }
+
+  async function call(token: string, proof: string | undefined, scheme = 'DPoP') {
+    const response = await fetch(new URL(EVERYTHING, cluster.url), {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        accept: 'application/json, text/event-stream',
+        authorization: `${scheme} ${token}`,
+        ...(proof !== undefined && { dpop: proof }),
+      },
+      body: JSON.stringify({
+        jsonrpc: '2.0',
+        id: 1,
+        method: 'initialize',
+        params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'bound', version: '1' } },
+      }),
+    })
+    await response.text()
+    return { status: response.status, challenge: response.headers.get('www-authenticate') }
+  }
+
+  it('is let in with a fresh proof for each request, and with nothing else', async () => {
+    const flow = new OAuthFlow(cluster)
+    await flow.register()
+    const prove = await makeKey()
+    const body = new URLSearchParams({
+      grant_type: 'authorization_code',
+      code: await flow.code('ana'),
+      redirect_uri: REDIRECT,
+      code_verifier: flow.verifier,
+      client_id: flow.clientId,
+    })
+    const dpop = await prove({ htu: `${cluster.url}/oauth/token` })
+    const answer = await fetch(`${cluster.url}/oauth/token`, { method: 'POST', body, headers: { dpop } })
+    const tokens = JSON.parse(await answer.text()) as { access_token: string; refresh_token: string; token_type: string } // compared below
+    expect(tokens.token_type).toBe('DPoP')
+    const { access_token: token } = tokens
+
+    const proof = await prove({ token })
+    expect((await call(token, proof)).status).toBe(200)
+    const refused: [string, string | undefined, string?][] = [
+      ['a proof that was used', proof],
+      ['no proof', undefined],
+      ['a bearer', undefined, 'Bearer'],
+      ['a bearer with a proof', await prove({ token }), 'Bearer'],
+      ['another method', await prove({ token, htm: 'GET' })],
+      ['another URL', await prove({ token, htu: `${cluster.url}/mcp` })],
+      ['no token in it', await prove()],
+      ['another token in it', await prove({ token: 'other' })],
+      ['an old one', await prove({ token, iat: Math.floor(Date.now() / 1000) - 120 })],
+      ['one of the future', await prove({ token, iat: Math.floor(Date.now() / 1000) + 120 })],
+      ['the key of another', await (await makeKey())({ token })],
+      ['no JWT', 'a.b.c'],
+    ]
+    for (const [what, sent, scheme] of refused) expect([what, (await call(token, sent, scheme)).status]).toEqual([what, 401])
+    expect((await call(token, undefined)).challenge).toMatch(/^DPoP .*error="invalid_dpop_proof".*algs="ES256 EdDSA"$/)
+    // A token that is not bound is not made so; and a bound refresh token is nothing without its key.
+    const bearer = await new OAuthFlow(cluster).signIn('ana')
+    expect((await call(bearer.access_token, await prove({ token: bearer.access_token }))).status).toBe(401)
+    expect(await flow.refresh(tokens.refresh_token)).toMatchObject({ status: 400 })
+    // What the proxy saw is not said by anybody else.
+    const forged = await fetch(`${cluster.url}/v1/assertions`, {
+      method: 'POST',
+      headers: {
+        'content-type': 'application/json',
+        authorization: `Bearer ${token}`,
+        'sallyport-endpoint': EVERYTHING,
+        'sallyport-proof': await calculateJwkThumbprint(decodeProtectedHeader(proof).jwk ?? {}),
+      },
+      body: JSON.stringify({ server: 'everything' }),
+    })
+    expect(forged.status).toBe(401)
   })
 })

@@ -21,6 +21,7 @@ export class OAuthFlow {
   readonly cluster: Cluster
   clientId = ''
   readonly browser = new PlainBrowser()
+  readonly verifier = VERIFIER
 
   constructor(cluster: Cluster) {
     this.cluster = cluster

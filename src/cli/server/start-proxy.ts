@@ -8,6 +8,7 @@ import type { AuthService } from '../../services/auth/start.ts'
 import { Aggregate } from '../../services/proxy/aggregate-route.ts'
 import { Assertions } from '../../services/proxy/assertions.ts'
 import { publicAddresses } from '../../services/proxy/config.ts'
+import { DpopProofs } from '../../services/proxy/dpop.ts'
 import { createProxyServer } from '../../services/proxy/server.ts'
 import { AgentRouter, type AgentRouterOptions } from '../../services/proxy/agent-router.ts'
 import { Tunnels } from '../../services/proxy/tunnels.ts'
@@ -33,6 +34,7 @@ export function createProxy(
     assertions,
     target: router.target,
     maxRequestBytes: config.proxy.max_request_bytes,
+    proofs: new DpopProofs(now),
   }
   const api = createApiClient(auth.carrier(hostIdentity(hostId, 'Proxy')))
   const aggregate = new Aggregate({

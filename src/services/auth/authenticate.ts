@@ -2,6 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import type { X509Certificate } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { TLSSocket } from 'node:tls'
+import { ENDPOINT_HEADER, PROOF_HEADER } from '../../api/route.ts'
 import type { Route } from '../../api/route.ts'
 import { buildEvent } from '../../audit/build-event.ts'
 import { parseApiToken } from '../../ca/api-token.ts'
@@ -15,6 +16,7 @@ import { findAccountId } from '../../storage/credentials.ts'
 import type { AuthContext } from './context.ts'
 import { findMachine } from './join/bot-instances.ts'
 import { isAccessToken, verifyAccessToken } from './oauth/access-tokens.ts'
+import type { PresentedToken } from './oauth/access-tokens.ts'
 
 /** What the connection says of its other end, before anything of the request is believed. */
 export interface Peer {
@@ -41,23 +43,23 @@ export function peerOf(request: IncomingMessage): Peer {
  * The identity behind a request: given by the process itself, else of the client certificate, else of a bearer token, which is an API token
  * or the access token of an MCP client. Throws `unauthenticated` when there is none or it is not valid.
  */
-export async function authenticate(context: AuthContext, peer: Peer, row: Route, presented: Presented): Promise<Identity> {
+export async function authenticate(
+  context: AuthContext,
+  peer: Peer,
+  row: Route,
+  header: (name: string) => string | undefined,
+): Promise<Identity> {
   if (peer.identity) return peer.identity
   if (peer.certificate) return await identityOrRefusal(context, peer.certificate, peer.remoteAddress)
-  if (presented.token !== undefined) {
-    const token = /^bearer +(\S+)$/i.exec(presented.token)?.[1] ?? ''
-    if (isAccessToken(token)) return await identityOfAccessToken(context, row, token, presented.endpoint, peer.remoteAddress)
-    return await identityOfToken(context, token, peer.remoteAddress)
-  }
-  throw new AppError('unauthenticated', 'not signed in: run tsh login, or send an API token')
-}
-
-/** What a request brings along to prove who it is. */
-export interface Presented {
-  /** The header `Authorization`. */
-  token: string | undefined
-  /** Path of the MCP endpoint at which the token was presented, as the proxy says. */
-  endpoint: string | undefined
+  const authorization = header('authorization')
+  if (authorization === undefined) throw new AppError('unauthenticated', 'not signed in: run tsh login, or send an API token')
+  const token = /^bearer +(\S+)$/i.exec(authorization)?.[1] ?? ''
+  // What the proxy saw is heard of the proxy only: others could say anything.
+  const seen = (name: string) => (peer.internal ? header(name) : undefined)
+  const presented = { token, endpoint: seen(ENDPOINT_HEADER), proof: seen(PROOF_HEADER) }
+  if (isAccessToken(token)) return await identityOfAccessToken(context, row, presented, peer.remoteAddress)
+  if (presented.proof !== undefined) throw new AppError('unauthenticated', 'this token is not bound to a key: send it as Bearer')
+  return await identityOfToken(context, token, peer.remoteAddress)
 }
 
 /** A certificate that does not count is told of in the audit log, in bounds: anybody can make one up. */
@@ -126,13 +128,13 @@ function machineFields(facts: CertificateFacts): Partial<Identity> {
 async function identityOfAccessToken(
   context: AuthContext,
   row: Route,
-  token: string,
-  endpoint: string | undefined,
+  presented: PresentedToken,
   remoteAddress: string,
 ): Promise<Identity> {
+  const { endpoint } = presented
   try {
     if (!row.forMcpClients) throw new AppError('unauthenticated', 'an access token of an MCP client is good at its MCP endpoint only')
-    const holder = await verifyAccessToken(context, token, endpoint)
+    const holder = await verifyAccessToken(context, presented)
     const { roles, traits } = holder
     return { ...holder, ...(roles && traits ? { roles, traits } : currentRights(context, holder.name)) }
   } catch (thrown) {

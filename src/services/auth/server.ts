@@ -3,7 +3,6 @@ import type { Context, Next } from 'hono'
 import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import type { z } from 'zod'
 import type { Route } from '../../api/route.ts'
-import { ENDPOINT_HEADER } from '../../api/route.ts'
 import { ROUTES } from '../../api/routes.ts'
 import { AppError, CODES, toAppError } from '../../lib/errors.ts'
 import { authenticate } from './authenticate.ts'
@@ -178,8 +177,7 @@ function lines<I extends z.ZodType, O extends z.ZodType<object>>(
 
 async function admit<I extends z.ZodType>(context: AuthContext, row: Route<I>, c: Context<AppEnv>) {
   const { peer } = c.env
-  const token = c.req.header('authorization')
-  const identity = await authenticate(context, peer, row, { token, endpoint: c.req.header(ENDPOINT_HEADER) })
+  const identity = await authenticate(context, peer, row, (name) => c.req.header(name))
   const caller = { identity, remoteAddress: peer.remoteAddress, certificate: peer.certificate }
   await refuseLocked(context, caller, row.name)
   const { access } = row

@@ -25,11 +25,13 @@ import { createView, ownerAt } from './aggregate-view.ts'
 import { AggregateWatch } from './aggregate-watch.ts'
 import type { Assertions } from './assertions.ts'
 import { answeredSoon } from './deadline.ts'
+import type { DpopProofs } from './dpop.ts'
 import { ExposedNames } from './exposed-names.ts'
 import { type Asked, askedBy } from './challenge.ts'
 import { isAssertion } from './bound-assertions.ts'
-import { bearerOf, readBearer, refuse, refuseExchange } from './mcp-route.ts'
+import { refuse, refuseExchange } from './mcp-route.ts'
 import { headersForAgent, readExchange } from './node-exchange.ts'
+import { bearerOf, boundOf, isBound, readBearer } from './presented.ts'
 import { RoutedExchange } from './routed-exchange.ts'
 
 export interface AggregateOptions {
@@ -41,6 +43,8 @@ export interface AggregateOptions {
   feed: ResourceFeed
   target: ExchangeTarget
   maxRequestBytes: number
+  /** Of tokens that are bound to a key. */
+  proofs: DpopProofs
   /** Of all sessions here. */
   limits: McpLimits
   /** Of this program. */
@@ -118,7 +122,8 @@ export class Aggregate {
   /** Answers a request of an MCP client; never throws. */
   async serve(request: IncomingMessage, response: ServerResponse, set: string | undefined): Promise<void> {
     try {
-      const visitor = await this.#visitorOf(bearerOf(request), request.socket.remoteAddress ?? '', set)
+      const token = isBound(request) ? await boundOf(request, this.#options.proofs) : bearerOf(request)
+      const visitor = await this.#visitorOf(token, request.socket.remoteAddress ?? '', set)
       const { promise, resolve, reject } = Promise.withResolvers<HttpExchange>()
       readExchange(request, response, this.#options.maxRequestBytes, { onExchange: resolve, onFault: reject })
       await this.#door.serve(await promise, visitor)
@@ -129,7 +134,7 @@ export class Aggregate {
     }
   }
 
-  /** The same for requests of our own server. @throws AppError unauthenticated, to be said by the other. */
+  /** The same for requests of our own server. @throws AppError unauthenticated, to be said by the other; a proof of a key is its business too. */
   routeOf(head: PlainRequest, socket: Socket, set: string | undefined): Route {
     const token = readBearer(head.headers['authorization'])
     return {

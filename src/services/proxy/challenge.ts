@@ -28,24 +28,43 @@ const SCOPE = 'mcp'
 export function challengeFor(asked: Asked, status: number, error: AppError): string | undefined {
   const lacksScope = error.details?.['challenge'] === 'insufficient_scope'
   if (status !== 401 && !lacksScope) return undefined
-  const code = lacksScope ? 'insufficient_scope' : asked.headers.authorization === undefined ? undefined : 'invalid_token'
+  const parameters = ['realm="sallyport"']
+  const code = lacksScope ? 'insufficient_scope' : codeOf(asked, error)
+  if (code !== undefined) parameters.push(`error="${code}"`)
   const documents = metadataUrl(asked)
-  const parameters = [
-    'realm="sallyport"',
-    ...(code === undefined ? [] : [`error="${code}"`]),
-    ...(documents === undefined ? [] : [`resource_metadata="${documents}"`]),
-    `scope="${SCOPE}"`,
-  ]
-  return `Bearer ${parameters.join(', ')}`
+  if (documents !== undefined) parameters.push(`resource_metadata="${documents}"`)
+  parameters.push(`scope="${SCOPE}"`)
+  return /^dpop /i.test(asked.headers.authorization ?? '')
+    ? `DPoP ${parameters.join(', ')}, algs="ES256 EdDSA"`
+    : `Bearer ${parameters.join(', ')}`
+}
+
+function codeOf({ headers }: Asked, { details }: AppError): string | undefined {
+  if (headers.authorization === undefined) return undefined
+  return details?.['challenge'] === 'invalid_dpop_proof' ? 'invalid_dpop_proof' : 'invalid_token'
 }
 
 /** At the address that the client used, which was checked before: it compares the document with that. */
-function metadataUrl({ url = '', headers: { host = '' }, socket }: Asked): string | undefined {
-  const [path = ''] = url.split('?', 1)
-  if (!findMcpEndpoint(path)) return undefined
-  const isTls = socket instanceof TLSSocket
+function metadataUrl(asked: Asked): string | undefined {
+  const path = pathOf(asked)
+  const origin = findMcpEndpoint(path) && originOf(asked)
+  return origin && `${origin}${WELL_KNOWN.protectedResource}${path.replaceAll('"', '%22')}`
+}
+
+/** The URL that a client called, without its query, as far as its Host names one. */
+export function urlOf(asked: Asked): string | undefined {
+  const origin = originOf(asked)
+  return origin && `${origin}${pathOf(asked)}`
+}
+
+function pathOf({ url = '' }: Asked): string {
+  return url.split('?', 1)[0] ?? ''
+}
+
+/** Off loopback clients come over TLS, also where a proxy before us ends it. */
+function originOf({ headers: { host = '' }, socket }: Asked): string | undefined {
   const parsed = URL.parse(`http://${host}`)
   if (!parsed) return undefined
-  const scheme = isTls || !isLoopbackHost(parsed.hostname) ? 'https' : 'http'
-  return `${new URL(`${scheme}://${host}`).origin}${WELL_KNOWN.protectedResource}${path.replaceAll('"', '%22')}`
+  const scheme = socket instanceof TLSSocket || !isLoopbackHost(parsed.hostname) ? 'https' : 'http'
+  return new URL(`${scheme}://${host}`).origin
 }

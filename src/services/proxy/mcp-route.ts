@@ -12,14 +12,17 @@ import type { ExchangeTarget } from '../../tunnel/exchange.ts'
 import type { Assertions } from './assertions.ts'
 import { BoundAssertions, isAssertion } from './bound-assertions.ts'
 import { type Asked, askedBy, challengeFor } from './challenge.ts'
-import { countHeader } from './edge-checks.ts'
+import type { DpopProofs } from './dpop.ts'
 import { headersForAgent, readExchange } from './node-exchange.ts'
+import { bearerOf, boundOf, isBound, readBearer } from './presented.ts'
 import { RoutedExchange } from './routed-exchange.ts'
 
 export interface McpRouteOptions {
   assertions: Assertions
   target: ExchangeTarget
   maxRequestBytes: number
+  /** Of tokens that are bound to a key. */
+  proofs: DpopProofs
   log: Logger
 }
 
@@ -51,10 +54,10 @@ export class McpRoutes {
   /** Answers a request with the caller's route assertion in place of its credential; never throws. */
   serve(request: IncomingMessage, response: ServerResponse, server: string): void {
     try {
-      const token = bearerOf(request)
-      const known = this.#bound.isAcceptable(token, request) ? token : this.#options.assertions.find(token, server)
+      const token = isBound(request) ? undefined : bearerOf(request)
+      const known = token === undefined || this.#bound.isAcceptable(token, request) ? token : this.#options.assertions.find(token, server)
       if (known !== undefined) return this.#forward(request, response, server, known)
-      this.#options.assertions.get(token, server, request.socket.remoteAddress ?? '').then(
+      this.#exchange(request, token, server).then(
         (assertion) => this.#forward(request, response, server, assertion),
         // The Auth Service has written down what it refused.
         (thrown: unknown) => refuse(request, response, explained(toAppError(thrown), token), this.#options.log),
@@ -64,7 +67,12 @@ export class McpRoutes {
     }
   }
 
-  /** The same for requests of our own server. @throws AppError unauthenticated, to be said by the other. */
+  async #exchange(request: IncomingMessage, token: string | undefined, server: string): Promise<string> {
+    const credential = token ?? (await boundOf(request, this.#options.proofs))
+    return await this.#options.assertions.get(credential, server, request.socket.remoteAddress ?? '')
+  }
+
+  /** The same for requests of our own server. @throws AppError unauthenticated, to be said by the other; a proof of a key is its business too. */
   routeOf(head: PlainRequest, socket: Socket, server: string): Route {
     const { headers } = head
     const { assertions, maxRequestBytes } = this.#options
@@ -111,8 +119,10 @@ export class McpRoutes {
 const NOT_BOUND =
   'a route assertion is accepted only from the client that it was issued to, over TLS with its certificate: connect with tsh mcp connect, or send an API token'
 
-function explained(error: AppError, token: string): AppError {
-  return error.code === 'unauthenticated' && isAssertion(token) ? new AppError(error.code, NOT_BOUND, { cause: error }) : error
+function explained(error: AppError, token: string | undefined): AppError {
+  return token !== undefined && error.code === 'unauthenticated' && isAssertion(token)
+    ? new AppError(error.code, NOT_BOUND, { cause: error })
+    : error
 }
 
 /** The server that a path names, or undefined when it names none. */
@@ -121,20 +131,6 @@ export function findMcpServer(path: string): string | undefined {
   if (endpoint?.type === 'app') return endpoint.name
   const database = findRawDatabase(path)
   return database === undefined ? undefined : databaseServerName(database)
-}
-
-const BEARER = /^Bearer +[A-Za-z0-9._~+/=-]{1,65536}$/i
-
-/** @throws AppError unauthenticated unless there is exactly one bearer token (RFC 6750 §2.1). */
-export function bearerOf(request: IncomingMessage): string {
-  return readBearer(countHeader(request, 'authorization') > 1 ? undefined : request.headers.authorization)
-}
-
-/** @throws AppError unauthenticated unless it is a bearer token (RFC 6750 §2.1). */
-export function readBearer(authorization: string | undefined): string {
-  if (authorization === undefined || !BEARER.test(authorization))
-    throw new AppError('unauthenticated', 'sign in: a bearer token is required, of OAuth, of tctl api-tokens add, or by tsh mcp connect')
-  return authorization.slice('Bearer'.length).trimStart()
 }
 
 /** The same form as an agent's refusal: HTTP status, and a JSON-RPC error that every client can show. */

@@ -6,6 +6,7 @@ import type { Answer, HttpExchange } from '../../lib/http-exchange.ts'
 /** What must not travel on: the credentials of this hop, and what belongs to its connection (RFC 9110 §7.6.1). */
 const KEPT_BACK = new Set([
   'authorization',
+  'dpop',
   'cookie',
   'proxy-authorization',
   'host',

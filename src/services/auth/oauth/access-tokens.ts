@@ -18,6 +18,15 @@ export function isAccessToken(token: string): boolean {
   return SHAPE.test(token)
 }
 
+/** A token as a client showed it to the proxy. */
+export interface PresentedToken {
+  token: string
+  /** Path of the MCP endpoint. */
+  endpoint: string | undefined
+  /** Thumbprint of the key that the sender has proved to hold. */
+  proof: string | undefined
+}
+
 /** Who is behind an access token, with the roles and traits of now where it is a bot; a person's are those of the user. */
 export type TokenHolder = Omit<Identity, 'roles' | 'traits'> & Partial<Pick<Identity, 'roles' | 'traits'>>
 
@@ -25,16 +34,18 @@ export type TokenHolder = Omit<Identity, 'roles' | 'traits'> & Partial<Pick<Iden
 export const INSUFFICIENT_SCOPE = 'insufficient_scope'
 
 /**
- * The holder of an access token that was presented at `endpoint`, the path of an MCP endpoint.
- * Throws `unauthenticated` when it is unknown, has expired, or is for another endpoint (RFC 8707), `permission_denied` with the detail
+ * The holder of an access token that was presented at an MCP endpoint.
+ * Throws `unauthenticated` when it is unknown, has expired, is for another endpoint (RFC 8707) or for another key (RFC 9449), `permission_denied` with the detail
  * `challenge` when its scopes open nothing there.
  */
-export async function verifyAccessToken(context: AuthContext, token: string, endpoint: string | undefined): Promise<TokenHolder> {
+export async function verifyAccessToken(context: AuthContext, { token, endpoint, proof }: PresentedToken): Promise<TokenHolder> {
   const now = context.now()
   const payload = await findToken(context, token)
   const exp = payload?.exp
   if (!payload || exp === undefined) throw invalid('is not valid')
   if (exp * 1000 <= now) throw invalid('has expired')
+  if (boundKeyOf(payload) !== proof)
+    throw invalid(proof === undefined ? 'is bound to a key: send it with a DPoP proof' : 'is bound to no key, or to another')
   const at = endpoint === undefined ? undefined : findMcpEndpoint(endpoint)
   if (!at || payload.aud !== issuerOf(context.publicAddress()) + renderMcpEndpoint(at))
     throw invalid('is for another endpoint: ask for one for the URL you call')
@@ -50,6 +61,11 @@ async function findToken(context: AuthContext, token: string): Promise<AdapterPa
     if (record) return openRecord(context, record)
   }
   return undefined
+}
+
+/** The library's types do not name this member of tokens. */
+function boundKeyOf(payload: AdapterPayload): string | undefined {
+  return 'jkt' in payload && typeof payload.jkt === 'string' ? payload.jkt : undefined
 }
 
 type Holder = Pick<TokenHolder, 'kind' | 'name' | 'credentialId' | 'mfaVerified'> & Partial<TokenHolder>

@@ -116,7 +116,7 @@ function protocol(): Configuration {
 function features(context: AuthContext, issuer: string, { addresses }: ProviderOptions): Configuration['features'] {
   return {
     devInteractions: { enabled: false },
-    dPoP: { enabled: false },
+    dPoP: { enabled: true },
     rpInitiatedLogout: { enabled: false },
     userinfo: { enabled: false },
     pushedAuthorizationRequests: { enabled: false },

@@ -7,6 +7,7 @@ import {
   deleteOAuthRecordsOfGrant,
   findOAuthRecord,
   findOAuthRecordByLookup,
+  insertOAuthRecord,
   upsertOAuthRecord,
 } from '../../../storage/oauth.ts'
 import type { OAuthRecord } from '../../../storage/oauth.ts'
@@ -23,7 +24,7 @@ export function createRecords(context: AuthContext, kind: string): Adapter {
     upsert: async (id, payload, expiresIn) => {
       const now = context.now()
       const key = hash(id)
-      await upsertOAuthRecord(db, {
+      const record = {
         kind,
         id: key,
         lookup: lookupOf(kind, payload),
@@ -33,7 +34,10 @@ export function createRecords(context: AuthContext, kind: string): Adapter {
         document: context.sealer.seal(Buffer.from(JSON.stringify(payload)), sealContext(kind, key)),
         created_at: now,
         expires_at: payload.exp !== undefined ? payload.exp * 1000 : expiresIn === undefined ? null : now + expiresIn * 1000,
-      })
+      }
+      if (kind !== 'ReplayDetection') return await upsertOAuthRecord(db, record)
+      // It was looked for, but somebody may have used the same one since.
+      if (!(await insertOAuthRecord(db, record))) throw new errors.InvalidRequest(REUSED)
     },
     find: async (id) => {
       if (kind === 'Client') return findClientDocument(context, id)
