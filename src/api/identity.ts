@@ -96,7 +96,7 @@ export const whoami = route({
     credential_id: z.string().describe('serial of the certificate, id of the API token or of the grant'),
     expires: z.string(),
     token_expires: z.string().optional().describe('of a token that is renewed without signing in again: when this one ends'),
-    servers: z.array(z.string()).optional().describe('the only MCP servers the credential opens, where it is narrowed to some'),
+    scope: z.string().optional().describe('of an OAuth token: what it is narrowed to'),
     cluster_name: z.string(),
   }),
 })

@@ -23,6 +23,8 @@ export interface Identity {
   mfaVerified: boolean
   /** Of a credential that is shown by ever new tokens: when the one that was presented ends, ms since 1970. */
   tokenExpiresAt?: number
+  /** Of an OAuth token: what it is narrowed to, as RFC 6749 section 3.3 writes it. */
+  scope?: string
   /** A scoped API token reaches only these servers; absent: no restriction beyond roles. */
   servers?: string[]
   botInstanceId?: string

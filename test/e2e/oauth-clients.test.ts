@@ -346,3 +346,39 @@ describe('a client whose tokens are bound to its key', () => {
     expect(forged.status).toBe(401)
   })
 })
+
+describe('a token that is exchanged', () => {
+  const EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
+  const TYPE = 'urn:ietf:params:oauth:token-type:access_token'
+
+  it('is narrower than the one it came of, ends with it, and is for its client only', async () => {
+    const flow = new OAuthFlow(cluster)
+    await flow.register({ grant_types: ['authorization_code', 'refresh_token', EXCHANGE] })
+    const { access_token, refresh_token } = await flow.signIn('ana', { resource: `${cluster.url}/mcp` })
+    const asked = { grant_type: EXCHANGE, subject_token: access_token, subject_token_type: TYPE, resource: `${cluster.url}${EVERYTHING}` }
+    const narrow = await flow.token(asked)
+    expect(narrow).toMatchObject({ status: 200, issued_token_type: TYPE, token_type: 'Bearer', scope: 'mcp' })
+    expect((await flow.call(EVERYTHING, narrow.access_token)).status).toBe(200)
+    expect((await flow.call('/mcp', narrow.access_token)).status).toBe(401)
+    // Back, wider, or by somebody else: no.
+    const back = { ...asked, subject_token: narrow.access_token, resource: `${cluster.url}/mcp` }
+    expect(await flow.token(back)).toMatchObject({ status: 400, error: 'invalid_target' })
+    expect(await flow.token({ ...asked, resource: 'https://evil.example.com/mcp' })).toMatchObject({ status: 400, error: 'invalid_target' })
+    const scoped = await flow.token({ ...asked, resource: `${cluster.url}/mcp`, scope: 'mcp:server:everything' })
+    expect(scoped).toMatchObject({ status: 200, scope: 'mcp:server:everything' })
+    expect(await flow.token({ ...asked, subject_token: scoped.access_token, scope: 'mcp' })).toMatchObject({
+      status: 400,
+      error: 'invalid_scope',
+    })
+    const other = new OAuthFlow(cluster)
+    await other.register({ grant_types: ['authorization_code', EXCHANGE] })
+    expect(await other.token(asked)).toMatchObject({ status: 400, error: 'invalid_grant' })
+    const without = new OAuthFlow(cluster)
+    await without.register()
+    expect(await without.token(asked)).toMatchObject({ status: 400 })
+
+    const body = new URLSearchParams({ client_id: flow.clientId, token: refresh_token })
+    await fetch(`${cluster.url}/oauth/revoke`, { method: 'POST', body })
+    expect((await flow.call(EVERYTHING, narrow.access_token)).status).toBe(401)
+  })
+})

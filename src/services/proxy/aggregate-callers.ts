@@ -191,10 +191,9 @@ function keyOf({ endpoint, token }: Shown): string {
   return `${endpoint} ${token}`
 }
 
-function ownerOf({ kind, name, credential, credential_id, servers }: Awaited<ReturnType<typeof fetchCaller>>): string {
+function ownerOf({ kind, name, credential, credential_id, scope }: Awaited<ReturnType<typeof fetchCaller>>): string {
   if (credential !== 'api_token' && credential !== 'oauth') return `${kind}:${name}`
-  const narrowed = credential === 'oauth' && servers ? `${servers.map(encodeURIComponent).join(',')}:` : ''
-  return `${kind}:${name}:${narrowed}${credential_id}`
+  return [kind, name, ...(scope === undefined ? [] : [encodeURIComponent(scope)]), credential_id].join(':')
 }
 
 function serverOf(document: unknown): UsableServer {

@@ -1,7 +1,11 @@
 import type { AdapterPayload } from 'oidc-provider'
+import { compileSet } from '../../../access/mcp-set.ts'
 import { AppError } from '../../../lib/errors.ts'
+import { labelsOf } from '../../../resources/app.ts'
 import { botUserName } from '../../../resources/bot.ts'
 import type { Identity } from '../../../resources/identity.ts'
+import { findMcpEndpoint, renderMcpEndpoint } from '../../../resources/mcp-endpoint.ts'
+import type { McpEndpoint } from '../../../resources/mcp-endpoint.ts'
 import type { OAuthClient } from '../../../resources/oauth-client.ts'
 import { findUserOfAccount } from '../../../storage/credentials.ts'
 import { findOAuthGrant, findOAuthRecord } from '../../../storage/oauth.ts'
@@ -9,7 +13,6 @@ import type { AuthContext } from '../context.ts'
 import { issuerOf } from './issuer.ts'
 import { hashOf, openRecord } from './sealed-records.ts'
 import { ALL_SCOPE, serversOf } from './scopes.ts'
-import { findMcpEndpoint, renderMcpEndpoint } from '../../../resources/mcp-endpoint.ts'
 
 const SHAPE = /^[A-Za-z0-9_-]{43}$/
 
@@ -51,8 +54,9 @@ export async function verifyAccessToken(context: AuthContext, { token, endpoint,
     throw invalid('is for another endpoint: ask for one for the URL you call')
   const holder = payload.kind === 'ClientCredentials' ? findBot(context, payload) : await findPerson(context, payload)
   if (!holder) throw invalid('was revoked')
-  const servers = narrow(serversOf(payload.scope?.split(' ') ?? []), at.type === 'app' ? at.name : undefined)
-  return { credential: 'oauth', expiresAt: exp * 1000, ...holder, tokenExpiresAt: exp * 1000, ...(servers && { servers }) }
+  const { scope = '' } = payload
+  const servers = narrow(serversOf(scope.split(' ')), listServers(context, at))
+  return { credential: 'oauth', expiresAt: exp * 1000, ...holder, tokenExpiresAt: exp * 1000, scope, ...(servers && { servers }) }
 }
 
 async function findToken(context: AuthContext, token: string): Promise<AdapterPayload | undefined> {
@@ -100,13 +104,23 @@ export function clientCredentialId({ metadata }: OAuthClient): string {
 }
 
 /** The servers that scopes and endpoint both leave open; undefined: all. */
-function narrow(scoped: string[] | undefined, only: string | undefined): string[] | undefined {
-  const servers = only === undefined ? scoped : (scoped ?? [only]).filter((server) => server === only)
-  if (servers?.length === 0)
+function narrow(scoped: string[] | undefined, shown: string[] | undefined): string[] | undefined {
+  const servers = scoped && shown ? shown.filter((server) => scoped.includes(server)) : (scoped ?? shown)
+  if (scoped && servers?.length === 0)
     throw new AppError('permission_denied', `the token does not open this endpoint: ask for the scope "${ALL_SCOPE}"`, {
       details: { challenge: INSUFFICIENT_SCOPE, scope: ALL_SCOPE },
     })
   return servers
+}
+
+/** What an endpoint shows at most; undefined: all. */
+function listServers({ live }: AuthContext, endpoint: McpEndpoint): string[] | undefined {
+  if (endpoint.type !== 'set') return endpoint.type === 'app' ? [endpoint.name] : undefined
+  const set = live.find('mcp_set', endpoint.name)
+  if (!set) return []
+  const { includesServer } = compileSet(set)
+  const apps = [...live.list('app_server').map(({ spec }) => spec.app), ...live.list('app')]
+  return [...new Set(apps.filter((app) => includesServer(app.metadata.name, labelsOf(app))).map(({ metadata }) => metadata.name))]
 }
 
 function invalid(what: string): AppError {

@@ -12,6 +12,7 @@ import { sessionSeconds } from './grant-life.ts'
 import { findAudience } from './issuer.ts'
 import { createRecords } from './records.ts'
 import { ALL_SCOPE, serverScope } from './scopes.ts'
+import { addTokenExchange } from './token-exchange.ts'
 
 const CODE_SECONDS = 60
 const INTERACTION_SECONDS = 15 * 60
@@ -31,6 +32,7 @@ export function createProvider(context: AuthContext, issuer: string, options: Pr
   const provider = new Provider(issuer, configuration(context, issuer, options))
   // The headers that this makes it believe are written by `serve.ts`, never passed on.
   provider.proxy = true
+  addTokenExchange(provider, context, options.addresses)
   provider.on('server_error', (_, cause) => context.log.error('the authorization server failed', { cause }))
   return provider
 }
@@ -57,7 +59,7 @@ function configuration(context: AuthContext, issuer: string, options: ProviderOp
     interactions: { url: (_, interaction) => `/web/oauth/${interaction.uid}` },
     findAccount: (_, sub) => findAccount(context, sub),
     loadExistingGrant: (ctx) => loadGrant(context, ctx),
-    extraTokenClaims: (ctx) => ({ mfa: amrOf(ctx).includes('otp') }),
+    extraTokenClaims: (ctx) => ({ mfa: hasSecondFactor(ctx) }),
     expiresWithSession: () => false,
     issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
     rotateRefreshToken: true,
@@ -216,9 +218,17 @@ async function loadGrant(context: AuthContext, ctx: KoaContextWithOIDC) {
   return undefined
 }
 
-function amrOf(ctx: KoaContextWithOIDC): string[] {
-  const { AuthorizationCode, RefreshToken, DeviceCode } = ctx.oidc.entities
-  return (AuthorizationCode ?? RefreshToken ?? DeviceCode)?.amr ?? []
+/** Whether the person proved a second factor when all this began. */
+function hasSecondFactor({ oidc: { entities } }: KoaContextWithOIDC): boolean {
+  const { AuthorizationCode, RefreshToken, DeviceCode, SubjectToken } = entities
+  if (typeof SubjectToken === 'object' && SubjectToken !== null && 'extra' in SubjectToken)
+    return (
+      typeof SubjectToken.extra === 'object' &&
+      SubjectToken.extra !== null &&
+      'mfa' in SubjectToken.extra &&
+      SubjectToken.extra.mfa === true
+    )
+  return (AuthorizationCode ?? RefreshToken ?? DeviceCode)?.amr?.includes('otp') ?? false
 }
 
 function ttl(context: AuthContext): Configuration['ttl'] {

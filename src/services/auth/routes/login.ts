@@ -43,7 +43,7 @@ export async function whoami(
   _input: Input<'whoami'>,
   { identity }: KnownCaller,
 ): Promise<OutputOf<typeof ROUTES.whoami>> {
-  const { kind, name, grantingRoles, traits, credential, credentialId, expiresAt, tokenExpiresAt, servers } = identity
+  const { kind, name, grantingRoles, traits, credential, credentialId, expiresAt, tokenExpiresAt, scope } = identity
   const roles = identity.roles.filter((role) => grantingRoles?.includes(role) ?? true)
   const expires = new Date(expiresAt).toISOString()
   return {
@@ -55,7 +55,7 @@ export async function whoami(
     credential_id: credentialId,
     expires,
     ...(tokenExpiresAt !== undefined && { token_expires: new Date(tokenExpiresAt).toISOString() }),
-    ...(servers && { servers }),
+    ...(scope !== undefined && { scope }),
     cluster_name: context.clusterName,
   }
 }
