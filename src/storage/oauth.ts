@@ -114,6 +114,18 @@ export async function countOAuthRecords(db: Executor, kind: string, now: number)
   return Number(count)
 }
 
+/** Records of a kind that belong to nobody. */
+export async function countAnonymousOAuthRecords(db: Executor, kind: string, now: number): Promise<number> {
+  const { count } = await db
+    .selectFrom('oauth_records')
+    .select((select) => select.fn.countAll<number>().as('count'))
+    .where('kind', '=', kind)
+    .where('account', 'is', null)
+    .where('expires_at', '>', now)
+    .executeTakeFirstOrThrow()
+  return Number(count)
+}
+
 /** Lets a record live longer; never shorter. */
 export async function extendOAuthRecord(db: Executor, kind: string, id: string, expiresAt: number): Promise<void> {
   await db

@@ -16,7 +16,7 @@ beforeAll(async () => {
   await cluster.saveStdioApp('everything', process.execPath, [findEverything(), 'stdio'])
   await cluster.saveStdioApp('other', process.execPath, [findEverything(), 'stdio'])
   await cluster.saveRole('all', { allow: { app_labels: { '*': '*' }, mcp: { tools: ['*'] } } })
-  for (const name of ['ana', 'bob', 'eve', 'zoe', 'kim', 'lou']) await cluster.saveUser(name, ['all'])
+  for (const name of ['ana', 'bob', 'eve', 'zoe', 'kim', 'lou', 'max']) await cluster.saveUser(name, ['all'])
 }, 60_000)
 afterAll(() => cluster.close())
 
@@ -90,6 +90,8 @@ describe('refresh tokens', () => {
     expect(await flow.refresh(first.refresh_token)).toMatchObject({ status: 400, error: 'invalid_grant' })
     expect((await flow.call(EVERYTHING, second.access_token)).status).toBe(401)
     expect(await flow.refresh(second.refresh_token)).toMatchObject({ status: 400, error: 'invalid_grant' })
+    const [ended] = (await cluster.events({ type: 'oauth.grant.revoke' })).filter(({ client_id }) => client_id === flow.clientId)
+    expect(ended).toMatchObject({ user: 'ana', reason: 'a code or refresh token was used twice' })
     const failed = (await cluster.events({ type: 'oauth.token.issue' })).filter(({ success }) => success === false)
     expect(failed.at(0)).toMatchObject({
       user: 'ana',
@@ -147,6 +149,22 @@ describe('codes', () => {
     const thief = new OAuthFlow(cluster)
     await thief.register()
     expect(await thief.exchange(code)).toMatchObject({ status: 400, error: 'invalid_grant' })
+  })
+
+  it('bring an ID token for the account where openid is asked for', async () => {
+    const { id_token } = await new OAuthFlow(cluster).signIn('ana', { scope: 'openid mcp' })
+    const [header, payload] = String(id_token)
+      .split('.')
+      .slice(0, 2)
+      .map((part): unknown => JSON.parse(Buffer.from(part, 'base64url').toString()))
+    expect(header).toMatchObject({ alg: 'ES256' })
+    expect(payload).toEqual({
+      sub: expect.stringMatching(/^[0-9a-f]{32}$/),
+      aud: expect.any(String),
+      iss: cluster.url,
+      iat: expect.any(Number),
+      exp: expect.any(Number),
+    })
   })
 
   it('come with the issuer, as refusals do', async () => {
@@ -248,6 +266,38 @@ describe('registrations', () => {
       token_endpoint_auth_method: 'none',
       application_type: 'native',
     })
+  })
+})
+
+describe('documents', () => {
+  it('are for pages of any site; endpoints and other pages are not', async () => {
+    const origin = 'https://app.example.com'
+    const ask = (path: string, init: RequestInit = {}) =>
+      fetch(new URL(path, cluster.url), { ...init, headers: { ...init.headers, origin } })
+    for (const path of [
+      '/.well-known/oauth-protected-resource/mcp',
+      '/.well-known/oauth-authorization-server',
+      '/.well-known/openid-configuration',
+    ]) {
+      const response = await ask(path)
+      expect([path, response.status, response.headers.get('access-control-allow-origin')]).toEqual([path, 200, '*'])
+      expect(response.headers.get('cache-control')).toBe('public, max-age=300')
+    }
+    const preflight = await ask('/oauth/token', { method: 'OPTIONS', headers: { 'access-control-request-method': 'POST' } })
+    expect([preflight.status, preflight.headers.get('access-control-allow-origin')]).toEqual([204, '*'])
+    for (const path of ['/mcp', EVERYTHING, '/oauth/authorize', '/web/account', '/v1/ping']) {
+      const response = await ask(path, { method: 'OPTIONS' })
+      expect([path, response.status, response.headers.get('access-control-allow-origin')]).toEqual([path, 403, null])
+    }
+  })
+
+  it('say nothing of what there is', async () => {
+    const ask = async (name: string) => (await fetch(`${cluster.url}/.well-known/oauth-protected-resource/mcp/apps/${name}`)).json()
+    expect(await ask('nothing')).toMatchObject({ resource: `${cluster.url}/mcp/apps/nothing` })
+    const flow = new OAuthFlow(cluster)
+    expect((await flow.call('/mcp/apps/nothing', undefined)).challenge).toBe(
+      `Bearer realm="sallyport", resource_metadata="${cluster.url}/.well-known/oauth-protected-resource/mcp/apps/nothing", scope="mcp"`,
+    )
   })
 })
 
@@ -360,6 +410,21 @@ describe('what ends at once', () => {
     },
     20_000,
   )
+
+  it('a browser that is signed in, when its user is locked: it is told why', async () => {
+    const flow = new OAuthFlow(cluster)
+    await flow.signIn('max')
+    await cluster.save({
+      kind: 'lock',
+      version: 'v2',
+      metadata: { name: 'max' },
+      spec: { target: { user: 'max' }, message: 'laptop stolen' },
+    })
+    const page = await flow.browser.open(flow.authorizeUrl())
+    const refused = await flow.browser.submit(page, { user: 'max', password: 'correct horse battery staple' })
+    expect(refused).toMatchObject({ status: 403, text: expect.stringContaining('laptop stolen') })
+    expect((await flow.browser.open(new URL('/web/account', cluster.url))).text).toContain('laptop stolen')
+  })
 
   it('a session when its client revokes the token', async () => {
     const flow = new OAuthFlow(cluster)

@@ -55,6 +55,8 @@ export interface AuthContext {
   publicAddress: () => string
   /** Whether the proxy reaches this agent now. */
   isConnected: (hostId: string) => boolean
+  /** Where else, `host:port`. */
+  otherAddresses: readonly string[]
   /** Of this program. */
   version: string
   log: Logger

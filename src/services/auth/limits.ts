@@ -11,6 +11,8 @@ export interface LimitOptions {
   failedJoins: number
   /** Calls of public routes from one address within a minute. */
   publicCallsPerMinute: number
+  /** Calls of the authorization server from one address within a minute: clients of many people may share one. */
+  oauthCallsPerMinute: number
   /** MCP clients that register themselves from one address within an hour. */
   registrationsPerHour: number
   /** Password hashes computed at once; each takes 19 MiB. */
@@ -22,6 +24,7 @@ export const DEFAULT_LIMITS: LimitOptions = {
   failuresPerAddress: 100,
   failedJoins: 60,
   publicCallsPerMinute: 300,
+  oauthCallsPerMinute: 1500,
   registrationsPerHour: 60,
   concurrentHashes: 4,
 }
@@ -37,6 +40,7 @@ export interface Limits {
   startJoin(address: string): Promise<void>
   undoJoin(address: string): Promise<void>
   countPublicCall(address: string): Promise<void>
+  countOAuthCall(address: string): Promise<void>
   /** Throws `resource_exhausted` with the time to wait. */
   countRegistration(address: string): Promise<void>
   /** Runs costly work, a few at once; refuses when too many wait. */
@@ -51,6 +55,7 @@ export function createLimits(options: LimitOptions): Limits {
   const perAddress = new RateLimiterMemory({ keyPrefix: 'address', points: options.failuresPerAddress, duration: WINDOW_SECONDS })
   const joins = new RateLimiterMemory({ keyPrefix: 'join', points: options.failedJoins, duration: WINDOW_SECONDS })
   const publicCalls = new RateLimiterMemory({ keyPrefix: 'public', points: options.publicCallsPerMinute, duration: 60 })
+  const oauthCalls = new RateLimiterMemory({ keyPrefix: 'oauth', points: options.oauthCallsPerMinute, duration: 60 })
   const registrations = new RateLimiterMemory({ keyPrefix: 'registration', points: options.registrationsPerHour, duration: 3600 })
   return {
     async startLogin(user, address) {
@@ -70,6 +75,7 @@ export function createLimits(options: LimitOptions): Limits {
       await joins.reward(networkOf(address))
     },
     countPublicCall: (address) => consume(publicCalls, networkOf(address), 'too many requests from this address'),
+    countOAuthCall: (address) => consume(oauthCalls, networkOf(address), 'too many requests from this address'),
     countRegistration: (address) => consume(registrations, networkOf(address), 'too many clients were registered from this address'),
     hash: createTurnstile(options.concurrentHashes),
   }

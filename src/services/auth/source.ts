@@ -8,10 +8,10 @@ import type { AuthContext } from './context.ts'
  * so it is as good as the public address. Throws `permission_denied`.
  */
 export function checkSource(
-  context: Pick<AuthContext, 'publicAddress'>,
+  context: Pick<AuthContext, 'publicAddress' | 'otherAddresses'>,
   { host = '', origin }: { host: string | undefined; origin: string | undefined },
 ): void {
-  const named = ['localhost', context.publicAddress()]
+  const named = ['localhost', context.publicAddress(), ...context.otherAddresses]
   const allowed = isIP(URL.parse(`http://${host}`)?.hostname.replace(/^\[|\]$/g, '') ?? '') ? [...named, host] : named
   if (!checkHost(host, allowed)) {
     const message = `the host ${JSON.stringify(host)} is not this cluster's: use ${context.publicAddress()}, or set the proxy's public address`

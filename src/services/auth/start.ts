@@ -146,6 +146,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
     oauth: { accessTokenMs: parseDuration(config.oauth.access_token_ttl), sessionMs: parseDuration(config.oauth.session_ttl) },
     publicAddress: options.publicAddress,
     isConnected: options.isConnected ?? (() => true),
+    otherAddresses: options.otherAddresses ?? [],
     version,
     log,
     now,

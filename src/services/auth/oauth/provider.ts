@@ -1,6 +1,6 @@
 import { createHmac } from 'node:crypto'
-import { errors, Provider } from 'oidc-provider'
-import type { Configuration, KoaContextWithOIDC } from 'oidc-provider'
+import { errors, interactionPolicy, Provider } from 'oidc-provider'
+import type { Configuration, ErrorOut, KoaContextWithOIDC } from 'oidc-provider'
 import { findLock } from '../../../access/locks.ts'
 import { OAUTH_PATHS } from '../../../resources/oauth-paths.ts'
 import { findUserOfAccount } from '../../../storage/credentials.ts'
@@ -13,6 +13,7 @@ import { findAudience } from './issuer.ts'
 import { createRecords } from './records.ts'
 import { ALL_SCOPE, serverScope } from './scopes.ts'
 import { addTokenExchange } from './token-exchange.ts'
+import { addTrail } from './trail.ts'
 
 const CODE_SECONDS = 60
 const INTERACTION_SECONDS = 15 * 60
@@ -32,7 +33,10 @@ export function createProvider(context: AuthContext, issuer: string, options: Pr
   const provider = new Provider(issuer, configuration(context, issuer, options))
   // The headers that this makes it believe are written by `serve.ts`, never passed on.
   provider.proxy = true
+  // Else Koa writes to standard error by itself.
+  provider.onerror = (cause) => context.log.error('the authorization server failed', { cause })
   addTokenExchange(provider, context, options.addresses)
+  addTrail(context, provider)
   provider.on('server_error', (_, cause) => context.log.error('the authorization server failed', { cause }))
   return provider
 }
@@ -56,7 +60,7 @@ function configuration(context: AuthContext, issuer: string, options: ProviderOp
     },
     ...protocol(),
     features: features(context, issuer, options),
-    interactions: { url: (_, interaction) => `/web/oauth/${interaction.uid}` },
+    interactions: { url: (_, interaction) => `/web/oauth/${interaction.uid}`, policy: prompts() },
     findAccount: (_, sub) => findAccount(context, sub),
     loadExistingGrant: (ctx) => loadGrant(context, ctx),
     extraTokenClaims: (ctx) => ({ mfa: hasSecondFactor(ctx) }),
@@ -67,7 +71,7 @@ function configuration(context: AuthContext, issuer: string, options: ProviderOp
     ttl: ttl(context),
     renderError: (ctx, out) => {
       ctx.type = 'html'
-      ctx.body = renderNotice('This does not work', context.clusterName, out.error_description ?? out.error)
+      ctx.body = renderNotice('This does not work', context.clusterName, describeError(out))
     },
     fetch: (url) => options.fetch(typeof url === 'string' ? url : url instanceof URL ? url.href : url.url),
     fetchResponseBodyLimits: {
@@ -76,6 +80,21 @@ function configuration(context: AuthContext, issuer: string, options: ProviderOp
       sector_identifier_uri: DOCUMENT_BYTES,
     },
   }
+}
+
+/** Whoever is locked or gone since has to sign in again, and is told there why that does not work. */
+function prompts(): interactionPolicy.DefaultPolicy {
+  const { base, Check } = interactionPolicy
+  const policy = base()
+  const isNobody = ({ oidc }: KoaContextWithOIDC): boolean => oidc.session?.accountId !== undefined && oidc.account === undefined
+  policy
+    .get('login')
+    ?.checks.add(
+      new Check('no_account', 'End-User authentication is required', (ctx) =>
+        isNobody(ctx) ? Check.REQUEST_PROMPT : Check.NO_NEED_TO_PROMPT,
+      ),
+    )
+  return policy
 }
 
 function routes(): Configuration['routes'] {
@@ -139,6 +158,15 @@ function features(context: AuthContext, issuer: string, { addresses }: ProviderO
       },
     },
   }
+}
+
+/** For the person in front of the page, who did not write the client. */
+function describeError({ error, error_description: description = error }: ErrorOut): string {
+  if (error === 'invalid_client')
+    return `This MCP client is not known here, or not any more (${description}). Remove its sign-in for this server in the client, and connect again.`
+  if (error === 'invalid_redirect_uri')
+    return `The MCP client asks for an answer at an address that it has not registered (${description}). Nothing was sent there.`
+  return `The MCP client asked for something that is refused: ${description}.`
 }
 
 function devicePages({ clusterName }: AuthContext): NonNullable<Configuration['features']>['deviceFlow'] {
@@ -246,7 +274,7 @@ function ttl(context: AuthContext): Configuration['ttl'] {
     IdToken: seconds(accessTokenMs),
     Interaction: INTERACTION_SECONDS,
     RefreshToken: untilGrantEnds,
-    Session: () => sessionSeconds(context),
+    Session: (_, { accountId }) => (accountId === undefined ? INTERACTION_SECONDS : sessionSeconds(context)),
     Grant: seconds(sessionMs),
   }
 }

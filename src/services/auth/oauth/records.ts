@@ -1,7 +1,9 @@
+import { buildEvent } from '../../../audit/build-event.ts'
 import type { Adapter, AdapterPayload } from 'oidc-provider'
 import { errors } from 'oidc-provider'
 import {
   consumeOAuthRecord,
+  countAnonymousOAuthRecords,
   deleteOAuthGrant,
   deleteOAuthRecord,
   deleteOAuthRecordsOfGrant,
@@ -23,6 +25,9 @@ export function createRecords(context: AuthContext, kind: string): Adapter {
   return {
     upsert: async (id, payload, expiresIn) => {
       const now = context.now()
+      // What belongs to somebody was not made by just anybody.
+      if (OPEN_TO_ALL.has(kind) && accountOf(payload) === null && (await countAnonymousOAuthRecords(db, kind, now)) >= MAX_OPEN)
+        throw new errors.TemporarilyUnavailable('too many sign-ins are under way: try again in some minutes')
       const key = hash(id)
       const record = {
         kind,
@@ -52,6 +57,13 @@ export function createRecords(context: AuthContext, kind: string): Adapter {
       if (record?.grant_id) {
         await deleteOAuthGrant(db, record.grant_id)
         live.revoke('oauth', record.grant_id)
+        const event = {
+          success: true,
+          ...(record.client_id !== null && { client_id: record.client_id }),
+          grant_id: record.grant_id,
+          reason: TWICE,
+        }
+        await context.journal.record([buildEvent('oauth.grant.revoke', event, context.build)])
       }
       throw new errors.InvalidGrant(REUSED)
     },
@@ -64,7 +76,12 @@ export function createRecords(context: AuthContext, kind: string): Adapter {
   }
 }
 
-export const REUSED = 'used before'
+const REUSED = 'used before'
+/** Why a grant ended whose code or refresh token came a second time. */
+export const TWICE = 'a code or refresh token was used twice'
+/** Anybody may begin a sign-in, so how many are under way is bounded. */
+const MAX_OPEN = 10_000
+const OPEN_TO_ALL: ReadonlySet<string> = new Set(['Interaction', 'DeviceCode', 'Session'])
 
 function lookupOf(kind: string, { uid, userCode }: AdapterPayload): string | null {
   if (kind === 'Session' && uid !== undefined) return hashOf(`${kind}/uid`, uid)

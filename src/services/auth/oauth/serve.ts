@@ -10,7 +10,6 @@ import { issuerOf, originOf } from './issuer.ts'
 import { findMetadata } from './metadata.ts'
 import type { ProviderOptions } from './provider.ts'
 import { GRANT_TYPES, registerClient, RegistrationRefusal } from './registration.ts'
-import { addTrail } from './trail.ts'
 
 /** The authorization server as HTTP. */
 export interface OAuthServer {
@@ -54,7 +53,6 @@ export function createOAuthServer(context: AuthContext, options: ProviderOptions
 async function make(context: AuthContext, issuer: string, options: ProviderOptions): Promise<Made> {
   const { createProvider } = await import('./provider.ts')
   const provider = createProvider(context, issuer, options)
-  addTrail(context, provider)
   return { issuer, provider, callback: provider.callback() }
 }
 
@@ -72,7 +70,7 @@ async function answer(
   if (open) allowPages(response)
   if (open && request.method === 'OPTIONS') return void response.writeHead(204).end()
   if (isMetadataPath(path)) return answerMetadata(request, response, path, issuerOf(context.publicAddress()))
-  await context.limits.countPublicCall(remoteAddress)
+  await context.limits.countOAuthCall(remoteAddress)
   if (path === OAUTH_PATHS.registration) return await answerRegistration(context, request, response, remoteAddress)
   guardPage(response)
   const { issuer, callback } = await current()

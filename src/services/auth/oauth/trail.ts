@@ -2,12 +2,15 @@ import type { KoaContextWithOIDC, Provider } from 'oidc-provider'
 import { buildEvent } from '../../../audit/build-event.ts'
 import { findUserOfAccount } from '../../../storage/credentials.ts'
 import type { AuthContext } from '../context.ts'
+import { TWICE } from './records.ts'
 import { clientFields } from './registration.ts'
 
 /** Writes down what the library did for each request, before its answer leaves. */
 export function addTrail(context: AuthContext, provider: Provider): void {
   const refusals = new WeakMap<object, Refusal>()
   provider.on('authorization.error', (ctx, { error, error_description }) => void refusals.set(ctx, { error, error_description }))
+  const revoked = new WeakMap<object, string>()
+  provider.on('grant.revoked', (ctx, grantId) => void revoked.set(ctx, grantId))
   provider.use(async (ctx: KoaContextWithOIDC, next: () => Promise<void>) => {
     await next()
     // Set by the library once it knows a route; a path without one has none.
@@ -16,7 +19,8 @@ export function addTrail(context: AuthContext, provider: Provider): void {
     const refusal = refusals.get(ctx)
     if (refusal) await recordRefusal(context, ctx, refusal)
     else if (oidc.route === 'token') await recordToken(context, ctx)
-    else if (oidc.route === 'revocation' && ctx.status === 200 && oidc.entities.Client) await recordRevocation(context, ctx)
+    const grantId = revoked.get(ctx)
+    if (grantId !== undefined) await recordRevocation(context, ctx, grantId)
   })
 }
 
@@ -67,17 +71,14 @@ async function recordToken(context: AuthContext, ctx: KoaContextWithOIDC): Promi
   await context.journal.record([buildEvent('oauth.token.issue', event, context.build)])
 }
 
-async function recordRevocation(context: AuthContext, ctx: KoaContextWithOIDC): Promise<void> {
-  const token = ctx.oidc.entities.RefreshToken ?? ctx.oidc.entities.AccessToken
-  if (!token) return
-  const user = await findUserOfAccount(context.db, token.accountId)
-  await context.journal.record([
-    buildEvent(
-      'oauth.grant.revoke',
-      { ...commonFields(ctx), success: true, ...(user !== undefined && { user }), grant_id: token.grantId, reason: 'by the client' },
-      context.build,
-    ),
-  ])
+/** By the client itself, or by the library because something was used twice. */
+async function recordRevocation(context: AuthContext, ctx: KoaContextWithOIDC, grantId: string): Promise<void> {
+  const { RefreshToken, AccessToken, AuthorizationCode, Account } = ctx.oidc.entities
+  const account = (RefreshToken ?? AccessToken ?? AuthorizationCode)?.accountId ?? Account?.accountId
+  const user = account === undefined ? undefined : await findUserOfAccount(context.db, account)
+  const reason = ctx.oidc.route === 'revocation' ? 'by the client' : TWICE
+  const event = { ...commonFields(ctx), success: true, ...(user !== undefined && { user }), grant_id: grantId, reason }
+  await context.journal.record([buildEvent('oauth.grant.revoke', event, context.build)])
 }
 
 function commonFields(ctx: KoaContextWithOIDC) {
