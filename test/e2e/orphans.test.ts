@@ -12,13 +12,14 @@ import { openRawSession, type RawSession } from './raw-session.ts'
 const BATCH = 16
 
 let cluster: Cluster
-/** What the test runner itself has started. */
+/** What the test runner and the agent have started before there is a session. */
 let before: Set<number>
 let opened = 0
 
 beforeAll(async () => {
-  before = new Set((await descendants()).map(({ pid }) => pid))
   cluster = await startCluster()
+  // What watches over the servers of the agent is there as long as the agent.
+  before = new Set((await descendants()).map(({ pid }) => pid))
   await cluster.saveStdioApp('tools', process.execPath, [ECHO_STDIO])
   await cluster.saveRole('all', { allow: { app_labels: { '*': '*' }, mcp: { tools: ['*'] } } })
   await cluster.saveUser('alice', ['all'])

@@ -64,6 +64,8 @@ export interface AgentOptions {
 export interface Agent {
   /** Answers exchanges of MCP clients. */
   accept: ExchangeTarget
+  /** Whether a server of this name is behind it now. */
+  serves(server: string): boolean
   /** Settles when the Auth Service knows what is served now. */
   announced(): Promise<void>
   /** Settles when no request is under way any more, subscriptions aside, but after at most `ms`. */
@@ -109,6 +111,7 @@ export function startAgent(options: AgentOptions): Agent {
         log.error('exchange failed', { error: String(thrown) }),
       )
     },
+    serves: (server) => servers.find(server) !== undefined || databases.find(server) !== undefined,
     announced: () => heartbeat.settled().then(() => databases.announced()),
     drain: (ms) => drain(listAll, ms),
     close: async () => {

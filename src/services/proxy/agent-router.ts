@@ -13,7 +13,7 @@ import type { Tunnels } from './tunnels.ts'
 
 export interface AgentRouterOptions {
   /** The agent of this process. */
-  local: { hostId: string; target: ExchangeTarget } | undefined
+  local: { hostId: string; serves: (server: string) => boolean; target: ExchangeTarget } | undefined
   tunnels: Tunnels
   feed: ResourceFeed
   clock: Clock
@@ -59,7 +59,7 @@ export class AgentRouter {
   readonly target: ExchangeTarget = (exchange) => {
     const { local, tunnels } = this.#options
     // The one process has no tunnels: nothing is looked up.
-    if (local && tunnels.isEmpty && this.#held.size === 0 && !isRemote(exchange)) return local.target(exchange)
+    if (local?.serves(exchange.server) && tunnels.isEmpty && this.#held.size === 0 && !isRemote(exchange)) return local.target(exchange)
     const sessionId = sessionIdOf(exchange)
     if (sessionId === undefined) return this.#begin(exchange)
     const tag = findTag(sessionId)
@@ -87,7 +87,7 @@ export class AgentRouter {
   #begin(exchange: Exchange): void {
     const { local, tunnels } = this.#options
     const hosts = this.#hosts.get(exchange.server) ?? NONE
-    if (local && (hosts.has(local.hostId) || hosts.size === 0)) return local.target(exchange)
+    if (local?.serves(exchange.server)) return local.target(exchange)
     const found: [string, ProxyTunnel][] = []
     for (const hostId of hosts) {
       const tunnel = tunnels.find(hostId)
