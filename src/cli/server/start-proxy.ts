@@ -28,7 +28,7 @@ export function createProxy(
     createApiClient(withToken(auth.carrier(), { token, remoteAddress, endpoint }))
   const assertions = new Assertions({ clientFor, feed: auth.feed, now })
   closers.push(async () => assertions.close())
-  const { tunnels, router } = createRouter({ log, now }, auth, agent && { hostId, serves: agent.serves, target: agent.accept })
+  const { tunnels, router } = createRouter({ log, now }, auth, agent && { serves: agent.serves, target: agent.accept })
   closers.push(async () => tunnels.close())
   const toServers = {
     assertions,

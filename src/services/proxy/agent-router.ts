@@ -13,7 +13,7 @@ import type { Tunnels } from './tunnels.ts'
 
 export interface AgentRouterOptions {
   /** The agent of this process. */
-  local: { hostId: string; serves: (server: string) => boolean; target: ExchangeTarget } | undefined
+  local: { serves: (server: string) => boolean; target: ExchangeTarget } | undefined
   tunnels: Tunnels
   feed: ResourceFeed
   clock: Clock
