@@ -23,6 +23,8 @@ export interface Figures {
   processes: { peak: number; left: number }
   openFiles: { before: number; after: number }
   rssMb: { before: number; peak: number; after: number }
+  /** What is still referred to: the process keeps pages that it may need again. Exact with --expose-gc only. */
+  heapMb: { before: number; after: number }
   seconds: number
 }
 
@@ -33,7 +35,7 @@ export async function playHostile(kind: (typeof KINDS)[number], sessions: number
   const limits = { stopGraceMs: 300, initializeTimeoutMs: 1000 }
   const upstream = createStdioUpstream(stdioApp('/bin/sh', [HOSTILE, kind, mark]), await stdioDeps(limits))
   const marked = (): number => listProcesses().filter(({ command }) => command.includes(mark)).length
-  const before = { files: countOpenFiles(), rss: rssMb() }
+  const before = { files: countOpenFiles(), rss: rssMb(), heap: heapMb() }
   const peak = { processes: 0, rss: 0 }
   const watching = setInterval(() => {
     peak.processes = Math.max(peak.processes, marked())
@@ -61,6 +63,7 @@ export async function playHostile(kind: (typeof KINDS)[number], sessions: number
     processes: { peak: peak.processes, left: marked() },
     openFiles: { before: before.files, after: countOpenFiles() },
     rssMb: { before: before.rss, peak: peak.rss, after: rssMb() },
+    heapMb: { before: before.heap, after: heapMb() },
     seconds: Math.round((performance.now() - begun) / 1000),
   }
 }
@@ -77,6 +80,10 @@ function countOpenFiles(): number {
 function rssMb(isCollected = true): number {
   if (isCollected) globalThis.gc?.()
   return Math.round(process.memoryUsage().rss / 2 ** 20)
+}
+
+function heapMb(): number {
+  return Math.round(process.memoryUsage().heapUsed / 2 ** 20)
 }
 
 if (import.meta.main) {
