@@ -15,7 +15,7 @@ let cluster: Cluster
 let directory = ''
 let skew = 0
 let waiting: (() => void)[] = []
-let open: Enrolment[] = []
+const open: Enrolment[] = []
 
 beforeAll(async () => {
   cluster = await startCluster({ file: { app_service: { enabled: 'no' } } })

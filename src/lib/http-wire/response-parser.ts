@@ -29,9 +29,9 @@ const MAX_INTERIM = 32
 export function createResponseParser(sink: ResponseSink): ResponseParser {
   const chunked = createChunkedBody((chunk) => sink.onData(chunk))
   const heads = createHeadReader()
+  const readHead = createHeadMemory()
   let part: 'nothing' | 'head' | 'length' | 'chunked' | 'until-close' = 'nothing'
   let isHead = false
-  let latest: { text: string; isHead: boolean; head: ResponseHead } | undefined
   let interim = 0
   let left = 0
 
@@ -50,13 +50,8 @@ export function createResponseParser(sink: ResponseSink): ResponseParser {
       if (stop >= 0) end(stop === bytes.length)
     } else if (offset < bytes.length) sink.onData(offset === 0 ? bytes : bytes.subarray(offset))
   }
-  /** Most answers have the same head until the second in it is another. */
-  const readHead = (text: string): ResponseHead => {
-    if (latest?.text !== text || latest.isHead !== isHead) latest = { text, isHead, head: parseResponseHead(text, isHead) }
-    return latest.head
-  }
   const takeHead = (text: string): boolean => {
-    const head = readHead(text)
+    const head = readHead(text, isHead)
     if (head.status < 200) {
       if (++interim > MAX_INTERIM) throw protocolFault(`more than ${MAX_INTERIM} interim answers`)
       return false
@@ -90,5 +85,14 @@ export function createResponseParser(sink: ResponseSink): ResponseParser {
       if (part === 'until-close') end(false)
       else throw new WireFault('WIRE_CLOSED', part === 'head' ? 'closed before the answer' : 'closed within the answer')
     },
+  }
+}
+
+/** Most answers have the same head until the second in it is another. */
+function createHeadMemory(): typeof parseResponseHead {
+  let latest: { text: string; isHead: boolean; head: ResponseHead } | undefined
+  return (text, isHead) => {
+    if (latest?.text !== text || latest.isHead !== isHead) latest = { text, isHead, head: parseResponseHead(text, isHead) }
+    return latest.head
   }
 }

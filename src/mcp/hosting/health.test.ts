@@ -25,16 +25,23 @@ test('one that fails from the start is failing, and says why', () => {
   expect(health.waitMs()).toBe(0)
 })
 
-test('from the third failure in a row on it is left alone, twice as long each time, to five minutes', () => {
+test('from the third failure of a check in a row on it is left alone, twice as long each time, to five minutes', () => {
   const { health, clock } = create()
   const waits: number[] = []
   for (let n = 0; n < 14; n++) {
-    health.failed('no')
+    health.failed('no', true)
     waits.push(health.waitMs())
   }
   expect(waits).toEqual([0, 0, 1000, 2000, 4000, 8000, 16_000, 32_000, 64_000, 128_000, 256_000, 300_000, 300_000, 300_000])
   clock.ms += 299_999
   expect(health.waitMs()).toBe(1)
+})
+
+test('what fails with clients, however often, keeps it from nobody', () => {
+  const { health } = create()
+  for (let n = 0; n < 100; n++) health.crashed('exited (code 3)')
+  expect(health.current([])).toMatchObject({ state: 'failing', failures: 100, restarts: 100 })
+  expect(health.waitMs()).toBe(0)
 })
 
 test('one that has worked is degraded until it has failed three times, and one answer makes up for all', () => {

@@ -7,7 +7,7 @@ export interface HealthOptions {
   random: () => number
 }
 
-/** After so many failures in a row a server counts as failing, and is started again only after a while. */
+/** After so many failures in a row a server counts as failing; when the agent's own checks fail so often, it is started again only after a while. */
 const MANY = 3
 const FIRST_WAIT_MS = 1000
 const MAX_WAIT_MS = 5 * 60_000
@@ -21,6 +21,7 @@ export class HealthRecord {
   #since: number
   #reason: string | undefined
   #failures = 0
+  #failedChecks = 0
   #restarts = 0
   #waitUntil = 0
 
@@ -32,15 +33,21 @@ export class HealthRecord {
   /** It answered a handshake, or listed its tools. */
   succeeded(): void {
     this.#failures = 0
+    this.#failedChecks = 0
     this.#waitUntil = 0
     this.#become('healthy', undefined)
   }
 
-  /** @param reason without secrets. */
-  failed(reason: string): void {
+  /**
+   * @param reason without secrets.
+   * @param isCheck whether the agent itself asked: only then it is left alone for a while. What fails with a client may be the client's doing,
+   * and nobody may keep a server from all others by failing with it.
+   */
+  failed(reason: string, isCheck = false): void {
     this.#failures += 1
-    if (this.#failures >= MANY) {
-      const waitMs = Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(this.#failures - MANY, 20))
+    if (isCheck) this.#failedChecks += 1
+    if (isCheck && this.#failedChecks >= MANY) {
+      const waitMs = Math.min(MAX_WAIT_MS, FIRST_WAIT_MS * 2 ** Math.min(this.#failedChecks - MANY, 20))
       // Several agents, or servers, that failed together do not try again together.
       this.#waitUntil = this.#options.now() + waitMs * (0.75 + this.#options.random() / 2)
     }
@@ -49,9 +56,9 @@ export class HealthRecord {
   }
 
   /** A process ended unasked. */
-  crashed(reason: string): void {
+  crashed(reason: string, isCheck = false): void {
     this.#restarts += 1
-    this.failed(reason)
+    this.failed(reason, isCheck)
   }
 
   /** Milliseconds until it may be started again, 0 for at once. */

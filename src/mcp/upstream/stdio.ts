@@ -159,7 +159,7 @@ function createRunning(app: App, deps: StdioDeps, limits: StdioLimits, onStderr:
         children.add(child)
         void child.exited
           .then((exit) => {
-            if (!exit.clean && !exit.isAsked && purpose !== 'era_probe') deps.health?.crashed(exitReason(exit))
+            if (!exit.clean && !exit.isAsked && purpose !== 'era_probe') deps.health?.crashed(exitReason(exit), purpose === 'health_check')
             return child.stop()
           })
           .then(() => {

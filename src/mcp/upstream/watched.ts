@@ -10,19 +10,23 @@ export function createWatchedUpstream(inner: Upstream, health: HealthRecord): Up
     health: {
       current: () => health.current(inner.stderrTail()),
       waitMs: () => health.waitMs(),
-      note: (reason) => health.failed(reason),
+      note: (reason) => health.failed(reason, true),
       subscribe: (listener) => health.subscribe(listener),
     },
     async open(options) {
       // A program that does not know the question may well end.
       const isProbe = options.purpose === 'era_probe'
+      const isCheck = options.purpose === 'health_check'
+      const watcher = {
+        succeeded: () => health.succeeded(),
+        failed: isProbe ? () => undefined : (reason: string) => health.failed(reason, isCheck),
+      }
       try {
-        return watch(await inner.open(options), isProbe ? { ...noFault, succeeded: () => health.succeeded() } : health)
+        return watch(await inner.open(options), watcher)
       } catch (thrown) {
-        if (isProbe) throw thrown
         const error = toAppError(thrown)
         // That it cannot be run as the spec says is the server's; that too many want it, or it is to wait, is not.
-        if (error.code === 'failed_precondition' || (isItsFault(error) && !isCrash(error))) health.failed(error.message)
+        if (error.code === 'failed_precondition' || (isItsFault(error) && !isCrash(error))) watcher.failed(error.message)
         throw error
       }
     },
@@ -31,12 +35,13 @@ export function createWatchedUpstream(inner: Upstream, health: HealthRecord): Up
   }
 }
 
-const noFault = { failed: () => undefined }
-
 /** What a server is asked first, and what every server that works answers. */
 const TELLING = new Set(['initialize', 'server/discover', 'tools/list'])
 
-type Watcher = Pick<HealthRecord, 'succeeded' | 'failed'>
+interface Watcher {
+  succeeded(): void
+  failed(reason: string): void
+}
 
 function watch(session: UpstreamSession, health: Watcher): UpstreamSession {
   return {

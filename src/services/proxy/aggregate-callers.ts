@@ -155,7 +155,9 @@ export class AggregateCallers {
     for (let attempt = 1; ; attempt++) {
       const generation = this.#generation
       const answer = await fetchCaller(api)
-      const servers = (await fetchServers(api)).map(({ permissions: _, ...app }) => app).map((app) => this.#shared(serverOf(app)))
+      const servers = (await fetchServers(api))
+        .map(({ permissions: _, health: __, ...app }) => app)
+        .map((app) => this.#shared(serverOf(app)))
       const expiresAt = Date.parse(answer.expires)
       const caller = { owner: ownerOf(answer), expiresAt, servers }
       const tokenExpiresAt = answer.token_expires === undefined ? expiresAt : Date.parse(answer.token_expires)
