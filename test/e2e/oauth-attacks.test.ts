@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { deleteOAuthGrant, listOAuthGrants } from '../../src/api/oauth-grants.ts'
 import { deleteResource } from '../../src/api/resources.ts'
 import { resetUser } from '../../src/api/users.ts'
 import { findEverything } from '../../src/cli/server/demo.ts'
@@ -364,9 +365,9 @@ describe('pages', () => {
 
 describe('what ends at once', () => {
   /** Opens a stream that stays; resolves when the server ends it. */
-  async function holdSession(token: string): Promise<{ ended: Promise<void> }> {
+  async function holdSession(token: string, path = EVERYTHING): Promise<{ ended: Promise<void> }> {
     const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json', accept: 'application/json, text/event-stream' }
-    const url = new URL(EVERYTHING, cluster.url)
+    const url = new URL(path, cluster.url)
     const body = JSON.stringify({
       jsonrpc: '2.0',
       id: 1,
@@ -424,6 +425,18 @@ describe('what ends at once', () => {
     const refused = await flow.browser.submit(page, { user: 'max', password: 'correct horse battery staple' })
     expect(refused).toMatchObject({ status: 403, text: expect.stringContaining('laptop stolen') })
     expect((await flow.browser.open(new URL('/web/account', cluster.url))).text).toContain('laptop stolen')
+  })
+
+  it('a session at the URL of all servers when its person ends the grant', async () => {
+    const flow = new OAuthFlow(cluster)
+    const { access_token } = await flow.signIn('lou', { resource: `${cluster.url}/mcp` })
+    const { ended } = await holdSession(access_token, '/mcp')
+    const [grant] = (await cluster.admin(listOAuthGrants, { user: 'lou' })).items
+    const from = performance.now()
+    await cluster.admin(deleteOAuthGrant, { id: grant?.id ?? '' })
+    await ended
+    expect(performance.now() - from).toBeLessThan(1000)
+    expect((await flow.call('/mcp', access_token)).status).toBe(401)
   })
 
   it('a session when its client revokes the token', async () => {

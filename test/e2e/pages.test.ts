@@ -124,6 +124,7 @@ test.skipIf(!BROWSER)(
     await flow.register({ client_name: 'Claude Code', redirect_uris: [redirect_uri] })
     const { page, faults } = await openPage()
     await page.goto(flow.authorizeUrl({ redirect_uri }).href)
+    await page.locator('#user:focus').waitFor()
     await page.keyboard.type('cleo')
     await page.keyboard.press('Tab')
     await page.keyboard.type(PASSWORD)
@@ -160,3 +161,28 @@ test.skipIf(!BROWSER)('a page of another site can neither show nor send our form
   expect(await page.frames()[1]?.getByLabel('Password').count()).toBe(0)
   evil.close()
 })
+
+test.skipIf(!BROWSER)(
+  'a person connects a device by its code',
+  async () => {
+    await cluster.saveUser('dora', ['dev'])
+    const flow = new OAuthFlow(cluster)
+    await flow.register({ client_name: 'Television', grant_types: ['urn:ietf:params:oauth:grant-type:device_code'], redirect_uris: [] })
+    const body = new URLSearchParams({ client_id: flow.clientId, scope: 'mcp' })
+    const started: unknown = await (await fetch(`${cluster.url}/oauth/device/start`, { method: 'POST', body })).json()
+    const { verification_uri_complete: address, device_code } = { verification_uri_complete: '', device_code: '', ...Object(started) }
+    const { page, faults } = await openPage()
+    await page.goto(address)
+    await page.getByRole('button', { name: 'Go on' }).click()
+    await page.getByText('Television shows this code').waitFor()
+    await page.getByRole('button', { name: 'Yes, connect it' }).click()
+    await page.getByLabel('User name').fill('dora')
+    await page.getByLabel('Password').fill(PASSWORD)
+    await page.getByRole('button', { name: 'Sign in' }).click()
+    await page.getByRole('button', { name: 'Allow', exact: true }).click()
+    await page.getByText('Your device is connected').waitFor()
+    expect(await flow.token({ grant_type: 'urn:ietf:params:oauth:grant-type:device_code', device_code })).toMatchObject({ status: 200 })
+    expect(faults).toEqual([])
+  },
+  60_000,
+)

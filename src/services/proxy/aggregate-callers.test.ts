@@ -109,3 +109,25 @@ test('a credential that ended is worth nothing', async () => {
   now += 1000
   expect(callers.refusalOf('user:ana:T1')).toBe('the credential has expired')
 })
+
+test('a token that came to its end takes nobody out, unless something stands against them', async () => {
+  const shown = { token: 'o1', remoteAddress: '', endpoint: '/mcp' }
+  auth.callers.set('o1', { user: 'ana', tokenId: 'grant', servers: ['dev-db'], tokenExpiresAt: NOW + 1000 })
+  const caller = await callers.get('o1', '')
+  expect(caller.owner).toBe('user:ana:mcp:grant')
+  now += 2000
+  auth.callers.delete('o1')
+  await expect(callers.get('o1', '')).rejects.toMatchObject({ code: 'unauthenticated' })
+  expect(await callers.current(caller, shown)).toBe(caller)
+  expect(callers.refusalOf(caller.owner)).toBeUndefined()
+  // The next token of the same grant is the same owner.
+  auth.callers.set('o2', { user: 'ana', tokenId: 'grant', servers: ['dev-db'], tokenExpiresAt: NOW + 9000 })
+  expect((await callers.get('o2', '')).owner).toBe(caller.owner)
+  expect(callers.latestToken(caller.owner)).toBe('o2')
+  now += 9000
+  auth.callers.delete('o2')
+  callers.expire()
+  await callers.verify([caller.owner])
+  expect(callers.refusalOf(caller.owner)).toBe('the API token is not valid')
+  await expect(callers.current(caller, { ...shown, token: 'o2' })).rejects.toMatchObject({ code: 'unauthenticated' })
+})

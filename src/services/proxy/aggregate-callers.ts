@@ -1,7 +1,7 @@
 import type { ApiClient } from '../../client/call.ts'
 import { fetchServers } from '../../client/servers.ts'
 import { fetchCaller } from '../../client/admin.ts'
-import { type Code, toAppError } from '../../lib/errors.ts'
+import { type AppError, type Code, toAppError } from '../../lib/errors.ts'
 import { realTimers, type Timers } from '../../mcp/aggregate/timers.ts'
 import { labelsOf } from '../../resources/app.ts'
 import type { Labels } from '../../resources/envelope.ts'
@@ -90,6 +90,20 @@ export class AggregateCallers {
     return (await (this.#pending.get(keyOf(shown)) ?? this.#fetch(shown))).caller
   }
 
+  /**
+   * Who an owner is now, for what goes on by itself: while its last token has ended and nothing stands against it, who it was. What it may use
+   * is asked again with every message to a server.
+   */
+  async current(caller: AggregateCaller, shown: Shown): Promise<AggregateCaller> {
+    try {
+      return await this.get(shown.token, shown.remoteAddress, shown.endpoint)
+    } catch (thrown) {
+      const kept = this.#kept.get(keyOf(shown))
+      if (kept && kept.tokenExpiresAt <= this.#options.now() && this.refusalOf(caller.owner) === undefined) return kept.caller
+      throw thrown
+    }
+  }
+
   /** The token by which an owner was seen last: what a session began with may have been renewed since. */
   latestToken(owner: string): string | undefined {
     return this.#kept.get(this.#tokens.get(owner) ?? '')?.token
@@ -115,7 +129,8 @@ export class AggregateCallers {
       for (const owner of waiting) {
         const kept = this.#kept.get(this.#tokens.get(owner) ?? '')
         // A refusal is kept with the caller; that the Auth Service could not be asked says nothing, and every request asks again.
-        if (kept) await this.get(kept.token, kept.remoteAddress, kept.endpoint).catch(() => undefined)
+        if (kept)
+          await this.get(kept.token, kept.remoteAddress, kept.endpoint).catch((thrown: unknown) => noteRefusal(kept, toAppError(thrown)))
       }
     }
     await Promise.all(Array.from({ length: CONCURRENT_CHECKS }, work))
@@ -143,7 +158,8 @@ export class AggregateCallers {
     } catch (thrown) {
       const error = toAppError(thrown)
       const kept = this.#kept.get(key)
-      if (kept && REFUSALS.has(error.code)) kept.refusal = error.message
+      // That a token came to its end says nothing of the caller, who may have the next one already.
+      if (kept && kept.tokenExpiresAt > this.#options.now()) noteRefusal(kept, error)
       throw error
     } finally {
       if (this.#pending.get(key) === fetching) this.#pending.delete(key)
@@ -187,6 +203,10 @@ export class AggregateCallers {
       if (this.#tokens.get(caller.owner) === oldest) this.#tokens.delete(caller.owner)
     }
   }
+}
+
+function noteRefusal(kept: Kept, error: AppError): void {
+  if (REFUSALS.has(error.code)) kept.refusal = error.message
 }
 
 function keyOf({ endpoint, token }: Shown): string {

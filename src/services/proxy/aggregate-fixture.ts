@@ -9,6 +9,8 @@ export interface FakeCaller {
   tokenId: string
   servers: string[]
   expiresAt?: number
+  /** Of one that is renewed without signing in again. */
+  tokenExpiresAt?: number
   refusal?: AppError
 }
 
@@ -41,9 +43,21 @@ export function createFakeAuth(): FakeAuth {
   return auth
 }
 
-function renderCaller({ user, tokenId, expiresAt = NOW + 3_600_000 }: FakeCaller) {
+function renderCaller({ user, tokenId, expiresAt = NOW + 3_600_000, tokenExpiresAt }: FakeCaller) {
   const expires = new Date(expiresAt).toISOString()
-  return { kind: 'user', name: user, roles: [], traits: {}, credential: 'api_token', credential_id: tokenId, expires, cluster_name: 'c' }
+  const renewed =
+    tokenExpiresAt === undefined ? {} : { credential: 'oauth', scope: 'mcp', token_expires: new Date(tokenExpiresAt).toISOString() }
+  return {
+    kind: 'user',
+    name: user,
+    roles: [],
+    traits: {},
+    credential: 'api_token',
+    credential_id: tokenId,
+    expires,
+    cluster_name: 'c',
+    ...renewed,
+  }
 }
 
 function renderServer(name: string) {

@@ -212,7 +212,7 @@ export class Aggregate {
     if (known && known.set === set) return known.view
     const view = createView({
       caller,
-      current: () => this.#callers.get(this.#latest(caller, token), remoteAddress, endpointOf(name)),
+      current: () => this.#callers.current(caller, { token: this.#latest(caller, token), remoteAddress, endpoint: endpointOf(name) }),
       refusal: () => this.#callers.refusalOf(caller.owner),
       set,
       currentSet: () => (name === undefined ? undefined : this.#options.feed.find('mcp_set', name)),
