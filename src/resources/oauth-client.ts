@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { resourceSchema } from './envelope.ts'
 
-export const OAUTH_GRANT_TYPES = [
+const GRANT_TYPES = [
   'authorization_code',
   'refresh_token',
   'client_credentials',
@@ -15,7 +15,7 @@ const specSchema = z
     client_name: z.string().min(1).max(200).optional(),
     /** Exactly these, but any port on loopback (RFC 8252 section 7.3). */
     redirect_uris: z.array(z.string().max(2000)).max(20).default([]),
-    grant_types: z.array(z.enum(OAUTH_GRANT_TYPES)).min(1).default(['authorization_code', 'refresh_token']),
+    grant_types: z.array(z.enum(GRANT_TYPES)).min(1).default(['authorization_code', 'refresh_token']),
     token_endpoint_auth_method: z.enum(['none', 'private_key_jwt']).default('none'),
     /** Public keys of the client, for `private_key_jwt` (RFC 7517). */
     jwks: z.object({ keys: z.array(z.record(z.string(), z.unknown())).min(1).max(20) }).optional(),

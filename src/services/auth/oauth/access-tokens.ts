@@ -31,10 +31,7 @@ export interface PresentedToken {
 }
 
 /** Who is behind an access token, with the roles and traits of now where it is a bot; a person's are those of the user. */
-export type TokenHolder = Omit<Identity, 'roles' | 'traits'> & Partial<Pick<Identity, 'roles' | 'traits'>>
-
-/** What the proxy says in place of a challenge of its own (RFC 6750 section 3.1). */
-export const INSUFFICIENT_SCOPE = 'insufficient_scope'
+type TokenHolder = Omit<Identity, 'roles' | 'traits'> & Partial<Pick<Identity, 'roles' | 'traits'>>
 
 /**
  * The holder of an access token that was presented at an MCP endpoint.
@@ -108,7 +105,8 @@ function narrow(scoped: string[] | undefined, shown: string[] | undefined): stri
   const servers = scoped && shown ? shown.filter((server) => scoped.includes(server)) : (scoped ?? shown)
   if (scoped && servers?.length === 0)
     throw new AppError('permission_denied', `the token does not open this endpoint: ask for the scope "${ALL_SCOPE}"`, {
-      details: { challenge: INSUFFICIENT_SCOPE, scope: ALL_SCOPE },
+      // RFC 6750 section 3.1, for the proxy to say.
+      details: { challenge: 'insufficient_scope' },
     })
   return servers
 }

@@ -11,7 +11,8 @@ import { applicationTypeOf, saveClient } from './clients.ts'
 const MAX_CLIENTS = 20_000
 
 const DEVICE_GRANT = 'urn:ietf:params:oauth:grant-type:device_code'
-const EXCHANGE_GRANT = 'urn:ietf:params:oauth:grant-type:token-exchange'
+/** RFC 8693 section 2.1. */
+export const EXCHANGE_GRANT = 'urn:ietf:params:oauth:grant-type:token-exchange'
 /** What a client that nobody vouches for may use. */
 export const GRANT_TYPES: readonly string[] = ['authorization_code', 'refresh_token', DEVICE_GRANT, EXCHANGE_GRANT]
 

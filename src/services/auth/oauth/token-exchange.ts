@@ -7,9 +7,9 @@ import type { AuthContext } from '../context.ts'
 import { findApps } from '../routes/assertions.ts'
 import { labelsOf } from '../../../resources/app.ts'
 import { findAudience } from './issuer.ts'
+import { EXCHANGE_GRANT } from './registration.ts'
 import { ALL_SCOPE } from './scopes.ts'
 
-export const TOKEN_EXCHANGE = 'urn:ietf:params:oauth:grant-type:token-exchange'
 const ACCESS_TOKEN_TYPE = 'urn:ietf:params:oauth:token-type:access_token'
 
 interface ExchangeParameters {
@@ -27,7 +27,7 @@ const PARAMETERS = ['subject_token', 'subject_token_type', 'requested_token_type
  */
 export function addTokenExchange(provider: Provider, context: AuthContext, addresses: readonly string[]): void {
   provider.registerGrantType<ExchangeParameters>(
-    TOKEN_EXCHANGE,
+    EXCHANGE_GRANT,
     async (ctx) => {
       const { client, params } = ctx.oidc
       const subject = await findSubject(provider, ctx)
