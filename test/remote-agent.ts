@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { type AgentHost, startAgentHost } from '../src/cli/server/agent-host.ts'
 import { fileSchema } from '../src/cli/server/config.ts'
+import type { ProxyAddress } from '../src/client/proxy-address.ts'
 import { type Logger, silentLogger } from '../src/lib/log.ts'
 import type { Cluster } from './cluster.ts'
 import { eventually } from './wait.ts'
@@ -25,14 +26,15 @@ export async function startRemoteAgent(
     db,
     log = silentLogger,
     token,
-  }: { app?: Record<string, unknown>; db?: Record<string, unknown>; log?: Logger; token?: string } = {},
+    proxy,
+  }: { app?: Record<string, unknown>; db?: Record<string, unknown>; log?: Logger; token?: string; proxy?: ProxyAddress | undefined } = {},
 ): Promise<RemoteAgent> {
   const dataDirectory = await mkdtemp(join(tmpdir(), 'sallyport-agent-'))
   const secret = token ?? `token-of-${basename(dataDirectory)}`
   if (token === undefined) await cluster.save({ kind: 'token', version: 'v2', metadata: { name: secret }, spec: { roles: ['App', 'Db'] } })
   const start = (): Promise<AgentHost> => {
     const { auth_service, proxy_service, app_service, db_service } = fileSchema.parse({ app_service: app, ...(db && { db_service: db }) })
-    const membership = { proxy: { host: '127.0.0.1', port: cluster.running.address.port }, caPins: [], token: secret }
+    const membership = { proxy: proxy ?? { host: '127.0.0.1', port: cluster.running.address.port }, caPins: [], token: secret }
     const config = {
       dataDirectory,
       logLevel: 'info' as const,

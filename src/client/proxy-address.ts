@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import { AppError } from '../lib/errors.ts'
 import { isLoopbackHost } from '../lib/loopback.ts'
 
@@ -6,6 +7,8 @@ export interface ProxyAddress {
   /** A name or an IP address, without brackets. */
   host: string
   port: number
+  /** The way there where a plain connection does not pass: a stream of bytes to the proxy, with TLS within as on a connection of its own. */
+  open?: ((signal: AbortSignal) => Promise<Duplex>) | undefined
 }
 
 const LOOPBACK_PORT = 3080

@@ -1,7 +1,11 @@
 import { Agent as HttpAgent, request as requestHttp } from 'node:http'
 import type { IncomingMessage, RequestOptions } from 'node:http'
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
-import { getCACertificates } from 'node:tls'
+import type { AgentOptions as HttpsAgentOptions } from 'node:https'
+import { isIP } from 'node:net'
+import { PassThrough } from 'node:stream'
+import type { Duplex } from 'node:stream'
+import { connect as connectTls, getCACertificates } from 'node:tls'
 import { AppError } from '../lib/errors.ts'
 import { isLoopbackProxy, renderProxyAddress } from './proxy-address.ts'
 import type { ProxyAddress } from './proxy-address.ts'
@@ -78,8 +82,9 @@ function createAgents(options: ProxyHttpOptions) {
     made.push(agent)
     return agent
   }
+  const { open } = options.proxy
   const tls = (ca: string[]) =>
-    new HttpsAgent({
+    createAgent(open, {
       keepAlive: true,
       ca,
       ALPNProtocols: [...options.alpn],
@@ -100,6 +105,29 @@ function createAgents(options: ProxyHttpOptions) {
     },
   }
 }
+
+/** An agent whose connections go another way, if there is one. */
+function createAgent(way: ProxyAddress['open'], options: HttpsAgentOptions): HttpsAgent {
+  if (!way) return new HttpsAgent(options)
+  return new (class extends HttpsAgent {
+    override createConnection({ host }: RequestOptions, done?: (error: Error | null, stream: Duplex) => void): undefined {
+      void this.#connect(host ?? '', done)
+      return undefined
+    }
+
+    async #connect(host: string, done?: (error: Error | null, stream: Duplex) => void): Promise<void> {
+      let socket: Duplex
+      try {
+        socket = await way(AbortSignal.timeout(OPEN_MS))
+      } catch (thrown) {
+        return done?.(thrown instanceof Error ? thrown : new Error(String(thrown)), new PassThrough().destroy())
+      }
+      done?.(null, connectTls({ ...options, socket, host, ...(isIP(host) === 0 && { servername: host }) }))
+    }
+  })(options)
+}
+
+const OPEN_MS = 30_000
 
 function attempt(agent: HttpAgent | HttpsAgent, plain: boolean, proxy: ProxyAddress, wanted: ProxyRequest): Promise<IncomingMessage> {
   const length = wanted.body === undefined ? {} : { 'content-length': String(Buffer.byteLength(wanted.body)) }

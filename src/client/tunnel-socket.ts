@@ -31,12 +31,13 @@ export async function openTunnelSocket(options: TunnelSocketOptions, signal: Abo
   }
 }
 
-function open({ proxy, identity, insecure }: TunnelSocketOptions, ca: string[], signal: AbortSignal): Promise<TLSSocket> {
-  return new Promise((resolve, reject) => {
+async function open({ proxy, identity, insecure }: TunnelSocketOptions, ca: string[], signal: AbortSignal): Promise<TLSSocket> {
+  const way = await proxy.open?.(signal)
+  return await new Promise((resolve, reject) => {
     signal.throwIfAborted()
     const socket = connect({
+      ...(way ? { socket: way } : { port: proxy.port }),
       host: proxy.host,
-      port: proxy.port,
       ...(isIP(proxy.host) === 0 && { servername: proxy.host }),
       ca,
       key: identity.privateKeyPem,

@@ -2,6 +2,7 @@ import { constants } from 'node:crypto'
 import type { Server as HttpServer } from 'node:http'
 import { createServer as createNetServer } from 'node:net'
 import type { Server as NetServer, Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { setTimeout as delay } from 'node:timers/promises'
 import { createServer as createTlsServer } from 'node:tls'
 import type { Server as TlsServer, TlsOptions, TLSSocket } from 'node:tls'
@@ -30,6 +31,8 @@ export interface ListenerOptions {
   servers: Readonly<Record<string, HttpServer | WireServer>>
   /** Who takes a TLS connection of a protocol that is not HTTP, and has to end it. */
   sockets?: Readonly<Record<string, (socket: TLSSocket) => void>>
+  /** The protocols of those above that are spoken within a stream, too; see `acceptStream`. */
+  withinStreams?: readonly string[]
   /** Answers plain HTTP, and TLS connections of clients that offer no protocol. */
   defaultServer: HttpServer | WireServer
   /** Whether this peer may speak plain HTTP; everybody else gets a 400 that says why. */
@@ -45,6 +48,11 @@ export interface Listener {
   address(): { host: string; port: number }
   /** New connections see the renewed certificate; those that are open go on. */
   setTlsContext(credentials: TlsCredentials): void
+  /**
+   * Takes a stream, such as a WebSocket, as if it were a connection of its own: TLS, and by ALPN one of `options.withinStreams`.
+   * Throws `failed_precondition` where there is no TLS.
+   */
+  acceptStream(stream: Duplex): void
   /** Accepts no more, lets the requests under way finish for at most `graceMs`, then cuts. Settles when every socket is gone. */
   close(options?: { graceMs?: number }): Promise<void>
 }
@@ -56,6 +64,7 @@ export interface Listener {
 export async function startListener(options: ListenerOptions): Promise<Listener> {
   const sockets: Sockets = { all: new Set(), silent: new Set() }
   const tlsServer = options.tls && startTls(options, options.tls, sockets)
+  const within = options.tls && startTls(options, options.tls, sockets, options.withinStreams ?? [])
   // As http.Server does: a client may close its sending half and still read the answer.
   const server = createNetServer({ allowHalfOpen: true, noDelay: true, keepAlive: true }, (socket) =>
     accept(socket, options, tlsServer, sockets),
@@ -73,6 +82,11 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     setTlsContext(credentials) {
       if (!tlsServer) throw new AppError('failed_precondition', 'this listener was started without TLS')
       tlsServer.setSecureContext(contextOptions(credentials))
+      within?.setSecureContext(contextOptions(credentials))
+    },
+    acceptStream(stream) {
+      if (!within) throw new AppError('failed_precondition', 'this listener was started without TLS')
+      within.emit('connection', stream)
     },
     close: async ({ graceMs = 0 } = {}) => {
       await closeAll(server, new Set([...answering, ...httpServers]), sockets, graceMs)
@@ -132,12 +146,13 @@ function refusePlain(socket: Socket): void {
   socket.once('close', () => clearTimeout(deadline))
 }
 
-function startTls(options: ListenerOptions, credentials: TlsCredentials, sockets: Sockets): TlsServer {
+/** @param only the protocols that are spoken; all, and HTTP for who offers none, unless given. */
+function startTls(options: ListenerOptions, credentials: TlsCredentials, sockets: Sockets, only?: readonly string[]): TlsServer {
   const server = createTlsServer({
     ...contextOptions(credentials),
     requestCert: true,
     rejectUnauthorized: false,
-    ALPNProtocols: [...Object.keys(options.servers), ...Object.keys(options.sockets ?? {})],
+    ALPNProtocols: [...(only ?? [...Object.keys(options.servers), ...Object.keys(options.sockets ?? {})])],
     handshakeTimeout: options.handshakeMs ?? HANDSHAKE_MS,
   })
   server.on('tlsClientError', (error, socket) => {
@@ -148,6 +163,7 @@ function startTls(options: ListenerOptions, credentials: TlsCredentials, sockets
     const remote = socket.remoteAddress
     track(socket, sockets, (error) => options.onFault?.(error, remote))
     const agreed = socket.alpnProtocol
+    if (only && (typeof agreed !== 'string' || !only.includes(agreed))) return void socket.destroy()
     const take =
       typeof agreed === 'string' && options.sockets && Object.hasOwn(options.sockets, agreed) ? options.sockets[agreed] : undefined
     if (take) return take(socket)

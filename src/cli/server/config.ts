@@ -105,7 +105,7 @@ export async function loadConfig(sources: ConfigSources): Promise<Config> {
     logLevel: LEVELS[shared.log.severity],
     nodename: shared.nodename,
     diag: findDiagAddress(sources.diagAddress, shared.diag_addr),
-    membership: findMembership(shared, sources.join ?? {}),
+    membership: findMembership(shared, sources.join ?? {}, sources.env),
     ...withRoles(parsed, sources.roles),
   }
 }

@@ -2,8 +2,11 @@ import { readFile } from 'node:fs/promises'
 import { isAbsolute } from 'node:path'
 import { z } from 'zod'
 import type { JoinProof } from '../../client/join.ts'
-import { parseProxyAddress, type ProxyAddress } from '../../client/proxy-address.ts'
+import { parseProxyAddress, type ProxyAddress, renderProxyAddress } from '../../client/proxy-address.ts'
 import { AppError } from '../../lib/errors.ts'
+import type { Environment } from '../../lib/paths.ts'
+import { yesNoSchema } from '../../lib/yes-no.ts'
+import { dialWebSocket } from '../../tunnel/web-socket.ts'
 
 const METHODS = ['token'] as const
 
@@ -25,6 +28,11 @@ export const membershipFields = {
     })
     .optional()
     .describe('How this host joins the cluster. Needed for the first time, and after its certificate has expired.'),
+  via_websocket: yesNoSchema
+    .optional()
+    .describe(
+      'Whether to reach the proxy over WebSockets, where only HTTPS passes or something in between ends TLS. Done where HTTPS_PROXY names an HTTP proxy for it, unless this says no.',
+    ),
   ca_pin: z
     .union([pin, z.array(pin).min(1)])
     .optional()
@@ -51,7 +59,7 @@ export interface MembershipFlags {
 }
 
 /** @throws AppError invalid_argument for two names of one thing, or an address that is none. */
-export function findMembership(file: z.output<typeof fieldsSchema>, flags: MembershipFlags): Membership | undefined {
+export function findMembership(file: z.output<typeof fieldsSchema>, flags: MembershipFlags, env: Environment): Membership | undefined {
   if (file.proxy_server !== undefined && file.auth_server !== undefined)
     throw new AppError('invalid_argument', 'auth_server is another name for proxy_server: keep one')
   if (file.auth_token !== undefined && file.join_params)
@@ -59,7 +67,27 @@ export function findMembership(file: z.output<typeof fieldsSchema>, flags: Membe
   const address = flags.authServer ?? file.proxy_server ?? file.auth_server
   if (address === undefined) return undefined
   const caPins = flags.caPin === undefined ? [file.ca_pin ?? []].flat() : flags.caPin.split(',').map(parsePin)
-  return { proxy: parseProxyAddress(address), caPins, token: flags.token ?? file.join_params?.token_name ?? file.auth_token }
+  const proxy = parseProxyAddress(address)
+  const httpProxy = findHttpProxy(proxy, env)
+  const open = (file.via_websocket ?? httpProxy !== undefined) ? webSocketTo(proxy, httpProxy) : undefined
+  return { proxy: { ...proxy, ...(open && { open }) }, caPins, token: flags.token ?? file.join_params?.token_name ?? file.auth_token }
+}
+
+/** What is in between sees an encrypted stream: the proxy is verified by the TLS within it, and shown our certificate. */
+function webSocketTo(proxy: ProxyAddress, httpProxy: URL | undefined): ProxyAddress['open'] {
+  const url = new URL(`wss://${renderProxyAddress(proxy)}`)
+  return (signal) => dialWebSocket({ url, proxy: httpProxy, signal, tls: { rejectUnauthorized: false } })
+}
+
+/** `HTTPS_PROXY`, unless `NO_PROXY` names the host or a domain of it (`*` all of them). */
+function findHttpProxy({ host }: ProxyAddress, env: Environment): URL | undefined {
+  const text = env['HTTPS_PROXY'] || env['https_proxy']
+  if (!text) return undefined
+  const excepted = (env['NO_PROXY'] || env['no_proxy'] || '').split(',').map((name) => name.trim().replace(/^\*?\./, ''))
+  if (excepted.some((name) => name === '*' || (name !== '' && (host === name || host.endsWith(`.${name}`))))) return undefined
+  const url = URL.parse(/^https?:\/\//i.test(text) ? text : `http://${text}`)
+  if (!url) throw new AppError('invalid_argument', 'HTTPS_PROXY is no URL: write http://HOST:PORT')
+  return url
 }
 
 function parsePin(text: string): string {

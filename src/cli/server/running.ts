@@ -6,6 +6,8 @@ import { acquireInstanceLock } from '../../lib/single-instance.ts'
 import type { Agent } from '../../services/agent/start.ts'
 import { type AuthService, startAuthService } from '../../services/auth/start.ts'
 import { publicAddresses } from '../../services/proxy/config.ts'
+import type { Tunnels } from '../../services/proxy/tunnels.ts'
+import type { Listener } from '../../lib/listener.ts'
 import type { Config } from './config.ts'
 import { addQuarantineMetrics, startDiagnostics } from './diagnostics.ts'
 import { hostIdentity, loadHostId } from './host-id.ts'
@@ -51,13 +53,14 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
     const diagnostics = config.diag && (await startDiagnostics(config.diag, { log }))
     closers.push(async () => diagnostics?.close())
     const hostId = await loadHostId(config.dataDirectory)
-    let reachable = (_host: string): boolean => false
+    // What begins after those that need it.
+    const later: { tunnels?: Tunnels; listener?: Listener } = {}
     let publicAddress = publicAddresses(config.proxy)[0] ?? config.proxy.web_listen_addr
     const auth = await startAuthService({
       config: config.auth,
       dataDirectory: config.dataDirectory,
       publicAddress: () => publicAddress,
-      isConnected: (host) => host === hostId || reachable(host),
+      isConnected: (host) => host === hostId || later.tunnels?.isConnected(host) === true,
       otherAddresses: publicAddresses(config.proxy),
       log,
       now,
@@ -69,10 +72,18 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
     closers.push(async () => host?.close())
     const agent = host && startAgentOn(options, localLink(config, auth, hostId), host, diagnostics)
     if (agent) closers.push(() => agent.close())
-    const { proxyServer, aggregate, tunnels } = createProxy(options, auth, agent, hostId, closers)
-    reachable = (host) => tunnels.isConnected(host)
+    const { proxyServer, aggregate, tunnels } = createProxy(
+      options,
+      auth,
+      agent,
+      hostId,
+      (stream) => later.listener?.acceptStream(stream),
+      closers,
+    )
+    later.tunnels = tunnels
     if (diagnostics) addQuarantineMetrics(diagnostics.metrics, () => aggregate.quarantine())
     const listener = await startWebListener(options, auth, proxyServer, tunnels, closers)
+    later.listener = listener
     // Calls under way may end, while nothing new is accepted; only then the event streams, which never end, are ended. The aggregate is a client
     // of the agent: it leaves first, in good order, and does not take an agent that goes for servers that are gone.
     closers.push(async () => {

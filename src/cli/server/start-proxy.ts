@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream'
 import { randomBytes } from 'node:crypto'
 import { createApiClient } from '../../client/call.ts'
 import { withToken } from '../../client/presented-token.ts'
@@ -13,6 +14,7 @@ import { createProxyServer } from '../../services/proxy/server.ts'
 import { AgentRouter, type AgentRouterOptions } from '../../services/proxy/agent-router.ts'
 import { Tunnels } from '../../services/proxy/tunnels.ts'
 import { realClock } from '../../tunnel/clock.ts'
+import { acceptWebSockets } from '../../tunnel/web-socket.ts'
 import { hostIdentity } from './host-id.ts'
 import type { ProcessOptions } from './process-options.ts'
 
@@ -22,6 +24,7 @@ export function createProxy(
   auth: AuthService,
   agent: Agent | undefined,
   hostId: string,
+  acceptStream: (stream: Duplex) => void,
   closers: (() => Promise<void>)[],
 ): { proxyServer: WireServer; aggregate: Aggregate; tunnels: Tunnels } {
   const clientFor = (token: string, remoteAddress: string, endpoint: string) =>
@@ -57,6 +60,7 @@ export function createProxy(
     auth: auth.handler,
     publicAddresses: publicAddresses(config.proxy),
     isReady: () => true,
+    onUpgrade: acceptWebSockets(acceptStream),
     monotonic: () => performance.now(),
     now,
     log,

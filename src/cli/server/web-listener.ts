@@ -38,6 +38,7 @@ export async function startWebListener(
     allowPlain: isLoopbackAddress,
     maxConnections: config.mcp_limits.sessions + agent.mcp_limits.sessions + OTHER_CONNECTIONS,
     servers: { 'http/1.1': proxyServer, 'sallyport-auth': authServer },
+    withinStreams: ['sallyport-auth', TUNNEL_ALPN],
     sockets: { [TUNNEL_ALPN]: (socket) => tunnels.accept(socket) },
     onFault: (error, remoteAddress) => log.debug('connection fault', { error: error.message, remoteAddress }),
   })

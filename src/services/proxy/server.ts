@@ -1,5 +1,6 @@
 import { createServer, type IncomingMessage, type RequestListener, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import { CODES, toAppError } from '../../lib/errors.ts'
 import type { PlainRequest } from '../../lib/http-wire/plain-request.ts'
@@ -20,6 +21,8 @@ export interface ProxyServerOptions extends McpRouteOptions {
   /** The configured `HOST:PORT` values clients reach us by; loopback names are always among them. */
   publicAddresses: readonly string[]
   isReady: () => boolean
+  /** Takes connections that ask for another protocol, which it refuses or serves. */
+  onUpgrade?: ((request: IncomingMessage, socket: Duplex, head: Buffer) => void) | undefined
   /** Milliseconds of a clock that nobody sets. */
   monotonic: () => number
   now: () => number
@@ -46,6 +49,7 @@ export function createProxyServer(options: ProxyServerOptions): WireServer {
   server.maxHeadersCount = 100
   // Longer than any MCP request may be silent: whoever takes and sends nothing for that long is gone.
   server.setTimeout(SILENCE_MS)
+  if (options.onUpgrade) server.on('upgrade', options.onUpgrade)
   const { monotonic, now } = options
   return new WireServer({ route: (head, socket) => routeOf(head, socket, parts), fallback: server, monotonic, now })
 }
