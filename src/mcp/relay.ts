@@ -31,7 +31,12 @@ export async function relayRequest(
       { ...message, headers, whole: row?.lists !== undefined || message.method === 'initialize', caller: relayed.caller },
       relayed.signal,
     )
-    await deliver(reply, relayed, conversation, outlet)
+    if (reply.kind === 'message') {
+      const { bytes, response, written } = relayed.judge(reply.bytes)
+      await written
+      const code = conversation.era === 'modern' ? fieldsOf(response?.['error'])?.['code'] : undefined
+      outlet.json(modernStatus(code), bytes)
+    } else await deliver(reply, relayed, conversation, outlet)
   } catch (thrown) {
     const error = conversation.signal.aborted ? conversation.why : asAnswer(thrown)
     await outlet.fail(await interrupted(relayed, error), message.id)
@@ -61,14 +66,14 @@ async function interrupted(relayed: RunningRequest, error: AppError): Promise<Ap
   }
 }
 
-async function deliver(reply: Reply, relayed: Relayed, conversation: Conversation, outlet: Outlet): Promise<void> {
+/** What is not one message in one piece. */
+async function deliver(
+  reply: Exclude<Reply, { kind: 'message' }>,
+  relayed: Relayed,
+  conversation: Conversation,
+  outlet: Outlet,
+): Promise<void> {
   switch (reply.kind) {
-    case 'message': {
-      const { bytes, response, written } = relayed.judge(reply.bytes)
-      await written
-      const code = conversation.era === 'modern' ? fieldsOf(response?.['error'])?.['code'] : undefined
-      return outlet.json(modernStatus(code), bytes)
-    }
     case 'stream':
       return deliverStream(reply.chunks, relayed, outlet)
     case 'events':

@@ -74,12 +74,9 @@ class HealingSession implements UpstreamSession {
     return this.#life.session.isWaiting === true
   }
 
-  async send(message: Outgoing, signal: AbortSignal): Promise<Reply> {
-    const life = this.#healing || this.#life.isLost ? await this.#heal() : this.#life
-    const outcome = await this.#attempt(life, message, signal)
-    if (outcome !== LOST) return this.#memory.remember(message, this.#explain(outcome, life, message))
-    const next = await this.#heal()
-    return this.#memory.remember(message, await next.session.send(message, signal))
+  send(message: Outgoing, signal: AbortSignal): Promise<Reply> {
+    if (this.#healing || this.#life.isLost) return this.#heal().then((life) => this.#sendIn(life, message, signal))
+    return this.#sendIn(this.#life, message, signal)
   }
 
   async listen(headers: Readonly<Record<string, string>>, signal: AbortSignal): ReturnType<UpstreamSession['listen']> {
@@ -101,20 +98,31 @@ class HealingSession implements UpstreamSession {
     await Promise.all(this.#leaving)
   }
 
-  /** Sends it; `LOST` when the session is gone and the message may be sent again in another. */
-  async #attempt(life: Life, message: Outgoing, signal: AbortSignal): Promise<Reply | typeof LOST> {
+  #sendIn(life: Life, message: Outgoing, signal: AbortSignal): Promise<Reply> {
+    life.sent += 1
+    return life.session.send(message, signal).then(
+      (reply) => {
+        leave(life)
+        if (this.#isForgotten(life, reply) && this.#failure === undefined) return this.#sendAgain(message, signal)
+        return this.#memory.remember(message, this.#explain(reply, life, message))
+      },
+      (thrown: unknown) => this.#recover(thrown, life, message, signal),
+    )
+  }
+
+  /** What the session was lost with is sent in the next one, if that is safe. */
+  async #recover(thrown: unknown, life: Life, message: Outgoing, signal: AbortSignal): Promise<Reply> {
     try {
-      life.sent += 1
-      const reply = await life.session.send(message, signal)
-      return this.#isForgotten(life, reply) && this.#failure === undefined ? LOST : reply
-    } catch (thrown) {
       if (signal.aborted || !(await this.#isLost(life))) throw thrown
-      if (isRepeatable(message)) return LOST
-      throw notRepeated(toAppError(thrown), message)
+      if (!isRepeatable(message)) throw notRepeated(toAppError(thrown), message)
     } finally {
-      life.sent -= 1
-      if (life.sent === 0) life.onQuiet?.()
+      leave(life)
     }
+    return this.#sendAgain(message, signal)
+  }
+
+  async #sendAgain(message: Outgoing, signal: AbortSignal): Promise<Reply> {
+    return this.#memory.remember(message, await (await this.#heal()).session.send(message, signal))
   }
 
   /** A stream that breaks off with its session says what became of the request. */
@@ -277,8 +285,10 @@ function quietOf(life: Life): Promise<void> {
   return life.sent === 0 ? Promise.resolve() : new Promise((resolve) => (life.onQuiet = resolve))
 }
 
-/** Told from replies by identity. */
-const LOST = Symbol('lost')
+function leave(life: Life): void {
+  life.sent -= 1
+  if (life.sent === 0) life.onQuiet?.()
+}
 
 async function exhaust(events: AsyncIterable<SseEvent>): Promise<void> {
   for await (const _ of events) continue
