@@ -132,7 +132,8 @@ function addAskingTools(server: McpServer): void {
     'test_sampling',
     { description: 'Asks the model', inputSchema: z.object({ prompt: z.string() }) },
     async ({ prompt }, { mcpReq }) => {
-      const answer = await mcpReq.requestSampling({ messages: [{ role: 'user', content: { type: 'text', text: prompt } }], maxTokens: 100 })
+      const messages = [{ role: 'user' as const, content: { type: 'text' as const, text: prompt } }]
+      const answer = await mcpReq.requestSampling({ messages, maxTokens: 100 }, onStreamOf(mcpReq))
       return result(text(`LLM response: ${JSON.stringify(answer.content)}`))
     },
   )
@@ -140,13 +141,13 @@ function addAskingTools(server: McpServer): void {
   const email = { type: 'string' as const, description: "User's email address" }
   const user = { type: 'object' as const, properties: { username, email }, required: ['username', 'email'] }
   server.registerTool('test_elicitation', { description: 'Asks the user', inputSchema: message }, async (args, { mcpReq }) => {
-    const { action, content } = await mcpReq.elicitInput({ message: args.message, requestedSchema: user })
+    const { action, content } = await mcpReq.elicitInput({ message: args.message, requestedSchema: user }, onStreamOf(mcpReq))
     return result(text(`User response: action=${action}, content=${JSON.stringify(content ?? {})}`))
   })
   const forms = { test_elicitation_sep1034_defaults: ASKED_DEFAULTS, test_elicitation_sep1330_enums: ASKED_ENUMS }
   for (const [name, requestedSchema] of Object.entries(forms)) {
     server.registerTool(name, { description: 'Asks the user by a form' }, async ({ mcpReq }) => {
-      const { action, content } = await mcpReq.elicitInput({ message: 'Please fill in', requestedSchema })
+      const { action, content } = await mcpReq.elicitInput({ message: 'Please fill in', requestedSchema }, onStreamOf(mcpReq))
       return result(text(`Elicitation completed: action=${action}, content=${JSON.stringify(content ?? {})}`))
     })
   }
@@ -156,6 +157,14 @@ function addAskingTools(server: McpServer): void {
 }
 
 type Asked = ServerContext['mcpReq']
+
+/**
+ * Has the question go out on the stream that answers the call. Of itself the SDK takes the stream of GET, and drops what it asks when a client
+ * calls before that stream is open: the call then waits for ever.
+ */
+function onStreamOf({ id }: Asked): { relatedRequestId: Asked['id'] } {
+  return { relatedRequestId: id }
+}
 
 function declared(request: Asked, capability: 'sampling' | 'elicitation' | 'roots'): boolean {
   const capabilities: unknown = Reflect.get(request.envelope ?? {}, 'io.modelcontextprotocol/clientCapabilities')
