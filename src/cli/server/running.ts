@@ -1,10 +1,12 @@
 import { randomBytes } from 'node:crypto'
+import type { Duplex } from 'node:stream'
 import { createApiClient } from '../../client/call.ts'
 import { ensurePrivateDirectory } from '../../lib/atomic-file.ts'
 import { AppError } from '../../lib/errors.ts'
 import { acquireInstanceLock } from '../../lib/single-instance.ts'
 import type { Agent } from '../../services/agent/start.ts'
 import { type AuthService, startAuthService } from '../../services/auth/start.ts'
+import type { Aggregate } from '../../services/proxy/aggregate-route.ts'
 import { publicAddresses } from '../../services/proxy/config.ts'
 import type { Tunnels } from '../../services/proxy/tunnels.ts'
 import type { Listener } from '../../lib/listener.ts'
@@ -72,30 +74,13 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
     closers.push(async () => host?.close())
     const agent = host && startAgentOn(options, localLink(config, auth, hostId), host, diagnostics)
     if (agent) closers.push(() => agent.close())
-    const { proxyServer, aggregate, tunnels } = createProxy(
-      options,
-      auth,
-      agent,
-      hostId,
-      (stream) => later.listener?.acceptStream(stream),
-      closers,
-    )
+    const acceptStream = (stream: Duplex): void => later.listener?.acceptStream(stream)
+    const { proxyServer, aggregate, tunnels } = createProxy(options, auth, agent, hostId, acceptStream, closers)
     later.tunnels = tunnels
     if (diagnostics) addQuarantineMetrics(diagnostics.metrics, () => aggregate.quarantine())
     const listener = await startWebListener(options, auth, proxyServer, tunnels, closers)
     later.listener = listener
-    // Calls under way may end, while nothing new is accepted; only then the event streams, which never end, are ended. The aggregate is a client
-    // of the agent: it leaves first, in good order, and does not take an agent that goes for servers that are gone.
-    closers.push(async () => {
-      auth.endWatches()
-      tunnels.drain()
-      const closing = listener.close({ graceMs: DRAIN_MS + FAREWELL_MS })
-      await agent?.drain(DRAIN_MS)
-      await aggregate.close()
-      await agent?.close()
-      tunnels.close()
-      await closing
-    })
+    closers.push(() => leaveInOrder({ auth, tunnels, listener, agent, aggregate }))
     const address = listener.address()
     if (publicAddresses(config.proxy).length === 0)
       publicAddress = `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`
@@ -108,6 +93,29 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
     await close()
     throw error
   }
+}
+
+interface Parts {
+  auth: AuthService
+  tunnels: Tunnels
+  listener: Listener
+  agent: Agent | undefined
+  aggregate: Aggregate
+}
+
+/**
+ * Calls under way may end, while nothing new is accepted; only then the event streams, which never end, are ended. The aggregate is a client
+ * of the agent: it leaves first, in good order, and does not take an agent that goes for servers that are gone.
+ */
+async function leaveInOrder({ auth, tunnels, listener, agent, aggregate }: Parts): Promise<void> {
+  auth.endWatches()
+  tunnels.drain()
+  const closing = listener.close({ graceMs: DRAIN_MS + FAREWELL_MS })
+  await agent?.drain(DRAIN_MS)
+  await aggregate.close()
+  await agent?.close()
+  tunnels.close()
+  await closing
 }
 
 function assertBothEnabled({ auth, proxy }: Config): void {
