@@ -6,8 +6,8 @@ import { AppError } from '../../lib/errors.ts'
 import { acquireInstanceLock } from '../../lib/single-instance.ts'
 import type { Agent } from '../../services/agent/start.ts'
 import { type AuthService, startAuthService } from '../../services/auth/start.ts'
-import type { Aggregate } from '../../services/proxy/aggregate-route.ts'
 import { publicAddresses } from '../../services/proxy/config.ts'
+import type { Aggregate } from '../../services/proxy/aggregate-route.ts'
 import type { Tunnels } from '../../services/proxy/tunnels.ts'
 import type { Listener } from '../../lib/listener.ts'
 import type { Config } from './config.ts'
@@ -80,7 +80,7 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
     if (diagnostics) addQuarantineMetrics(diagnostics.metrics, () => aggregate.quarantine())
     const listener = await startWebListener(options, auth, proxyServer, tunnels, closers)
     later.listener = listener
-    closers.push(() => leaveInOrder({ auth, tunnels, listener, agent, aggregate }))
+    closers.push(() => leaveInOrder({ auth, agent, aggregate, tunnels, listener }))
     const address = listener.address()
     if (publicAddresses(config.proxy).length === 0)
       publicAddress = `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`
@@ -95,23 +95,22 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
   }
 }
 
-interface Parts {
+interface Leaving {
   auth: AuthService
-  tunnels: Tunnels
-  listener: Listener
   agent: Agent | undefined
   aggregate: Aggregate
+  tunnels: Tunnels
+  listener: Listener
 }
 
 /**
  * Calls under way may end, while nothing new is accepted; only then the event streams, which never end, are ended. The aggregate is a client
- * of the agent: it leaves first, in good order, and does not take an agent that goes for servers that are gone.
+ * of the agents: it leaves first, in good order, and does not take an agent that goes for servers that are gone.
  */
-async function leaveInOrder({ auth, tunnels, listener, agent, aggregate }: Parts): Promise<void> {
+async function leaveInOrder({ auth, agent, aggregate, tunnels, listener }: Leaving): Promise<void> {
   auth.endWatches()
-  tunnels.drain()
   const closing = listener.close({ graceMs: DRAIN_MS + FAREWELL_MS })
-  await agent?.drain(DRAIN_MS)
+  await Promise.all([agent?.drain(DRAIN_MS), tunnels.drain(DRAIN_MS)])
   await aggregate.close()
   await agent?.close()
   tunnels.close()

@@ -30,6 +30,7 @@ const MAX_PER_HOST = 4
 const MAX_LOST = 1000
 /** So long before its certificate ends an agent is asked for a tunnel with the renewed one; less when the certificate is short-lived. */
 const HANDOVER_MS = 5 * 60_000
+const DRAIN_POLL_MS = 20
 const MAX_TIMER_MS = 2 ** 31 - 1
 const ROLES = ['App', 'Db']
 
@@ -89,14 +90,17 @@ export class Tunnels {
     }
   }
 
-  /** Asks the agents for tunnels to other proxies. */
-  drain(): void {
+  /** Asks the agents for tunnels to other proxies; settles when nothing is under way any more, but after at most `ms`. */
+  async drain(ms: number): Promise<void> {
     this.#isClosed = true
     for (const { tunnel } of this.#all()) tunnel.drain()
+    for (let left = ms; left > 0 && this.#all().some(({ tunnel }) => tunnel.load() > 0); left -= DRAIN_POLL_MS) {
+      await new Promise<void>((resolve) => this.#options.clock.after(DRAIN_POLL_MS, resolve))
+    }
   }
 
   close(): void {
-    this.drain()
+    this.#isClosed = true
     this.#unsubscribe()
     for (const { tunnel } of this.#all()) tunnel.close('the proxy is shutting down')
   }
