@@ -152,30 +152,47 @@ class Served implements StreamUser {
     this.#bodies.release(this.#head.bodyBytes)
   }
 
-  /** An object of its own accessors, so that a copy of it has the signal too. */
   #exchange(): Exchange {
-    const { method, path, server, assertion, remoteAddress, headers } = this.#head
-    const signalOf = (): AbortSignal => this.#signal()
-    return {
-      method,
-      path,
-      server,
-      assertion,
-      remoteAddress,
-      headers,
-      body: this.#body,
-      /** Most exchanges are answered without anybody asking for it. */
-      get signal() {
-        return signalOf()
-      },
-      answer: answerOver(this.#stream),
-    }
+    return new TunnelledExchange(this.#head, this.#body, answerOver(this.#stream), () => this.#signal())
   }
 
   #signal(): AbortSignal {
     this.#gone ??= new AbortController()
     if (this.#isGone) this.#gone.abort()
     return this.#gone.signal
+  }
+}
+
+/**
+ * A class, since a literal with a `get signal()` makes a hidden class at each evaluation, which lives in the old part of the heap and keeps the
+ * exchange there until the next full collection.
+ */
+class TunnelledExchange implements Exchange {
+  readonly method: string
+  readonly path: string
+  readonly server: string
+  readonly assertion: string
+  readonly remoteAddress: string
+  readonly headers: Readonly<Record<string, string>>
+  readonly body: Buffer
+  readonly answer: Answer
+  readonly #signalOf: () => AbortSignal
+
+  constructor(head: Omit<Exchange, 'body' | 'answer' | 'signal'>, body: Buffer, answer: Answer, signalOf: () => AbortSignal) {
+    this.method = head.method
+    this.path = head.path
+    this.server = head.server
+    this.assertion = head.assertion
+    this.remoteAddress = head.remoteAddress
+    this.headers = head.headers
+    this.body = body
+    this.answer = answer
+    this.#signalOf = signalOf
+  }
+
+  /** Most exchanges are answered without anybody asking for it. */
+  get signal(): AbortSignal {
+    return this.#signalOf()
   }
 }
 

@@ -22,7 +22,7 @@ const errorOf = (body: Buffer): { code: number; message: string } => JSON.parse(
 test('an exchange arrives whole and its answer comes back whole', async () => {
   const seen: Exchange[] = []
   const { proxy } = pair((exchange) => {
-    seen.push({ ...exchange })
+    seen.push({ ...exchange, signal: exchange.signal })
     exchange.answer.head(202, { 'content-type': 'text/plain', 'x-note': 'caf\u00e9' })
     exchange.answer.write(Buffer.from('one '))
     exchange.answer.end(Buffer.from('two'))

@@ -143,7 +143,7 @@ function createFlow<T>(link: Link, sizeOf: (item: T) => number): { queue: Queue<
   const queue: Queue<T> = createQueue({
     sizeOf,
     onTake() {
-      if (!isPaused || queue.bytes > RESUME_AT) return
+      if (!isPaused || queue.bytes() > RESUME_AT) return
       isPaused = false
       link.resume()
     },
@@ -153,7 +153,7 @@ function createFlow<T>(link: Link, sizeOf: (item: T) => number): { queue: Queue<
     queue,
     push(item) {
       queue.push(item)
-      if (isPaused || queue.bytes <= PAUSE_AT) return
+      if (isPaused || queue.bytes() <= PAUSE_AT) return
       isPaused = true
       link.pause()
     },

@@ -20,7 +20,7 @@ export interface InFlight {
   readonly progressToken: string | undefined
   readonly reply: Promise<Reply>
   /** Bytes of its messages that wait for a slow reader. */
-  readonly queuedBytes: number
+  queuedBytes(): number
   /** Something that belongs to it and is not the response. */
   deliver(line: Buffer): void
   /** The response. */
@@ -83,9 +83,7 @@ export function createInFlight(
     isSubscription: message.method === SUBSCRIBE,
     progressToken: message.progressToken === undefined ? undefined : keyOf(message.progressToken),
     reply: promise,
-    get queuedBytes() {
-      return queue?.bytes ?? 0
-    },
+    queuedBytes: () => queue?.bytes() ?? 0,
     deliver(line) {
       if (isOver) return
       // A subscription stays open as long as it likes once the server has taken it.
@@ -93,7 +91,7 @@ export function createInFlight(
       if (!queue) {
         queue = createQueue({ sizeOf: sizeOfEvent, onAbandon: () => over(true) })
         resolve({ kind: 'events', events: queue })
-      } else if (queue.bytes > 0 && !options.hasRoom(line.length)) {
+      } else if (queue.bytes() > 0 && !options.hasRoom(line.length)) {
         return failAs(notRead(message.method), true, false)
       }
       queue.push(toEvent(line))

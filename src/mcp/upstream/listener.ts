@@ -49,7 +49,7 @@ export function createListenerSlot({ maxQueuedBytes, onDrop }: ListenerOptions):
       return own
     },
     deliver(line) {
-      if (current && current.bytes > 0 && current.bytes + line.length > maxQueuedBytes) {
+      if (current && current.bytes() > 0 && current.bytes() + line.length > maxQueuedBytes) {
         current.fail(new AppError('resource_exhausted', 'the messages of the server were not read in time: they take too much memory'))
         current = undefined
       }

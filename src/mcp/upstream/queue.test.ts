@@ -54,10 +54,10 @@ test('a reader that stops early abandons it, one that reads to the end does not'
 test('it knows the bytes that wait and keeps the order over many items', async () => {
   const queue = createQueue({ sizeOf })
   for (let n = 0; n < 5000; n++) queue.push(String(n).padStart(4, '0'))
-  expect(queue.bytes).toBe(20_000)
+  expect(queue.bytes()).toBe(20_000)
   queue.end()
   const read = await readAll(queue)
   expect(read.length).toBe(5000)
   expect(read[4999]).toBe('4999')
-  expect(queue.bytes).toBe(0)
+  expect(queue.bytes()).toBe(0)
 })

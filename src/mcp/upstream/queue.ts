@@ -5,8 +5,8 @@ export interface Queue<T> extends AsyncIterable<T> {
   end(): void
   /** The iteration rejects with `error` after the items that wait; at once, and without them, when `dropItems` is set. */
   fail(error: Error, dropItems?: boolean): void
-  /** Sum of the sizes of the items that wait. */
-  readonly bytes: number
+  /** Sum of the sizes of the items that wait. No accessor: a literal with one makes a hidden class each time, which stays for long. */
+  bytes(): number
 }
 
 export interface QueueOptions<T> {
@@ -33,7 +33,7 @@ export function createQueue<T>(options: QueueOptions<T>): Queue<T> {
   }
   const iterator: AsyncIterator<T, undefined> = {
     async next() {
-      if (backlog.count > 0) {
+      if (backlog.count() > 0) {
         const value = backlog.take()
         options.onTake?.()
         return { done: false, value }
@@ -45,7 +45,7 @@ export function createQueue<T>(options: QueueOptions<T>): Queue<T> {
       return DONE
     },
     async return() {
-      const isEarly = !outcome || backlog.count > 0
+      const isEarly = !outcome || backlog.count() > 0
       backlog.clear()
       conclude(undefined)
       if (isEarly) options.onAbandon?.()
@@ -65,9 +65,7 @@ export function createQueue<T>(options: QueueOptions<T>): Queue<T> {
       if (dropItems) backlog.clear()
       conclude(error)
     },
-    get bytes() {
-      return backlog.bytes
-    },
+    bytes: () => backlog.bytes(),
     [Symbol.asyncIterator]: () => iterator,
   }
 }
@@ -80,12 +78,8 @@ function createBacklog<T>(sizeOf: (item: T) => number) {
   let head = 0
   let bytes = 0
   return {
-    get bytes() {
-      return bytes
-    },
-    get count() {
-      return items.length - head
-    },
+    bytes: () => bytes,
+    count: () => items.length - head,
     add(item: T): void {
       items.push(item)
       bytes += sizeOf(item)

@@ -59,7 +59,7 @@ export function createRequestTable({
     }
   }
   const of = (owner: Owner | undefined): IteratorObject<InFlight> => requests.values().filter(({ asWritten }) => asWritten?.owner === owner)
-  const queuedBytes = (owner: Owner | undefined): number => of(owner).reduce((sum, request) => sum + request.queuedBytes, 0)
+  const queuedBytes = (owner: Owner | undefined): number => of(owner).reduce((sum, request) => sum + request.queuedBytes(), 0)
   const holds = (rawId: string): boolean => requests.has(keyOf(rawId)) || abandoned.has(keyOf(rawId))
 
   return {

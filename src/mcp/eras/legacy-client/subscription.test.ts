@@ -137,7 +137,7 @@ describe('a subscription', () => {
     const { subscription, opened } = start(everything)
     await subscription.subscribe('note://one')
     opened[0]?.queue.push(updated('note://one'))
-    await eventually('the event to be read', () => opened[0]?.queue.bytes === 0 || undefined)
+    await eventually('the event to be read', () => opened[0]?.queue.bytes() === 0 || undefined)
     expect(await next(subscription.listen(new AbortController().signal))).toMatchObject({ params: { uri: 'note://one' } })
   })
 

@@ -52,7 +52,7 @@ export function openRound(request: ModernRequest, signal: AbortSignal, onAbandon
     reply: promise,
     note(message) {
       const note = isOver ? undefined : noteFor(request, message)
-      if (note && (events?.bytes ?? 0) < MAX_WAITING_BYTES) stream().push(eventOf(note))
+      if (note && (events?.bytes() ?? 0) < MAX_WAITING_BYTES) stream().push(eventOf(note))
     },
     finish(bytes) {
       if (!over()) return

@@ -90,7 +90,7 @@ function follow(
   const stop = session.onChange((message) => {
     if (!isOf(message, honoured)) return
     // Each says that something changed: one that waits says as much as a thousand.
-    if (events.bytes < MAX_WAITING_BYTES) tell(message['method'], objectOf(message['params']) ?? {})
+    if (events.bytes() < MAX_WAITING_BYTES) tell(message['method'], objectOf(message['params']) ?? {})
   })
 
   tell('notifications/subscriptions/acknowledged', { notifications: honoured })
