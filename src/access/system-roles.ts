@@ -13,6 +13,8 @@ const SYSTEM_ROLE_RULES: Readonly<Record<string, readonly Rule[]>> = {
     { resources: ['app_server'], verbs: ['create', 'update', 'delete'] },
     { resources: ['event'], verbs: ['create'] },
     { resources: ['identity_token'], verbs: ['create'] },
+    { resources: ['secret'], verbs: ['list', 'readnosecrets'] },
+    { resources: ['secret_value'], verbs: ['read'] },
   ],
   Db: [
     { resources: ['role', 'db', 'lock', 'cluster_auth_preference'], verbs: ['list', 'read'] },

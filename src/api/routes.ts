@@ -8,6 +8,7 @@ import { announceHost, issueBotOutput, join, renewIdentity, startJoin } from './
 import { assignMcpNames, findMcpName } from './mcp-names.ts'
 import { deleteOAuthGrant, listOAuthGrants } from './oauth-grants.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './resources.ts'
+import { readSecret } from './secrets.ts'
 import { announceServers, explainAccess, listVisibleServers } from './servers.ts'
 import { watchResources } from './watch.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './users.ts'
@@ -24,6 +25,7 @@ export const ROUTES = {
   issueRouteAssertion,
   issueIdentityToken,
   rotateJwtKey,
+  readSecret,
   signCertificate,
   startJoin,
   join,

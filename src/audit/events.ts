@@ -236,6 +236,11 @@ export const EVENTS = {
     fields: { ...CALLER, resource: 'public' },
     summary: 'An access token was presented that is not valid at that endpoint.',
   },
+  'secret.read': {
+    code: { success: 'SPSEC001I' },
+    fields: { ...NAMED, server_id: 'public', servers: 'public' },
+    summary: 'An agent was given a secret of MCP servers that it offers; once for each agent and change of the secret.',
+  },
   'access.denied': {
     code: { failure: 'SPACC001W' },
     fields: { ...CALLER, kind: 'public', name: 'public', verb: 'public', server: 'public', server_id: 'public' },

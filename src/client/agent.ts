@@ -2,6 +2,7 @@ import { announceDatabases, signDatabaseUser } from '../api/databases.ts'
 import { issueIdentityToken } from '../api/identity-tokens.ts'
 import { deleteResource } from '../api/resources.ts'
 import type { InputOf } from '../api/route.ts'
+import { readSecret } from '../api/secrets.ts'
 import { announceServers } from '../api/servers.ts'
 import type { Kind } from '../resources/registry.ts'
 import { AppError } from '../lib/errors.ts'
@@ -91,4 +92,9 @@ export async function fetchIdentityToken(
 ): Promise<{ token: string; expiresAt: number }> {
   const { token, expires } = await api(issueIdentityToken, wanted)
   return { token, expiresAt: Date.parse(expires) }
+}
+
+/** The value of a secret that an MCP server needs which this agent offers; `revision` is that of the resource. */
+export async function fetchSecret(api: ApiClient, name: string): Promise<{ value: string; revision: string }> {
+  return await api(readSecret, { name })
 }

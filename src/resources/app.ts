@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { findDuration } from '../lib/duration.ts'
 import { resourceSchema } from './envelope.ts'
 import { findHostingFault, findHostingField, hostingFields } from './hosting.ts'
+import { findSecretFault, secretsIn } from './secret.ts'
 
 /** What the built-in demo server is registered as. */
 export const DEMO_URI = 'mcp+stdio://teleport-mcp-demo'
@@ -90,7 +91,15 @@ interface Fault {
 }
 
 /** The first thing that keeps this spec from describing an MCP server, if any. */
-function findFault(spec: { uri?: string | undefined; mcp?: z.infer<typeof mcpSchema> | undefined }): Fault | undefined {
+function findFault(spec: {
+  uri?: string | undefined
+  rewrite?: { headers?: z.infer<typeof headerSchema>[] | undefined } | undefined
+  mcp?: z.infer<typeof mcpSchema> | undefined
+}): Fault | undefined {
+  for (const [index, { value }] of (spec.rewrite?.headers ?? []).entries()) {
+    const message = findSecretFault(value)
+    if (message) return { path: ['rewrite', 'headers', String(index), 'value'], message }
+  }
   if (!spec.uri && !spec.mcp) return { path: ['uri'], message: 'URI is empty: give spec.uri (mcp+http://…) or spec.mcp.command' }
   if (spec.uri) {
     const url = URL.parse(spec.uri)
@@ -129,6 +138,13 @@ export function isDemo(app: App): boolean {
 /** Whether it is the MCP server of a database, over which `db_labels` decide. */
 export function isDatabase(app: App): boolean {
   return app.spec.uri.startsWith(DATABASE_SCHEME)
+}
+
+/** The secrets that it names, each once. */
+export function secretsOf({ spec }: App): string[] {
+  const inHeaders = spec.rewrite?.headers?.flatMap(({ value }) => secretsIn(value)) ?? []
+  const inEnvironment = spec.mcp?.env_from?.flatMap((source) => ('secret' in source ? [source.secret] : [])) ?? []
+  return [...new Set([...inHeaders, ...inEnvironment])]
 }
 
 /** The `http(s)://` URL behind an `mcp+…` URI; only for HTTP and SSE servers. */

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { findDuration } from '../lib/duration.ts'
 import { findSize } from '../lib/size.ts'
+import { secretNameSchema } from './secret.ts'
 
 /** Programs that start the server as its user read these: one who could set them would decide what they do. */
 const NEVER_SET = /^(LD_.*|DYLD_.*|GLIBC_TUNABLES|GCONV_PATH|LOCPATH|NLSPATH|ENV|BASH_ENV|SHELLOPTS|BASHOPTS|PS4|IFS)$/
@@ -83,16 +84,19 @@ export const hostingFields = {
     .describe('Environment variables, on top of the few every server gets. Not for secrets: everybody who may see the server sees them.'),
   env_from: z
     .array(
-      z.strictObject({
-        file: absolutePath.describe(
-          'On the agent’s machine, lines of `NAME=value`; owned by root or the agent’s user, and not readable by others.',
-        ),
-      }),
+      z.union([
+        z.strictObject({
+          file: absolutePath.describe(
+            'On the agent’s machine, lines of `NAME=value`; owned by root or the agent’s user, and not readable by others.',
+          ),
+        }),
+        z.strictObject({ secret: secretNameSchema.describe('Name of a `secret` whose value is such lines.') }),
+      ]),
     )
     .max(16)
     .optional()
     .describe(
-      'Files of secret environment variables, read by the agent whenever it starts the server. Their values are in no log, event or resource.',
+      'Files and secrets with environment variables, read by the agent whenever it starts the server, later ones over earlier ones. Their values are in no log or event.',
     ),
   cwd: absolutePath
     .optional()

@@ -13,6 +13,7 @@ import { lockSchema } from './lock.ts'
 import { mcpSetSchema } from './mcp-set.ts'
 import { oauthClientSchema } from './oauth-client.ts'
 import { roleSchema } from './role.ts'
+import { secretSchema } from './secret.ts'
 import { tokenSchema } from './token.ts'
 import { userSchema } from './user.ts'
 
@@ -39,6 +40,7 @@ export const KINDS = {
   db_server: { schema: dbServerSchema, aliases: ['db_servers'], heartbeat: true, purpose: 'A database as one agent offers it now.' },
   mcp_set: { schema: mcpSetSchema, aliases: ['mcp_sets', 'sets'], purpose: 'A selection of MCP servers under one URL, `/mcp/sets/NAME`.' },
   oauth_client: { schema: oauthClientSchema, aliases: ['oauth_clients'], purpose: 'An MCP client that may ask people to act for them.' },
+  secret: { schema: secretSchema, aliases: ['secrets'], purpose: 'A value that MCP servers ask of the gateway; written, never shown.' },
   role: { schema: roleSchema, aliases: ['roles'], purpose: 'What its bearers may reach and administer.' },
   user: { schema: userSchema, aliases: ['users'], purpose: 'A person with roles and traits.' },
   bot: { schema: botSchema, aliases: ['bots'], purpose: 'A machine identity with roles and traits.' },

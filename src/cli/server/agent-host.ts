@@ -129,7 +129,7 @@ async function openLink(
   signal: AbortSignal,
 ): Promise<{ link: AuthLink; closeLink(): Promise<void> }> {
   const { api, hostId, clusterName } = enrolment
-  const kinds: readonly Kind[] = [role === 'App' ? 'app' : 'db', ...KINDS]
+  const kinds: readonly Kind[] = [...(role === 'App' ? (['app', 'secret'] as const) : (['db'] as const)), ...KINDS]
   const feed = new WatchedFeed({
     open: (stop) => openStream(enrolment.http, watchResources, { kinds: kinds.join(',') }, stop),
     kinds,

@@ -40,7 +40,8 @@ export function startAgentOn(
     version,
     spoolDirectory,
     metrics: diagnostics && createMcpMetrics(diagnostics.metrics),
-    createUpstream: (app) => bridge(createUpstream(app, { now, log, demo: { clusterName }, stdio: host, http: {} }), app.metadata.name),
+    createUpstream: (app, readSecret) =>
+      bridge(createUpstream(app, { now, log, demo: { clusterName }, stdio: { ...host, readSecret }, http: {} }), app.metadata.name),
     bridge,
     labels: { run: createLabelCommand(env), after: realClock.after, log },
     redactor: createRedactor(),

@@ -19,7 +19,7 @@ async function file(name: string, text: string | Buffer, mode = 0o600): Promise<
 }
 
 async function refusal(path: string): Promise<string> {
-  const { code, message } = await faultOf(readSecretFiles([path], ownAccount.uid))
+  const { code, message } = await faultOf(readSecretFiles([{ file: path }], ownAccount.uid))
   expect(code).toBe('failed_precondition')
   return message.replace(`env_from file ${JSON.stringify(path)} `, '')
 }
@@ -62,7 +62,7 @@ test('a line that is no assignment is refused without its content', async () => 
 test('later files win, and quotes are as in other dotenv files', async () => {
   const first = await file('first', '\uFEFFA=1\r\nexport B = two words # note\n\n#C=3\nD=\n')
   const second = await file('second', `A='$x # \\n'\nE="a\\nb\\"c\\\\d\\$e\\q" # note\nF=a=b#c`, 0o640)
-  expect(await readSecretFiles([first, second], ownAccount.uid)).toEqual(
+  expect(await readSecretFiles([{ file: first }, { file: second }], ownAccount.uid)).toEqual(
     new Map([
       ['A', '$x # \\n'],
       ['B', 'two words'],
@@ -71,4 +71,15 @@ test('later files win, and quotes are as in other dotenv files', async () => {
       ['F', 'a=b#c'],
     ]),
   )
+})
+
+test('a secret of the cluster is lines like a file, and without one nothing is read', async () => {
+  const path = await file('before', 'A=1\nB=1')
+  const values: Record<string, string> = { tools: 'B=2\nC="x y"\n', bad: 'hunter2 secret' }
+  const read = (name: string) => readSecretFiles([{ file: path }, { secret: name }], ownAccount.uid, (asked) => values[asked] ?? '')
+  expect((await faultOf(read('bad'))).message).toBe('env_from secret "bad" line 1 is not NAME=value')
+  expect((await faultOf(readSecretFiles([{ secret: 'tools' }], ownAccount.uid))).message).toBe(
+    'env_from secret "tools" cannot be read: there are no secrets here',
+  )
+  expect(Object.fromEntries(await read('tools'))).toEqual({ A: '1', B: '2', C: 'x y' })
 })

@@ -6,17 +6,28 @@ import { findVariableFault, MAX_VARIABLES } from '../../resources/hosting.ts'
 
 const MAX_FILE_BYTES = 64 * 1024
 
+/** Where secret variables come from; as in `env_from`. */
+export type SecretSource = { file: string } | { secret: string }
+
 /**
- * The variables of secret files on this machine, later files over earlier ones. Nothing of a value is in any error.
+ * The variables of secret files on this machine and of secrets of the cluster, later ones over earlier ones. Nothing of a value is in any error.
  *
  * A file is lines of `NAME=value`, `export ` before it allowed; `#` begins a comment line; a value may stand in single quotes (as it is) or in double quotes
  * (with `\n`, `\"`, `\\` and `\$`). It must be a regular file of root or of the agent's user (`uid`) that others may not read and only its owner may write.
  *
  * @throws AppError failed_precondition with the file and what is wrong with it.
  */
-export async function readSecretFiles(paths: readonly string[], uid: number): Promise<Map<string, string>> {
+export async function readSecretFiles(
+  sources: readonly SecretSource[],
+  uid: number,
+  readSecret?: (name: string) => string | Promise<string>,
+): Promise<Map<string, string>> {
   const values = new Map<string, string>()
-  for (const path of paths) parse(path, await readSecretFile(path, uid), values)
+  for (const source of sources) {
+    if ('file' in source) parse('file', source.file, await readSecretFile(source.file, uid), values)
+    else if (readSecret) parse('secret', source.secret, await readSecret(source.secret), values)
+    else throw refused('secret', source.secret, 'cannot be read: there are no secrets here')
+  }
   return values
 }
 
@@ -27,27 +38,27 @@ async function readSecretFile(path: string, uid: number): Promise<string> {
     file = await open(path, constants.O_RDONLY | constants.O_NONBLOCK)
   } catch (cause) {
     const code = cause instanceof Error && 'code' in cause ? String(cause.code) : 'unknown reason'
-    throw refused(path, `cannot be read by the agent (${code})`, cause)
+    throw refused('file', path, `cannot be read by the agent (${code})`, cause)
   }
   try {
     const stat = await file.stat()
     const { uid: owner, mode, size } = stat
-    if (!stat.isFile()) throw refused(path, 'is no regular file')
-    if (owner !== 0 && owner !== uid) throw refused(path, 'must be owned by root or the agent’s user')
-    if ((mode & 0o007) !== 0) throw refused(path, 'may be read or written by others: chmod o= it')
-    if ((mode & 0o020) !== 0) throw refused(path, 'may be written by its group: chmod g-w it')
-    if (size > MAX_FILE_BYTES) throw refused(path, `has more than ${MAX_FILE_BYTES} bytes`)
+    if (!stat.isFile()) throw refused('file', path, 'is no regular file')
+    if (owner !== 0 && owner !== uid) throw refused('file', path, 'must be owned by root or the agent’s user')
+    if ((mode & 0o007) !== 0) throw refused('file', path, 'may be read or written by others: chmod o= it')
+    if ((mode & 0o020) !== 0) throw refused('file', path, 'may be written by its group: chmod g-w it')
+    if (size > MAX_FILE_BYTES) throw refused('file', path, `has more than ${MAX_FILE_BYTES} bytes`)
     const buffer = Buffer.alloc(MAX_FILE_BYTES + 1)
     let length = 0
     for (;;) {
       const { bytesRead } = await file.read(buffer, length, buffer.length - length)
       length += bytesRead
-      if (length > MAX_FILE_BYTES) throw refused(path, `has more than ${MAX_FILE_BYTES} bytes`)
+      if (length > MAX_FILE_BYTES) throw refused('file', path, `has more than ${MAX_FILE_BYTES} bytes`)
       if (bytesRead === 0) return new TextDecoder('utf-8', { fatal: true }).decode(buffer.subarray(0, length))
     }
   } catch (thrown) {
     if (thrown instanceof AppError) throw thrown
-    throw refused(path, 'is not UTF-8 text', undefined)
+    throw refused('file', path, 'is not UTF-8 text', undefined)
   } finally {
     await file.close()
   }
@@ -55,20 +66,20 @@ async function readSecretFile(path: string, uid: number): Promise<string> {
 
 const LINE = /^(?:export[ \t]+)?([^=\s]+)[ \t]*=[ \t]*(.*)$/s
 
-function parse(path: string, text: string, values: Map<string, string>): void {
+function parse(kind: 'file' | 'secret', name: string, text: string, values: Map<string, string>): void {
   for (const [index, line] of text
     .replace(/^\uFEFF/, '')
     .split(/\r?\n/)
     .entries()) {
     const trimmed = line.trim()
     if (trimmed === '' || trimmed.startsWith('#')) continue
-    const [, name, written] = LINE.exec(trimmed) ?? []
+    const [, variable, written] = LINE.exec(trimmed) ?? []
     const value = written === undefined ? undefined : unquote(written)
-    if (name === undefined || value === undefined) throw refused(path, `line ${index + 1} is not NAME=value`)
-    const fault = findVariableFault(name, value)
-    if (fault) throw refused(path, `line ${index + 1}: the variable ${fault}`)
-    values.set(name, value)
-    if (values.size > MAX_VARIABLES) throw refused(path, `has more than ${MAX_VARIABLES} variables`)
+    if (variable === undefined || value === undefined) throw refused(kind, name, `line ${index + 1} is not NAME=value`)
+    const fault = findVariableFault(variable, value)
+    if (fault) throw refused(kind, name, `line ${index + 1}: the variable ${fault}`)
+    values.set(variable, value)
+    if (values.size > MAX_VARIABLES) throw refused(kind, name, `has more than ${MAX_VARIABLES} variables`)
   }
 }
 
@@ -82,6 +93,6 @@ function unquote(written: string): string | undefined {
   )
 }
 
-function refused(path: string, why: string, cause?: unknown): AppError {
-  return new AppError('failed_precondition', `env_from file ${JSON.stringify(path)} ${why}`, { cause })
+function refused(kind: 'file' | 'secret', name: string, why: string, cause?: unknown): AppError {
+  return new AppError('failed_precondition', `env_from ${kind} ${JSON.stringify(name)} ${why}`, { cause })
 }

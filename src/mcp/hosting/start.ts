@@ -31,6 +31,8 @@ export interface HostDeps {
   starts?: StartQueue | undefined
   /** Directories that no sandbox may see: the agent's own. */
   hidden?: readonly string[]
+  /** The value of a secret of the cluster, for `env_from`; rejects with the reason. */
+  readSecret?: ((name: string) => string | Promise<string>) | undefined
 }
 
 /**
@@ -68,10 +70,7 @@ async function startNow(app: App, deps: HostDeps, caller: string, onStderr: (lin
   const isSandbox = hosting.confinement === 'sandbox'
   // Ours, or the account's home, may not be in there.
   const cwd = hosting.cwd ?? (isSandbox ? '/' : await directoryOf(user, changes))
-  const secrets = await readSecretFiles(
-    (hosting.env_from ?? []).map(({ file }) => file),
-    self.uid,
-  )
+  const secrets = await readSecretFiles(hosting.env_from ?? [], self.uid, deps.readSecret)
   const set = { ...hosting.env, ...Object.fromEntries(secrets) }
   const env = childEnvironment({ own: deps.env, user, changesUser: changes, set, isSandbox })
   const confined = { user, self, hosting, cwd, hidden }

@@ -2,6 +2,7 @@ import type { AppError } from '../../lib/errors.ts'
 import type { Upstream } from '../../mcp/upstream/upstream.ts'
 import { databaseApp, databaseServerName, findDatabaseName } from '../../resources/db-app.ts'
 import type { Database } from '../../resources/db.ts'
+import { NO_SECRETS } from './headers.ts'
 import { type Served, Servers, type ServersOptions } from './servers.ts'
 
 export interface DatabasesOptions extends Pick<ServersOptions, 'selectors' | 'audit' | 'tokens' | 'sessionTag' | 'limits' | 'log'> {
@@ -23,6 +24,7 @@ export class Databases {
     this.#fixed = new Set(this.#known.keys())
     this.#servers = new Servers({
       ...options,
+      secrets: NO_SECRETS,
       fixed: fixed.map(databaseApp),
       createUpstream: (app) => createUpstream(this.#get(app.metadata.name)),
       onChange: (server, served) => onChange(findDatabaseName(server) ?? server, served && this.#get(server)),

@@ -3,7 +3,7 @@ import type { Caller } from '../../mcp/caller.ts'
 import { headersNow } from '../../mcp/upstream/own-headers.ts'
 import { appSchema } from '../../resources/app.ts'
 import type { Identity } from '../../resources/identity.ts'
-import { ownHeaders, type TokenSource } from './headers.ts'
+import { NO_SECRETS, ownHeaders, type SecretSource, type TokenSource } from './headers.ts'
 
 const identity: Identity = {
   kind: 'user',
@@ -21,9 +21,17 @@ function run(...headers: { name: string; value: string }[]): unknown {
   return headersNow(source(headers))
 }
 
+const secrets: SecretSource = {
+  get(name, server) {
+    if (name === 'broken') return 'one\ntwo'
+    if (name === 'tricky') return '{{external.team}} $& {{secret.key}}'
+    return name === 'key' ? 's3cret\n' : NO_SECRETS.get(name, server)
+  },
+}
+
 function source(headers: { name: string; value: string }[], from = tokens, caller = callerOf('ana'), uri = 'mcp+http://127.0.0.1:1') {
   const app = appSchema.parse({ kind: 'app', version: 'v3', metadata: { name: 'a' }, spec: { uri, rewrite: { headers } } })
-  return ownHeaders(app, () => caller, from)
+  return ownHeaders(app, () => caller, from, secrets)
 }
 
 function callerOf(name: string): Caller {
@@ -88,7 +96,25 @@ test('a program is sent no headers, and no token is asked for', () => {
     spec: { mcp: { command: 'x', run_as_host_user: 'y' } },
   })
   const never = { get: () => Promise.reject(new Error('asked')) }
-  expect(ownHeaders(app, () => callerOf('ana'), never)).toEqual({})
+  expect(ownHeaders(app, () => callerOf('ana'), never, NO_SECRETS)).toEqual({})
+})
+
+test.each(['missing', 'broken'])('a header with a secret that is %s is never sent', (name) => {
+  expect(() => run({ name: 'x-key', value: `Bearer {{secret.${name}}}` })).toThrow(
+    expect.objectContaining({ code: 'failed_precondition', message: expect.stringContaining(`"${name}"`) }),
+  )
+})
+
+test('a trait cannot name a secret', () => {
+  const value = '{{secret.key}}{{external.team}}'
+  expect(() => run({ name: 'x-key', value })).toThrow('no other template')
+  const caller = { ...callerOf('ana'), identity: { ...identity, traits: { team: ['{{secret.key}}'] } } }
+  expect(headersNow(source([{ name: 'x-team', value: '{{external.team}}' }], tokens, caller))).toMatchObject({ 'x-team': '{{secret.key}}' })
+})
+
+test('secrets are filled in as they are, without the line break of their file', () => {
+  expect(run({ name: 'x-key', value: 'Bearer {{ secret.key }}' })).toMatchObject({ 'x-key': 'Bearer s3cret' })
+  expect(run({ name: 'x-key', value: '{{secret.tricky}}' })).toMatchObject({ 'x-key': '{{external.team}} $& {{secret.key}}' })
 })
 
 test('templates are filled with all values, and leave out the header without one', () => {

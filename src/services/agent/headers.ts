@@ -5,6 +5,7 @@ import type { Caller } from '../../mcp/caller.ts'
 import type { Headers, OwnHeaders } from '../../mcp/upstream/own-headers.ts'
 import { type App, transportOf } from '../../resources/app.ts'
 import type { Identity } from '../../resources/identity.ts'
+import { fillSecrets, findSecretFault, secretsIn } from '../../resources/secret.ts'
 
 /** Carries the word of the cluster about the caller; always ours. */
 const ASSERTION_HEADER = 'teleport-jwt-assertion'
@@ -37,24 +38,40 @@ export interface TokenSource {
   get(type: IdentityTokenType, server: string, caller: Caller): string | Promise<string>
 }
 
+export interface SecretSource {
+  /** Throws or rejects with the reason when there is no such secret, or it is not for this server. */
+  get(name: string, server: string): string | Promise<string>
+}
+
+/** For servers that no app describes. */
+export const NO_SECRETS: SecretSource = {
+  get(name, server) {
+    throw new AppError('failed_precondition', `there is no secret "${name}" for MCP server "${server}"`)
+  },
+}
+
 /**
- * The headers of every request to an HTTP server: `spec.rewrite.headers` with the caller's traits and tokens in their templates, and the signed
- * assertion of who calls. A template without a value leaves its header out; several values are one list (RFC 9110 §5.3).
- * What they throw: failed_precondition for a header that cannot be rewritten, invalid_argument for a bad template, or as the tokens.
+ * The headers of every request to an HTTP server: `spec.rewrite.headers` with the caller's traits and tokens and the cluster's secrets in their
+ * templates, and the signed assertion of who calls. A template without a value leaves its header out, but for secrets, which have to be there;
+ * several values are one list (RFC 9110 §5.3).
+ * What they throw: failed_precondition for a header that cannot be rewritten, invalid_argument for a bad template, or as tokens and secrets.
  */
-export function ownHeaders(app: App, caller: () => Caller, tokens: TokenSource): OwnHeaders {
+export function ownHeaders(app: App, caller: () => Caller, tokens: TokenSource, secrets: SecretSource): OwnHeaders {
   if (transportOf(app) === 'stdio') return {}
   const types = tokenTypes(app)
+  const secretNames = [...new Set(app.spec.rewrite?.headers?.flatMap(({ value }) => secretsIn(value)))]
   let made: { from: readonly string[]; identity: Identity; headers: Headers } | undefined
   const make = (identity: Identity, values: readonly string[]): Headers => {
     if (made?.identity === identity && made.from.every((value, index) => value === values[index])) return made.headers
-    const named = Object.fromEntries(types.map((type, index) => [type, values[index] ?? '']))
-    made = { from: values, identity, headers: { ...rewrittenHeaders(app, identity, named), [ASSERTION_HEADER]: values[0] ?? '' } }
+    const named = new Map(types.map((type, index) => [type, values[index] ?? '']))
+    const secret = new Map(secretNames.map((name, index) => [name, values[types.length + index] ?? '']))
+    made = { from: values, identity, headers: { ...rewrittenHeaders(app, identity, named, secret), [ASSERTION_HEADER]: values[0] ?? '' } }
     return made.headers
   }
   return () => {
     const current = caller()
-    const values = types.map((type) => tokens.get(type, app.metadata.name, current))
+    const { name: server } = app.metadata
+    const values = [...types.map((type) => tokens.get(type, server, current)), ...secretNames.map((name) => secrets.get(name, server))]
     return values.every((value) => typeof value === 'string')
       ? make(current.identity, values)
       : Promise.all(values.map(async (value) => await value)).then((fetched) => make(current.identity, fetched))
@@ -67,13 +84,22 @@ function tokenTypes(app: App): IdentityTokenType[] {
   return asksForIdToken ? ['jwt', 'id_token'] : ['jwt']
 }
 
-function rewrittenHeaders(app: App, identity: Identity, tokens: Readonly<Record<string, string>>): Record<string, string> {
+function rewrittenHeaders(
+  app: App,
+  identity: Identity,
+  tokens: ReadonlyMap<string, string>,
+  secrets: ReadonlyMap<string, string>,
+): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const { name, value } of app.spec.rewrite?.headers ?? []) {
     const key = name.toLowerCase()
     if (RESERVED.has(key) || key.startsWith('mcp-param-'))
       throw new AppError('failed_precondition', `MCP server "${app.metadata.name}": header ${name} cannot be rewritten`)
-    const signed = value.replace(TOKEN_TEMPLATE, (_, type: string) => tokens[type] ?? '')
+    if (secretsIn(value).length > 0) {
+      headers[key] = secretHeader(app, name, value, secrets)
+      continue
+    }
+    const signed = value.replace(TOKEN_TEMPLATE, (_, type: string) => tokens.get(type) ?? '')
     const values = expandValue(signed, identity.traits)
     if (values.length === 0) continue
     // A value with a comma would read as two; one of them could be what the caller is not.
@@ -82,4 +108,17 @@ function rewrittenHeaders(app: App, identity: Identity, tokens: Readonly<Record<
     headers[key] = values.join(', ')
   }
   return headers
+}
+
+/** Never sent with a part missing. A line break at the end is one of the file that the value came from. */
+function secretHeader(app: App, name: string, template: string, secrets: ReadonlyMap<string, string>): string {
+  const server = app.metadata.name
+  const fault = findSecretFault(template)
+  if (fault) throw new AppError('failed_precondition', `MCP server "${server}": header ${name}: ${fault}`)
+  return fillSecrets(template, (secret) => {
+    const value = (secrets.get(secret) ?? '').replace(/\r?\n$/, '')
+    if (value === '' || !/^[\t\x20-\x7e\x80-\xff]*$/.test(value))
+      throw new AppError('failed_precondition', `MCP server "${server}": the secret "${secret}" cannot stand in the header ${name}`)
+    return value
+  })
 }

@@ -8,6 +8,7 @@ import { silentLogger } from '../../lib/log.ts'
 import { type App, appSchema } from '../../resources/app.ts'
 import type { Identity } from '../../resources/identity.ts'
 import { roleSchema } from '../../resources/role.ts'
+import { NO_SECRETS } from './headers.ts'
 import { Servers, type ServersOptions } from './servers.ts'
 
 function appOf(name: string, labels: Record<string, string> = { env: 'test' }, port = 1): App {
@@ -29,6 +30,7 @@ function create(more: Partial<ServersOptions> = {}) {
     tokens: { get: () => 'token' },
     labels: { run: () => Promise.resolve(''), after: () => () => {}, log: silentLogger },
     allowsCommands: false,
+    secrets: NO_SECRETS,
     audit: {
       spool: {
         start: (uid) => ({ uid, line: '', place: -1 }),

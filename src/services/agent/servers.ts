@@ -13,7 +13,7 @@ import type { Exchange } from '../../tunnel/exchange.ts'
 import { withTag } from '../../tunnel/session-tag.ts'
 import { HealthChecks } from './health-checks.ts'
 import { type DynamicLabelOptions, followLabels, hasDynamicLabels } from './dynamic-labels.ts'
-import { ownHeaders, type TokenSource } from './headers.ts'
+import { ownHeaders, type SecretSource, type TokenSource } from './headers.ts'
 
 /** An MCP server that this agent serves now. */
 export interface Served {
@@ -34,10 +34,12 @@ export interface Door {
 export interface ServersOptions {
   selectors: readonly Selector[]
   fixed: readonly App[]
-  createUpstream(app: App): Upstream
+  createUpstream(app: App, readSecret: (name: string) => string | Promise<string>): Upstream
   audit: AuditOptions
   /** What HTTP servers are told of their callers. */
   tokens: TokenSource
+  /** What they ask of the gateway itself. */
+  secrets: SecretSource
   /** Of the sessions with one server; the usual ones unless told. */
   limits?: McpLimits | undefined
   /** What the ids of sessions end in, for a proxy that has to find the agent of a session. */
@@ -122,18 +124,28 @@ export class Servers {
     if (served) this.#unregister(served, reason)
   }
 
+  /** Programs are given a secret when they start: those that have another one than it is now are begun anew. */
+  secretChanged(secret: string): void {
+    for (const served of this.list()) {
+      const { metadata, spec } = served.app
+      if (!spec.mcp?.env_from?.some((source) => 'secret' in source && source.secret === secret)) continue
+      this.#unregister(served, `a secret of MCP server "${metadata.name}" was changed: connect again`)
+      this.#register(served.app)
+    }
+  }
+
   #register(app: App): void {
-    const { createUpstream, audit, tokens, limits, log, onChange, onHealth } = this.#options
+    const { createUpstream, audit, tokens, secrets, limits, log, onChange, onHealth } = this.#options
     const { name } = app.metadata
     try {
-      const upstream = createUpstream(app)
+      const upstream = createUpstream(app, (secret) => secrets.get(secret, name))
       const endpoint = new McpEndpoint({
         app,
         upstream,
         audit,
         log,
         sessionId: () => this.#sessionId(),
-        ownHeaders: (caller) => ownHeaders(app, caller, tokens),
+        ownHeaders: (caller) => ownHeaders(app, caller, tokens, secrets),
         ...(limits && { limits: { perCaller: limits.sessions_per_user, total: limits.sessions, idleMs: idleMsOf(limits) } }),
       })
       const served = { app, endpoint, door: this.#doorOf(endpoint), health: upstream.health }

@@ -22,6 +22,7 @@ import type { DynamicLabelOptions } from './dynamic-labels.ts'
 import { appServers, Heartbeat } from './heartbeat.ts'
 import { IdentityTokens } from './identity-tokens.ts'
 import { Refusals } from './refusals.ts'
+import { Secrets } from './secrets.ts'
 import { type Door, type Served, Servers, type ServersOptions } from './servers.ts'
 import { type RunningDatabases, startDatabases } from './start-databases.ts'
 
@@ -47,7 +48,7 @@ export interface AgentOptions {
   knownSince?: (() => number) | undefined
   /** How long nothing was heard of the Auth Service, ms; absent where it is in the same process. */
   staleMs?: (() => number | undefined) | undefined
-  createUpstream(app: App): Upstream
+  createUpstream(app: App, readSecret: (name: string) => string | Promise<string>): Upstream
   /** Makes a server of one era of the protocol one for clients of both. */
   bridge(upstream: Upstream, server: string): Upstream
   /** What runs the commands of dynamic labels. */
@@ -86,7 +87,8 @@ export function startAgent(options: AgentOptions): Agent {
   const offers = appServers((name) => servers.find(name)?.health?.current())
   const heartbeat = new Heartbeat(options, offers)
   const tokens = new IdentityTokens(options.api, now)
-  const servers = openServers(options, { audit, tokens }, heartbeat, callers)
+  const secrets = new Secrets({ api: options.api, feed, redactor, announced: () => heartbeat.settled() })
+  const servers = openServers(options, { audit, tokens, secrets }, heartbeat, callers)
   const databases = startDatabases({ ...options, limits: options.config.mcp_limits, callers, audit, tokens, sessionTag })
   const listAll = (): Served[] => [...servers.list(), ...databases.list()]
   for (const app of feed.list('app')) servers.reconcile(app.metadata.name, app)
@@ -95,6 +97,7 @@ export function startAgent(options: AgentOptions): Agent {
     callers.apply(change)
     if (change.type !== 'revoked' && change.kind === 'app') servers.reconcile(change.name, feed.find('app', change.name))
     databases.apply(change)
+    if (secrets.apply(change)) servers.secretChanged(change.name)
     if (change.type === 'revoked' || CUTTING.has(change.kind)) cutWhoMayNotStay()
   }
   const cutWhoMayNotStay = (): void => {
@@ -138,7 +141,7 @@ function fixedApps({ enabled, mcp_demo_server, apps }: AgentConfig): App[] {
 
 function openServers(
   options: AgentOptions,
-  shared: Pick<ServersOptions, 'audit' | 'tokens'>,
+  shared: Pick<ServersOptions, 'audit' | 'tokens' | 'secrets'>,
   heartbeat: Heartbeat<App>,
   callers: Callers,
 ): Servers {

@@ -15,6 +15,7 @@ import type { JwtKeys } from './jwt-keys.ts'
 import type { IssuerKeys } from './join/issuer-keys.ts'
 import type { Nonces } from './join/nonces.ts'
 import type { Limits } from './limits.ts'
+import type { SecretReads } from './secret-reads.ts'
 import type { LiveResources } from './live-resources.ts'
 import type { Watches } from './watches.ts'
 
@@ -41,6 +42,8 @@ export interface AuthContext {
   watches: Watches
   keys: ClusterKeys
   sealer: Sealer
+  /** Of agents, so that each is written down once. */
+  secretReads: SecretReads
   journal: Journal
   limits: Limits
   /** Each join has its own. */

@@ -8,6 +8,7 @@ import { removeAccount, revokeEnded } from './accounts.ts'
 import type { EndedCredentials } from './accounts.ts'
 import type { AuthContext } from './context.ts'
 import type { FileLog } from './file-log.ts'
+import { dropValue } from './secrets.ts'
 
 export interface JobOptions {
   context: AuthContext
@@ -46,7 +47,9 @@ export function startJobs({ context, fileLog, retentionMs, expireEveryMs, sweepE
 async function sweep(context: AuthContext, fileLog: FileLog | undefined, retentionMs: number | undefined): Promise<void> {
   const { db, live, now } = context
   const ended = await transact(db, async (tx) => {
-    const gone = (await deleteExpired(tx, now())).filter(({ kind }) => kind === 'user')
+    const expired = await deleteExpired(tx, now())
+    for (const { kind, name } of expired) if (kind === 'secret') await dropValue(tx, name)
+    const gone = expired.filter(({ kind }) => kind === 'user')
     const accounts: EndedCredentials[] = []
     for (const { name } of gone) accounts.push(await removeAccount(tx, name))
     return accounts

@@ -65,6 +65,8 @@ export function prepareResource(
     const target = { ...resource.spec.target, ...(join_token !== undefined && { join_token: safeLockTarget(context, join_token) }) }
     return { ...resource, spec: { ...resource.spec, target, created_at, created_by } }
   }
+  if (resource.kind === 'secret' && !existing && resource.spec.value === undefined)
+    throw new AppError('invalid_argument', 'spec.value: is needed for a new secret; what is shown of one never has it')
   if (resource.kind === 'app_server') checkServerName(resource.spec.app)
   if (resource.kind === 'app') checkServerName(resource)
   return resource.kind === 'app' || resource.kind === 'db' ? withOrigin(resource) : resource

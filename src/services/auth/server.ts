@@ -26,6 +26,7 @@ import { loginLocal, signCertificate, whoami } from './routes/login.ts'
 import { assignMcpNames, findMcpName } from './routes/mcp-names.ts'
 import { deleteOAuthGrant, listOAuthGrants } from './routes/oauth-grants.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './routes/resources.ts'
+import { readSecret } from './routes/secrets.ts'
 import { explainAccess, listVisibleServers } from './routes/servers.ts'
 import { watchResources } from './routes/watch.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './routes/users.ts'
@@ -55,6 +56,7 @@ const TABLE: readonly Served[] = [
   known(ROUTES.issueRouteAssertion, issueRouteAssertion),
   known(ROUTES.issueIdentityToken, issueIdentityToken),
   known(ROUTES.rotateJwtKey, rotateJwtKey),
+  known(ROUTES.readSecret, readSecret),
   known(ROUTES.signCertificate, signCertificate),
   open(ROUTES.startJoin, startJoin),
   open(ROUTES.join, join),

@@ -39,6 +39,7 @@ import { createLiveResources } from './live-resources.ts'
 import { createDocumentFetch } from './oauth/document-fetch.ts'
 import { createOAuthServer } from './oauth/serve.ts'
 import type { OAuthServer } from './oauth/serve.ts'
+import { createSecretReads } from './secret-reads.ts'
 import { createServer } from './server.ts'
 import { startShippingThread } from './shipping.ts'
 import { Watches } from './watches.ts'
@@ -136,6 +137,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
     watches: new Watches({ live, epoch: Buffer.from(random(16)).toString('hex'), now }),
     keys,
     sealer,
+    secretReads: createSecretReads(),
     journal: createJournal(db, clusterName, (events) => fileLog?.append(renderLines(events))),
     nonces: createNonces(random, now),
     issuerKeys: createIssuerKeys({ now }),

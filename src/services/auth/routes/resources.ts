@@ -18,6 +18,7 @@ import { endMachinesOf } from '../join/end-machines.ts'
 import { defaultAuthPreference } from '../presets.ts'
 import { checkDeletable, findWarnings, prepareResource, resourceEvent } from '../resource-rules.ts'
 import type { AnyResource } from '../resource-rules.ts'
+import { authorizeSecrets, dropValue, sealValue, withoutValue } from '../secrets.ts'
 
 type Input<N extends keyof typeof ROUTES> = ParsedInputOf<(typeof ROUTES)[N]>
 type Saved = OutputOf<typeof ROUTES.createResource>
@@ -45,6 +46,7 @@ export async function createResource(context: AuthContext, input: Input<'createR
   const kind = parseKind(input.kind)
   const resource = parseResource(kind, input.resource)
   await authorize(context, caller, kind, 'create', resource)
+  await authorizeSecrets(context, caller, resource)
   return await save(context, caller, kind, resource, 'create')
 }
 
@@ -61,6 +63,7 @@ export async function upsertResource(context: AuthContext, input: Input<'upsertR
   await authorize(context, caller, kind, 'update', existing ?? resource)
   if (existing) await authorize(context, caller, kind, 'update', resource)
   else await authorize(context, caller, kind, 'create', resource)
+  await authorizeSecrets(context, caller, resource)
   return await save(context, caller, kind, resource, existing ? 'update' : 'create')
 }
 
@@ -83,6 +86,7 @@ export async function deleteResource(
     await removeResource(tx, kind, name, context.now())
     const ended = await endCredentialsOf(context, tx, resource)
     const end = await endMachinesOf(context, tx, resource)
+    if (kind === 'secret') await dropValue(tx, name)
     const event = resourceEvent(context, caller, 'delete', resource)
     return {
       output: {},
@@ -106,13 +110,14 @@ export async function save(
 ): Promise<Saved> {
   return await context.journal.commit(async (tx) => {
     const existing = context.live.find(kind, resource.metadata.name)
-    const prepared = prepareResource(context, caller, resource, existing)
+    const prepared = withoutValue(prepareResource(context, caller, resource, existing))
     const replaceable = existing !== undefined && (permitted === 'update' || isUntouchedDefault(existing))
     if (!existing && permitted === 'update')
       throw new AppError('aborted', `${kind} was deleted by someone else meanwhile: read it again and repeat your change`)
     const saved = replaceable
       ? await replaceResource(tx, kind, prepared, context.now())
       : await insertResource(tx, kind, prepared, context.now())
+    await sealValue(context, tx, resource)
     // One that expired may have left something behind.
     if (kind === 'user' && !replaceable) await renewAccount(context, tx, saved.metadata.name)
     const end = kind === 'bot' && !replaceable ? await endMachinesOf(context, tx, saved) : () => {}
