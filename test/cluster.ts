@@ -22,7 +22,13 @@ export interface Cluster {
   url: string
   /** The Auth Service with the rights of the local administrator. */
   admin: ApiClient
-  save(resource: { kind: string; version: string; metadata: Record<string, unknown> & { name: string }; spec: unknown }): Promise<void>
+  save(resource: {
+    kind: string
+    sub_kind?: string
+    version: string
+    metadata: Record<string, unknown> & { name: string }
+    spec: unknown
+  }): Promise<void>
   /** Registers a stdio server that runs as the account of the tests. */
   saveStdioApp(name: string, command: string, args: string[], labels?: Record<string, string>): Promise<void>
   /** Registers a server that speaks streamable HTTP at `url`. */

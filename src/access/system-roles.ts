@@ -4,7 +4,7 @@ import type { Rule } from '../resources/role.ts'
 const SYSTEM_ROLE_RULES: Readonly<Record<string, readonly Rule[]>> = {
   Admin: [{ resources: ['*'], verbs: ['*'] }],
   Proxy: [
-    { resources: ['app', 'app_server', 'db', 'db_server', 'lock', 'mcp_set'], verbs: ['list', 'read'] },
+    { resources: ['app', 'app_server', 'db', 'db_server', 'lock', 'mcp_set', 'app_auth_config'], verbs: ['list', 'read'] },
     { resources: ['mcp_name'], verbs: ['create', 'read'] },
   ],
   App: [

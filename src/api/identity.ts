@@ -92,7 +92,7 @@ export const whoami = route({
     name: z.string(),
     roles: z.array(z.string()),
     traits: z.record(z.string(), z.array(z.string())),
-    credential: z.enum(['certificate', 'api_token', 'oauth', 'local']).describe('how the caller proved who it is'),
+    credential: z.enum(['certificate', 'api_token', 'oauth', 'jwt', 'local']).describe('how the caller proved who it is'),
     credential_id: z.string().describe('serial of the certificate, id of the API token or of the grant'),
     expires: z.string(),
     token_expires: z.string().optional().describe('of a token that is renewed without signing in again: when this one ends'),

@@ -241,6 +241,16 @@ export const EVENTS = {
     fields: { ...NAMED, server_id: 'public', servers: 'public' },
     summary: 'An agent was given a secret of MCP servers that it offers; once for each agent and change of the secret.',
   },
+  'app_auth_config.verify.success': {
+    code: { success: 'SPAAC001I' },
+    fields: { ...CALLER, name: 'public', server: 'public' },
+    summary: 'A JWT of another issuer was accepted for an MCP server.',
+  },
+  'app_auth_config.verify.failure': {
+    code: { failure: 'SPAAC001W' },
+    fields: { ...CALLER, name: 'public', server: 'public' },
+    summary: 'A JWT was presented that no configuration for that MCP server accepts.',
+  },
   'access.denied': {
     code: { failure: 'SPACC001W' },
     fields: { ...CALLER, kind: 'public', name: 'public', verb: 'public', server: 'public', server_id: 'public' },

@@ -50,7 +50,7 @@ const payloadSchema = z.strictObject({
   roles: z.array(z.string()),
   granting_roles: z.array(z.string()).optional(),
   traits: traitsSchema,
-  cred: z.enum(['certificate', 'api_token', 'oauth', 'local']),
+  cred: z.enum(['certificate', 'api_token', 'oauth', 'jwt', 'local']),
   cred_id: z.string().min(1),
   cred_exp: z.int(),
   mfa: z.boolean(),

@@ -2,8 +2,8 @@ import type { Traits } from './user.ts'
 
 export type IdentityKind = 'user' | 'bot' | 'host'
 
-/** How the caller proved who it is; a route assertion passes on what it was issued for. `oauth` is what a person allowed an MCP client; `local` is the administrator on the Auth Service's own machine. */
-export type CredentialKind = 'certificate' | 'api_token' | 'oauth' | 'local'
+/** How the caller proved who it is; a route assertion passes on what it was issued for. `oauth` is what a person allowed an MCP client; `jwt` is a token of another issuer; `local` is the administrator on the Auth Service's own machine. */
+export type CredentialKind = 'certificate' | 'api_token' | 'oauth' | 'jwt' | 'local'
 
 /** Verified facts about a caller. Made in one place per credential; never by parsing what a caller says of itself. */
 export interface Identity {

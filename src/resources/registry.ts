@@ -1,5 +1,6 @@
 import type { z } from 'zod'
 import { AppError } from '../lib/errors.ts'
+import { appAuthConfigSchema } from './app-auth-config.ts'
 import { appServerSchema } from './app-server.ts'
 import { appSchema } from './app.ts'
 import { botInstanceSchema } from './bot-instance.ts'
@@ -36,6 +37,11 @@ export interface KindRow {
 export const KINDS = {
   app: { schema: appSchema, aliases: ['apps'], purpose: 'An MCP server that agents may serve.' },
   app_server: { schema: appServerSchema, aliases: ['app_servers'], heartbeat: true, purpose: 'An MCP server as one agent offers it now.' },
+  app_auth_config: {
+    schema: appAuthConfigSchema,
+    aliases: ['app_auth_configs'],
+    purpose: 'Whose JWTs, beside our own tokens, open MCP servers.',
+  },
   db: { schema: dbSchema, aliases: ['dbs', 'database', 'databases'], purpose: 'A database server that agents may connect to.' },
   db_server: { schema: dbServerSchema, aliases: ['db_servers'], heartbeat: true, purpose: 'A database as one agent offers it now.' },
   mcp_set: { schema: mcpSetSchema, aliases: ['mcp_sets', 'sets'], purpose: 'A selection of MCP servers under one URL, `/mcp/sets/NAME`.' },

@@ -10,6 +10,7 @@ import { Aggregate } from '../../services/proxy/aggregate-route.ts'
 import { Assertions } from '../../services/proxy/assertions.ts'
 import { publicAddresses } from '../../services/proxy/config.ts'
 import { DpopProofs } from '../../services/proxy/dpop.ts'
+import { ForeignHeaders } from '../../services/proxy/foreign-headers.ts'
 import { createProxyServer } from '../../services/proxy/server.ts'
 import { AgentRouter, type AgentRouterOptions } from '../../services/proxy/agent-router.ts'
 import { Tunnels } from '../../services/proxy/tunnels.ts'
@@ -33,6 +34,8 @@ export function createProxy(
   closers.push(async () => assertions.close())
   const { tunnels, router } = createRouter({ log, now }, auth, agent && { serves: agent.serves, target: agent.accept })
   closers.push(async () => tunnels.close())
+  const foreign = new ForeignHeaders(auth.feed)
+  closers.push(async () => foreign.close())
   const toServers = {
     assertions,
     target: router.target,
@@ -56,6 +59,7 @@ export function createProxy(
   tunnels.onChange(() => aggregate.agentsChanged())
   const proxyServer = createProxyServer({
     ...toServers,
+    foreign,
     aggregate,
     auth: auth.handler,
     publicAddresses: publicAddresses(config.proxy),

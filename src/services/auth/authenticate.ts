@@ -14,6 +14,7 @@ import type { Identity } from '../../resources/identity.ts'
 import { findApiToken, touchApiToken } from '../../storage/api-tokens.ts'
 import { findAccountId } from '../../storage/credentials.ts'
 import type { AuthContext } from './context.ts'
+import { isForeignToken, verifyForeignToken } from './foreign-tokens.ts'
 import { findMachine } from './join/bot-instances.ts'
 import { isAccessToken, verifyAccessToken } from './oauth/access-tokens.ts'
 import type { PresentedToken } from './oauth/access-tokens.ts'
@@ -40,8 +41,8 @@ export function peerOf(request: IncomingMessage): Peer {
 }
 
 /**
- * The identity behind a request: given by the process itself, else of the client certificate, else of a bearer token, which is an API token
- * or the access token of an MCP client. Throws `unauthenticated` when there is none or it is not valid.
+ * The identity behind a request: given by the process itself, else of the client certificate, else of a bearer token, which is an API token,
+ * the access token of an MCP client, or a JWT of another issuer. Throws `unauthenticated` when there is none or it is not valid.
  */
 export async function authenticate(
   context: AuthContext,
@@ -59,7 +60,9 @@ export async function authenticate(
   const presented = { token, endpoint: seen(ENDPOINT_HEADER), proof: seen(PROOF_HEADER) }
   if (isAccessToken(token)) return await identityOfAccessToken(context, row, presented, peer.remoteAddress)
   if (presented.proof !== undefined) throw new AppError('unauthenticated', 'this token is not bound to a key: send it as Bearer')
-  return await identityOfToken(context, token, peer.remoteAddress)
+  const isForeign = row.forMcpClients && isForeignToken(token)
+  const foreign = isForeign ? await verifyForeignToken(context, token, presented.endpoint, peer.remoteAddress) : undefined
+  return foreign ?? (await identityOfToken(context, token, peer.remoteAddress))
 }
 
 /** A certificate that does not count is told of in the audit log, in bounds: anybody can make one up. */

@@ -15,6 +15,7 @@ import type { Token } from '../../resources/token.ts'
 import { LOCAL_ADMINISTRATOR } from './context.ts'
 import type { AuthContext, KnownCaller } from './context.ts'
 import { callerFields } from './event-fields.ts'
+import { checkAppAuthConfig } from './foreign-tokens.ts'
 import { checkExpectations } from './join/id-token.ts'
 import { prepareToken, safeLockTarget, safeTokenName } from './join/join-tokens.ts'
 import { checkRolesExist, findHoldersOfRole } from './user-rules.ts'
@@ -67,6 +68,7 @@ export function prepareResource(
   }
   if (resource.kind === 'secret' && !existing && resource.spec.value === undefined)
     throw new AppError('invalid_argument', 'spec.value: is needed for a new secret; what is shown of one never has it')
+  if (resource.kind === 'app_auth_config') checkAppAuthConfig(resource)
   if (resource.kind === 'app_server') checkServerName(resource.spec.app)
   if (resource.kind === 'app') checkServerName(resource)
   return resource.kind === 'app' || resource.kind === 'db' ? withOrigin(resource) : resource

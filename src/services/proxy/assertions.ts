@@ -108,7 +108,7 @@ export class Assertions {
   }
 }
 
-const DECIDING: ReadonlySet<string> = new Set(['user', 'bot', 'lock', 'role', 'app', 'db'])
+const DECIDING: ReadonlySet<string> = new Set(['user', 'bot', 'lock', 'role', 'app', 'db', 'app_auth_config'])
 
 function concernsCallers(change: Change): boolean {
   return change.type === 'revoked' || DECIDING.has(change.kind)

@@ -15,10 +15,13 @@ import { type Asked, askedBy, challengeFor } from './challenge.ts'
 import type { DpopProofs } from './dpop.ts'
 import { headersForAgent, readExchange } from './node-exchange.ts'
 import { bearerOf, boundOf, isBound, readBearer } from './presented.ts'
+import type { ForeignHeaders } from './foreign-headers.ts'
 import { RoutedExchange } from './routed-exchange.ts'
 
 export interface McpRouteOptions {
   assertions: Assertions
+  /** Where else a token may stand. */
+  foreign: ForeignHeaders
   target: ExchangeTarget
   maxRequestBytes: number
   /** Of tokens that are bound to a key. */
@@ -54,7 +57,7 @@ export class McpRoutes {
   /** Answers a request with the caller's route assertion in place of its credential; never throws. */
   serve(request: IncomingMessage, response: ServerResponse, server: string): void {
     try {
-      const token = isBound(request) ? undefined : bearerOf(request)
+      const token = isBound(request) ? undefined : this.#tokenOf(request)
       const known = token === undefined || this.#bound.isAcceptable(token, request) ? token : this.#options.assertions.find(token, server)
       if (known !== undefined) return this.#forward(request, response, server, known)
       this.#exchange(request, token, server).then(
@@ -75,11 +78,11 @@ export class McpRoutes {
   /** The same for requests of our own server. @throws AppError unauthenticated, to be said by the other; a proof of a key is its business too. */
   routeOf(head: PlainRequest, socket: Socket, server: string): Route {
     const { headers } = head
-    const { assertions, maxRequestBytes } = this.#options
-    const token = readBearer(headers['authorization'])
+    const { assertions, foreign, maxRequestBytes } = this.#options
+    const token = readBearer(headers['authorization'] ?? foreign.find(headers))
     const isOwn = this.#bound.isAcceptable(token, { socket })
     return {
-      headers: headersForAgent(headers),
+      headers: headersForAgent(headers, foreign.names),
       maxBodyBytes: maxRequestBytes,
       admit: (remoteAddress) =>
         isOwn || assertions.find(token, server) !== undefined
@@ -97,6 +100,11 @@ export class McpRoutes {
     }
   }
 
+  #tokenOf(request: IncomingMessage): string {
+    const { headers } = request
+    return headers.authorization === undefined ? readBearer(this.#options.foreign.find(headers)) : bearerOf(request)
+  }
+
   #serveUnknown(exchange: WireExchange, asked: Asked, token: string, server: string): void {
     const { assertions, target, log } = this.#options
     assertions.get(token, server, exchange.remoteAddress).then(
@@ -108,8 +116,9 @@ export class McpRoutes {
   }
 
   #forward(request: IncomingMessage, response: ServerResponse, server: string, assertion: string): void {
-    const { target, maxRequestBytes, log } = this.#options
+    const { target, foreign, maxRequestBytes, log } = this.#options
     readExchange(request, response, maxRequestBytes, {
+      keptBack: foreign.names,
       onExchange: (exchange) => target(new RoutedExchange(exchange, server, assertion)),
       onFault: (error) => refuse(request, response, error, log),
     })
@@ -120,9 +129,8 @@ const NOT_BOUND =
   'a route assertion is accepted only from the client that it was issued to, over TLS with its certificate: connect with tsh mcp connect, or send an API token'
 
 function explained(error: AppError, token: string | undefined): AppError {
-  return token !== undefined && error.code === 'unauthenticated' && isAssertion(token)
-    ? new AppError(error.code, NOT_BOUND, { cause: error })
-    : error
+  const isOurs = token !== undefined && isAssertion(token) && error.details?.['token'] !== 'foreign'
+  return error.code === 'unauthenticated' && isOurs ? new AppError(error.code, NOT_BOUND, { cause: error }) : error
 }
 
 /** The server that a path names, or undefined when it names none. */

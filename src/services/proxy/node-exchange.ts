@@ -29,12 +29,14 @@ export interface ExchangeReader {
   onExchange(exchange: HttpExchange): void
   /** invalid_argument (415) for another type than JSON, resource_exhausted (413) for too large a body, cancelled when the client went away. */
   onFault(error: AppError): void
+  /** Headers in lower case that do not travel on, beside the usual ones. */
+  keptBack?: readonly string[]
 }
 
 /** Reads an MCP request whose answer goes to `response`. Neither is called when the client left when all was read. */
 export function readExchange(request: IncomingMessage, response: ServerResponse, maxBytes: number, reader: ExchangeReader): void {
   const deliver = (body: Buffer): void => {
-    if (!response.destroyed) reader.onExchange(new NodeExchange(request, response, body))
+    if (!response.destroyed) reader.onExchange(new NodeExchange(request, response, body, reader.keptBack))
   }
   if (request.method !== 'POST') return deliver(NOTHING)
   const type = request.headers['content-type']
@@ -58,10 +60,10 @@ class NodeExchange implements HttpExchange {
   readonly #response: ServerResponse
   #gone: AbortController | undefined
 
-  constructor(request: IncomingMessage, response: ServerResponse, body: Buffer) {
+  constructor(request: IncomingMessage, response: ServerResponse, body: Buffer, keptBack: readonly string[] | undefined) {
     this.method = request.method ?? 'GET'
     this.path = request.url ?? '/'
-    this.headers = headersForAgent(request.headers)
+    this.headers = headersForAgent(request.headers, keptBack)
     this.body = body
     this.remoteAddress = request.socket.remoteAddress ?? ''
     this.answer = answerOf(response)
@@ -90,10 +92,13 @@ export function isJson(type: string | undefined): boolean {
 }
 
 /** A request's headers for the agent; a header the caller could use to pass for us is gone. */
-export function headersForAgent(sent: Readonly<Record<string, string | string[] | undefined>>): Record<string, string> {
+export function headersForAgent(
+  sent: Readonly<Record<string, string | string[] | undefined>>,
+  keptBack: readonly string[] = [],
+): Record<string, string> {
   const headers: Record<string, string> = {}
   for (const [name, value] of Object.entries(sent)) {
-    if (value === undefined || KEPT_BACK.has(name)) continue
+    if (value === undefined || KEPT_BACK.has(name) || keptBack.includes(name)) continue
     headers[name] = typeof value === 'string' ? value : value.join(', ')
   }
   return headers

@@ -11,6 +11,7 @@ import { silentLogger } from '../../lib/log.ts'
 import type { Exchange } from '../../tunnel/exchange.ts'
 import { Assertions } from './assertions.ts'
 import { DpopProofs } from './dpop.ts'
+import { ForeignHeaders } from './foreign-headers.ts'
 import { createProxyServer } from './server.ts'
 
 let now: number
@@ -53,6 +54,7 @@ describe.each(['our own server', 'http.Server'])('%s', (kind) => {
     assertions = new Assertions({ clientFor, feed, now: () => now })
     const proxy = createProxyServer({
       assertions,
+      foreign: new ForeignHeaders(feed),
       target: (exchange) => {
         exchanges.push(exchange)
         onExchange(exchange)

@@ -11,7 +11,7 @@ import type { JoinFindings } from './proven-join.ts'
 import { JoinRefusal } from './refusal.ts'
 
 /** Asymmetric ones only: with a MAC, whoever can read the published key could sign. */
-const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
+export const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
 const SKEW_SECONDS = 10
 const MAX_SHOWN = 30
 
@@ -134,7 +134,7 @@ function holds(rule: ClaimRule, payload: JWTPayload): boolean {
 }
 
 /** A claim by its name, or where that begins with a slash, by a JSON pointer (RFC 6901). */
-function claimAt(payload: unknown, name: string): unknown {
+export function claimAt(payload: unknown, name: string): unknown {
   const steps = name.startsWith('/')
     ? name
         .slice(1)

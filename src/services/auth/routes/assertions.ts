@@ -6,13 +6,11 @@ import { serverViewOf } from '../../../access/server-view.ts'
 import { buildEvent } from '../../../audit/build-event.ts'
 import { issueAssertion, thumbprintOf } from '../../../ca/assertion.ts'
 import { AppError } from '../../../lib/errors.ts'
-import type { App } from '../../../resources/app.ts'
-import { databaseApp, findDatabaseName } from '../../../resources/db-app.ts'
-import type { Database } from '../../../resources/db.ts'
 import { RecordedRefusal, roleSetOf } from '../authorize.ts'
 import { requiresMfa } from '../context.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
+import { findApps } from '../find-apps.ts'
 
 const LIFETIME_MS = 5 * 60_000
 
@@ -46,27 +44,6 @@ export async function issueRouteAssertion(
     assertion,
     expires: new Date(Math.min(now + LIFETIME_MS, identity.tokenExpiresAt ?? identity.expiresAt, identity.expiresAt)).toISOString(),
   }
-}
-
-/** Every registration of that name: agents that offer it now, and the app itself; for the MCP server of a database, those of the database. */
-export function findApps(context: Pick<AuthContext, 'live'>, name: string): App[] {
-  const database = findDatabaseName(name)
-  if (database !== undefined) return findDatabases(context, database).map(databaseApp)
-  const offered = context.live
-    .list('app_server')
-    .map((server) => server.spec.app)
-    .filter((app) => app.metadata.name === name)
-  const registered = context.live.find('app', name)
-  return registered ? [...offered, registered] : offered
-}
-
-export function findDatabases(context: Pick<AuthContext, 'live'>, name: string): Database[] {
-  const offered = context.live
-    .list('db_server')
-    .map((server) => server.spec.database)
-    .filter((database) => database.metadata.name === name)
-  const registered = context.live.find('db', name)
-  return registered ? [...offered, registered] : offered
 }
 
 function findRefusal(context: AuthContext, server: string, { identity }: KnownCaller): Denied | undefined {

@@ -13,6 +13,7 @@ import {
 import { endCredentialsOf, renewAccount, revokeEnded } from '../accounts.ts'
 import { authorize, listPermitted } from '../authorize.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
+import { foreignCredentialId } from '../foreign-tokens.ts'
 import { safeTokenName, withoutSecrets } from '../join/join-tokens.ts'
 import { endMachinesOf } from '../join/end-machines.ts'
 import { defaultAuthPreference } from '../presets.ts'
@@ -94,6 +95,7 @@ export async function deleteResource(
       publish() {
         context.live.remove(kind, name)
         revokeEnded(context, ended)
+        endForeign(context, resource)
         end()
       },
     }
@@ -128,9 +130,15 @@ export async function save(
       publish() {
         end()
         context.live.put(kind, saved)
+        endForeign(context, existing)
       },
     }
   })
+}
+
+/** Sessions by tokens of another issuer rest on the configuration as it was when they began. */
+function endForeign({ live }: AuthContext, before: AnyResource | undefined): void {
+  if (before?.kind === 'app_auth_config') live.revoke('jwt', foreignCredentialId(before))
 }
 
 /** A singleton nobody has set yet may be "created" although its defaults are there. */

@@ -14,7 +14,7 @@ import type { User } from '../../../resources/user.ts'
 import { rolesOf, roleSetOf } from '../authorize.ts'
 import { requiresMfa } from '../context.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
-import { findApps } from './assertions.ts'
+import { findApps } from '../find-apps.ts'
 
 /** One entry a name, however many agents offer it. */
 export async function listVisibleServers(
