@@ -32,7 +32,7 @@ async function connect(): Promise<Client> {
 
 describe.skipIf(POSTGRES_BIN === undefined)('a database of an agent elsewhere', () => {
   it('is not there before the agent is', async () => {
-    await expect(connect()).rejects.toThrow('not found')
+    await expect(connect()).rejects.toThrow('no agent serves it')
   })
 
   it('is queried through the tunnel, as the user that the certificate names', async () => {
