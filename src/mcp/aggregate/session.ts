@@ -1,4 +1,5 @@
 import { AppError, toAppError } from '../../lib/errors.ts'
+import { Roster } from '../../lib/roster.ts'
 import type { Outlet } from '../outlet.ts'
 import type { Channel, Forwarded } from './channel.ts'
 import type { MemberReply } from './member-exchange.ts'
@@ -48,7 +49,7 @@ export class Session implements Channel {
   #leaving: WeakSet<Peer> | undefined
   /** Tasks that the client runs for members, by the client's own ids. */
   #clientTasks: Map<string, string> | undefined
-  readonly #outlets = new Set<Outlet>()
+  readonly #outlets = new Roster<Outlet>()
   readonly #ending = new AbortController()
   readonly #prefix: string
   #asked = 0
@@ -245,7 +246,7 @@ export class Session implements Channel {
   }
 
   keepAlive(): void {
-    for (const outlet of this.#outlets) outlet.keepAlive()
+    for (const outlet of this.#outlets.list()) outlet.keepAlive()
   }
 
   /** Ends the sessions of members that the client may not use any more. @throws as `View.members` */
@@ -272,7 +273,7 @@ export class Session implements Channel {
     if (this.signal.aborted) return
     this.#why = why
     this.#ending.abort()
-    for (const outlet of this.#outlets) outlet.release()
+    for (const outlet of this.#outlets.list()) outlet.release()
     this.streams.close(this.why.message)
     this.#running?.abortAll(this.why)
     await Promise.all([...(this.#peers?.values() ?? [])].map((opening) => this.#endPeer(opening)))
