@@ -39,7 +39,7 @@ export class WireServer implements ConnectionHost {
     return this.#options.fallback
   }
 
-  /** Takes a connection, TLS or not, of which nothing was read that was not put back. */
+  /** Takes a connection, TLS or not, of which nothing was read that was not put back. Its errors are for whoever accepted it to hear. */
   accept(socket: Socket): void {
     if (!this.#sweeping) {
       this.#look()
