@@ -23,7 +23,6 @@ export const secretSchema = resourceSchema('secret', ['v1'], specSchema).refine(
   path: ['metadata', 'name'],
   error: 'must consist of letters, digits, dots, dashes and underscores, so that a template can name it',
 })
-type Secret = z.infer<typeof secretSchema>
 
 /** The secrets that a text names by `{{secret.NAME}}`. */
 export function secretsIn(text: string): string[] {
