@@ -20,7 +20,16 @@ export const ping = route({
     server_version: z.string(),
     min_client_version: z.string(),
     cluster_name: z.string(),
-    auth: z.object({ type: z.string(), second_factor: z.string() }),
+    auth: z.object({
+      type: z.string(),
+      second_factor: z.string(),
+      allow_local_auth: z.boolean().optional().describe('whether anybody may sign in with a password'),
+      default_connector: z.string().optional().describe('how people sign in unless they choose'),
+      connectors: z
+        .array(z.object({ name: z.string(), type: z.string(), display: z.string() }))
+        .optional()
+        .describe('by which people may sign in elsewhere'),
+    }),
     /** CA certificates of the cluster's hosts (PEM); what a client pins. */
     host_authorities: z.array(z.string()),
     ca_pins: z.array(z.string()),

@@ -51,6 +51,7 @@ export const startBrowserLogin = route({
     possession,
     ttl,
     user: z.string().max(255).optional(),
+    connector: z.string().max(255).optional().describe('the page goes straight to the identity provider of this connector'),
     /** `http://127.0.0.1:PORT/callback`; only loopback is accepted. */
     redirect_uri: z.string().max(200),
     /** S256 of a verifier only the client knows, base64url (RFC 7636). */

@@ -10,6 +10,7 @@ import { deleteOAuthGrant, listOAuthGrants } from './oauth-grants.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './resources.ts'
 import { readSecret } from './secrets.ts'
 import { announceServers, explainAccess, listVisibleServers } from './servers.ts'
+import { getSsoTest, startSsoTest } from './sso.ts'
 import { watchResources } from './watch.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './users.ts'
 
@@ -46,6 +47,8 @@ export const ROUTES = {
   createResource,
   upsertResource,
   deleteResource,
+  startSsoTest,
+  getSsoTest,
   watchResources,
   listVisibleServers,
   announceServers,

@@ -91,6 +91,8 @@ export const eventFieldsSchema = z.object({
   generation: count,
   /** What an identity provider says of a workload that joins. */
   attributes: foreign,
+  /** By which a person signed in elsewhere. */
+  connector: text,
   cert_type: text,
   serial: text,
   token_id: text,

@@ -63,7 +63,7 @@ const DATABASE_SESSION = {
   db_name: 'public',
   db_user: 'public',
 } as const
-const ACCOUNT = { ...NAMED, roles: 'public' } as const
+const ACCOUNT = { ...NAMED, roles: 'public', connector: 'public' } as const
 /** With the join method `token` the name is the secret itself. */
 const JOIN_TOKEN = { ...CALLER, name: 'secret', roles: 'public', expires: 'public', revision: 'public' } as const
 const JOIN = {
@@ -114,8 +114,13 @@ export const EVENTS = {
 
   'user.login': {
     code: { success: 'T1000I', failure: 'T1000W' },
-    fields: { ...CALLER, method: 'public', client_info: 'public' },
+    fields: { ...CALLER, method: 'public', connector: 'public', client_info: 'public' },
     summary: 'Somebody signed in, or tried to.',
+  },
+  'sso.test': {
+    code: { success: 'SPSSO001I', failure: 'SPSSO001W' },
+    fields: { ...NAMED, connector: 'public', roles: 'public' },
+    summary: 'A connector was tried out; nobody was signed in.',
   },
   'user.create': { code: { success: 'SPUSR001I' }, fields: ACCOUNT, summary: 'A user was created.' },
   'user.update': { code: { success: 'SPUSR002I' }, fields: ACCOUNT, summary: 'A user was changed.' },

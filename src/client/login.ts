@@ -1,4 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { ping } from '../api/cluster.ts'
 import { finishBrowserLogin, loginLocal, startBrowserLogin } from '../api/identity.ts'
 import type { IssuedIdentity } from '../api/identity.ts'
 import { possessionChallenge } from '../api/possession.ts'
@@ -42,7 +43,14 @@ export async function signInWithPassword(
  */
 export async function signInWithBrowser(
   trusted: TrustedProxy,
-  wanted: { user?: string | undefined; ttlSeconds?: number | undefined; timeoutMs: number; signal?: AbortSignal },
+  wanted: {
+    user?: string | undefined
+    /** By which to sign in elsewhere, without being asked. */
+    connector?: string | undefined
+    ttlSeconds?: number | undefined
+    timeoutMs: number
+    signal?: AbortSignal
+  },
   showUrl: (url: string) => void,
 ): Promise<SignedIn> {
   const api = createApiClient(trusted.carrier)
@@ -56,6 +64,7 @@ export async function signInWithBrowser(
       possession: signPossession(keys.privateKey, possessionChallenge('browser-login', wanted.user ?? '', publicKey)),
       ttl: wanted.ttlSeconds,
       user: wanted.user,
+      connector: wanted.connector,
       redirect_uri: callback.redirectUri,
       code_challenge: createHash('sha256').update(verifier).digest('base64url'),
     })
@@ -66,6 +75,11 @@ export async function signInWithBrowser(
   } finally {
     callback.close()
   }
+}
+
+/** The connector that people of this cluster sign in by unless they choose; undefined where that is a password. */
+export async function fetchDefaultConnector(trusted: TrustedProxy): Promise<string | undefined> {
+  return (await createApiClient(trusted.carrier)(ping, {})).auth.default_connector
 }
 
 /** A page of the proxy itself: whatever else an answer may name (another site, another scheme) is not opened. */

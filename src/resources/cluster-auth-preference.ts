@@ -8,6 +8,7 @@ export const CLUSTER_AUTH_PREFERENCE = 'cluster-auth-preference'
 const kept = z.unknown().optional()
 
 const specSchema = z.strictObject({
+  /** How people sign in unless they choose another way. */
   type: z.enum(['local', 'oidc', 'github', 'saml']).default('local'),
   /** `off`: password only; `optional`: TOTP where the user has one; `otp`/`on`: required. */
   second_factor: z.enum(['off', 'optional', 'otp', 'on', 'webauthn']).default('optional'),
@@ -19,10 +20,10 @@ const specSchema = z.strictObject({
     .string()
     .refine((text) => findDuration(text) !== undefined, 'must be a duration such as 12h')
     .default('12h'),
-  connector_name: z.string().optional(),
+  connector_name: z.string().optional().describe('the connector that people sign in by unless they choose another'),
   webauthn: kept,
   device_trust: kept,
-  allow_local_auth: kept,
+  allow_local_auth: z.boolean().optional().describe('whether anybody may sign in with a password; true unless told'),
   allow_passwordless: kept,
   allow_headless: kept,
   idp: kept,

@@ -9,10 +9,12 @@ import { CLUSTER_AUTH_PREFERENCE, clusterAuthPreferenceSchema } from './cluster-
 import { dbServerSchema } from './db-server.ts'
 import { dbSchema } from './db.ts'
 import type { Resource } from './envelope.ts'
+import { githubSchema } from './github.ts'
 import { hostSchema } from './host.ts'
 import { lockSchema } from './lock.ts'
 import { mcpSetSchema } from './mcp-set.ts'
 import { oauthClientSchema } from './oauth-client.ts'
+import { oidcSchema } from './oidc.ts'
 import { roleSchema } from './role.ts'
 import { secretSchema } from './secret.ts'
 import { tokenSchema } from './token.ts'
@@ -26,6 +28,8 @@ export interface KindRow {
   singleton?: string
   /** Its name is a secret, shown only with `--with-secrets`. */
   secretName?: true
+  /** Members of `spec` that are kept sealed beside the resource: shown with `--with-secrets` only, and kept by an update that leaves them out. */
+  secretFields?: readonly string[]
   /** Written by services, read-only for everybody else. */
   heartbeat?: true
   /** Written by the Auth Service itself; whoever may can read and delete it. */
@@ -47,6 +51,18 @@ export const KINDS = {
   mcp_set: { schema: mcpSetSchema, aliases: ['mcp_sets', 'sets'], purpose: 'A selection of MCP servers under one URL, `/mcp/sets/NAME`.' },
   oauth_client: { schema: oauthClientSchema, aliases: ['oauth_clients'], purpose: 'An MCP client that may ask people to act for them.' },
   secret: { schema: secretSchema, aliases: ['secrets'], purpose: 'A value that MCP servers ask of the gateway; written, never shown.' },
+  oidc: {
+    schema: oidcSchema,
+    aliases: [],
+    secretFields: ['client_secret'],
+    purpose: 'An identity provider (OpenID Connect) by which people sign in.',
+  },
+  github: {
+    schema: githubSchema,
+    aliases: [],
+    secretFields: ['client_secret'],
+    purpose: 'GitHub, as where people sign in; their teams give roles.',
+  },
   role: { schema: roleSchema, aliases: ['roles'], purpose: 'What its bearers may reach and administer.' },
   user: { schema: userSchema, aliases: ['users'], purpose: 'A person with roles and traits.' },
   bot: { schema: botSchema, aliases: ['bots'], purpose: 'A machine identity with roles and traits.' },
@@ -70,12 +86,26 @@ export const KINDS = {
 export type Kind = keyof typeof KINDS
 export type ResourceOf<K extends Kind> = z.infer<(typeof KINDS)[K]['schema']>
 
+/** Words that mean several kinds at once. */
+const GROUPS: Readonly<Record<string, readonly Kind[]>> = {
+  connector: ['oidc', 'github'],
+  connectors: ['oidc', 'github'],
+  auth_connector: ['oidc', 'github'],
+  auth_connectors: ['oidc', 'github'],
+}
+
 export function isKind(text: string): text is Kind {
   return Object.hasOwn(KINDS, text)
 }
 
 export function kindRow(kind: Kind): KindRow {
   return KINDS[kind]
+}
+
+/** The kinds that a word on the command line means, in the order in which a name is looked for. */
+export function parseKinds(word: string): readonly Kind[] {
+  const lower = word.toLowerCase()
+  return (Object.hasOwn(GROUPS, lower) ? GROUPS[lower] : undefined) ?? [parseKind(word)]
 }
 
 /** The kind that a word on the command line means. */

@@ -9,17 +9,17 @@ import { AppError } from '../../lib/errors.ts'
 import { renderYamlDocuments } from '../../lib/output.ts'
 import type { Context } from './context.ts'
 import { parseResources, titleOf } from './documents.ts'
-import { parseNamedRef } from './refs.ts'
+import { parseNamedRef, withFirstKind } from './refs.ts'
 
 const HEAD = '# Edit the resource and save it. What begins with # is ignored; a file without changes changes nothing.\n'
 
 /** The revision read is the revision replaced: somebody else's change in between is refused, and the edited text kept. */
 export async function run({ call, io, withApi }: Context): Promise<void> {
-  const { kind, name } = parseNamedRef(call.argument('ref') ?? '')
+  const { kinds, name } = parseNamedRef(call.argument('ref') ?? '')
   await withApi(async (api) => {
-    const before = await fetchResource(api, kind, name, { withSecrets: true })
+    const before = await withFirstKind(kinds, (kind) => fetchResource(api, kind, name, { withSecrets: true }))
     const folder = await mkdtemp(join(tmpdir(), 'tctl-edit-'))
-    const file = join(folder, `${kind}.yaml`)
+    const file = join(folder, `${before.kind}.yaml`)
     const edited = await editUntilValid({ io, file, before, signal: call.signal })
     if (!edited) {
       await rm(folder, { recursive: true, force: true })

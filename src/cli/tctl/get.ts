@@ -4,21 +4,22 @@ import { renderOutput, renderYamlDocuments } from '../../lib/output.ts'
 import { renderTable } from '../../lib/table.ts'
 import type { Context } from './context.ts'
 import { formatOf } from './format.ts'
-import { parseRefs } from './refs.ts'
+import { parseRefs, withFirstKind } from './refs.ts'
 
 export async function run({ call, io, withApi }: Context): Promise<void> {
   const refs = parseRefs(call.rest('refs'))
   const withSecrets = call.flag('with-secrets')
   const found = await withApi(async (api) => {
     const all: StoredResource[] = []
-    for (const { kind, name } of refs) {
-      if (name === undefined) all.push(...(await fetchResources(api, kind, { withSecrets })))
-      else all.push(await fetchResource(api, kind, name, { withSecrets }))
+    for (const { kinds, name } of refs) {
+      if (name !== undefined) all.push(await withFirstKind(kinds, (kind) => fetchResource(api, kind, name, { withSecrets })))
+      else for (const kind of kinds) all.push(...(await fetchResources(api, kind, { withSecrets })))
     }
     return all
   })
   const format = formatOf(call)
-  if (found.length === 0 && format !== 'json') return void io.stderr.write(`There is no ${refs.map(({ kind }) => kind).join(', ')} here.\n`)
+  if (found.length === 0 && format !== 'json')
+    return void io.stderr.write(`There is no ${refs.flatMap(({ kinds }) => kinds).join(', ')} here.\n`)
   io.stdout.write(format === 'yaml' ? renderYamlDocuments(found) : renderOutput(format, found, renderText))
 }
 

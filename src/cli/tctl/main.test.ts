@@ -51,11 +51,21 @@ test('get understands aliases, commas and formats', async () => {
 test.each([
   ['role', 'name one role'],
   ['role/', 'is no reference'],
-  ['connector/x', 'unsupported resource "connector"'],
+  ['gadget/x', 'unsupported resource "gadget"'],
+  ['connector', 'name one oidc or github'],
 ])('rm %s is refused', async (ref, message) => {
   const { code, err, sent } = await run(['rm', ref])
   expect([code, sent]).toEqual([2, []])
   expect(err).toContain(message)
+})
+
+test('connectors are of two kinds, and a name is looked for in both', async () => {
+  const missing = failure(404, 'not_found', 'oidc "corp" not found')
+  const { out, sent } = await run(['rm', 'connector/corp'], { answers: [missing, ok({})] })
+  expect(out).toBe('github "corp" has been deleted\n')
+  expect(sent.map(({ path }) => path)).toEqual(['/v1/resources/oidc/corp', '/v1/resources/github/corp'])
+  const listed = await run(['get', 'connectors', '--format=json'], { answers: [ok({ items: [] }), ok({ items: [ROLE] })] })
+  expect(listed.sent.map(({ path }) => path)).toEqual(['/v1/resources/oidc', '/v1/resources/github'])
 })
 
 test('rm says what is gone; a denial gives 5', async () => {

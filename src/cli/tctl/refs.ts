@@ -1,9 +1,10 @@
 import { AppError } from '../../lib/errors.ts'
-import { isKind, kindRow, KINDS, parseKind } from '../../resources/registry.ts'
+import { isKind, kindRow, KINDS, parseKinds } from '../../resources/registry.ts'
 import type { Kind } from '../../resources/registry.ts'
 
 export interface Ref {
-  kind: Kind
+  /** One; several for a word that means more, such as `connectors`. */
+  kinds: readonly Kind[]
   /** Absent: all of the kind. */
   name: string | undefined
 }
@@ -16,17 +17,30 @@ export function parseRefs(words: readonly string[]): Ref[] {
     .flatMap((word) => word.split(/(?<!\\),/))
     .map((text) => text.replaceAll('\\,', ',').trim())
     .filter((text) => text !== '')
-  if (texts.length === 1 && texts[0] === 'all') return allKinds().map((kind) => ({ kind, name: undefined }))
+  if (texts.length === 1 && texts[0] === 'all') return allKinds().map((kind) => ({ kinds: [kind], name: undefined }))
   if (texts.length === 0) throw new AppError('invalid_argument', 'name a resource: KIND or KIND/NAME, for example app/everything')
   return texts.map(parseRef)
 }
 
 /** A reference to one resource. */
-export function parseNamedRef(text: string): { kind: Kind; name: string } {
-  const { kind, name } = parseRef(text)
-  const named = name ?? kindRow(kind).singleton
-  if (named === undefined) throw new AppError('invalid_argument', `name one ${kind}: ${kind}/NAME`)
-  return { kind, name: named }
+export function parseNamedRef(text: string): { kinds: readonly Kind[]; name: string } {
+  const { kinds, name } = parseRef(text)
+  const [kind] = kinds
+  const named = name ?? (kind && kindRow(kind).singleton)
+  if (named === undefined) throw new AppError('invalid_argument', `name one ${kinds.join(' or ')}: ${kinds.join('|')}/NAME`)
+  return { kinds, name: named }
+}
+
+/** Does something with the first kind that has such a resource; throws `not_found` of the last when none has. */
+export async function withFirstKind<T>(kinds: readonly Kind[], use: (kind: Kind) => Promise<T>): Promise<T> {
+  for (const kind of kinds) {
+    try {
+      return await use(kind)
+    } catch (thrown) {
+      if (!(thrown instanceof AppError) || thrown.code !== 'not_found' || kind === kinds.at(-1)) throw thrown
+    }
+  }
+  throw new AppError('internal', 'a reference without a kind')
 }
 
 function parseRef(text: string): Ref {
@@ -34,7 +48,7 @@ function parseRef(text: string): Ref {
   const name = rest.at(-1)
   if (rest.length > 2 || name === '')
     throw new AppError('invalid_argument', `"${text}" is no reference: write KIND or KIND/NAME, for example app/everything`)
-  return { kind: parseKind(word), name }
+  return { kinds: parseKinds(word), name }
 }
 
 function allKinds(): Kind[] {

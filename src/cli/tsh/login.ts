@@ -1,5 +1,5 @@
 import { lstat } from 'node:fs/promises'
-import { profileOf, renderIdentity, signInWithBrowser, signInWithPassword } from '../../client/login.ts'
+import { fetchDefaultConnector, profileOf, renderIdentity, signInWithBrowser, signInWithPassword } from '../../client/login.ts'
 import type { SignedIn } from '../../client/login.ts'
 import { findProfile, loadIdentity, saveProfile, tshHome } from '../../client/profile.ts'
 import { parseProxyAddress, renderProxyAddress } from '../../client/proxy-address.ts'
@@ -57,11 +57,11 @@ async function trust({ call, io }: Context, proxy: ProxyAddress): Promise<Truste
 
 async function signIn(context: Context, trusted: TrustedProxy, ttlSeconds: number | undefined): Promise<SignedIn> {
   const { call, io } = context
-  const method = chooseMethod(context)
-  if (method === 'browser') {
+  const way = await chooseWay(context, trusted)
+  if (way.method === 'browser') {
     return await signInWithBrowser(
       trusted,
-      { user: call.text('user'), ttlSeconds, timeoutMs: BROWSER_TIMEOUT_MS, signal: call.signal },
+      { user: call.text('user'), connector: way.connector, ttlSeconds, timeoutMs: BROWSER_TIMEOUT_MS, signal: call.signal },
       (url) => {
         io.stderr.write(`If the browser does not open by itself, open this page to sign in:\n  ${url}\n`)
         openBrowser(url, { choice: call.text('browser'), env: io.env, platform: process.platform })
@@ -82,14 +82,21 @@ async function signIn(context: Context, trusted: TrustedProxy, ttlSeconds: numbe
   }
 }
 
-/** Without a word about it: the browser where a person sits, else a password. */
-function chooseMethod({ call, io }: Context): 'local' | 'browser' {
+interface Way {
+  method: 'local' | 'browser'
+  /** By which the browser goes straight to the identity provider. */
+  connector?: string | undefined
+}
+
+/** Without a word about it: as people of this cluster sign in, else the browser where a person sits, else a password. */
+async function chooseWay({ call, io }: Context, trusted: TrustedProxy): Promise<Way> {
   const named = call.text('auth')
-  if (named === 'local') return 'local'
-  if (named === 'browser') return 'browser'
-  if (named !== undefined)
-    throw new AppError('unimplemented', `sign-in by "${named}" is not offered by this cluster: use --auth=local or --auth=browser`)
-  return call.isGiven('browser') || (!call.text('user') && io.stdin.isTTY) ? 'browser' : 'local'
+  if (named === 'local' || named === 'browser') return { method: named }
+  if (named !== undefined) return { method: 'browser', connector: named }
+  if (call.isGiven('password-file')) return { method: 'local' }
+  const connector = await fetchDefaultConnector(trusted)
+  if (connector !== undefined) return { method: 'browser', connector }
+  return { method: call.isGiven('browser') || (!call.text('user') && io.stdin.isTTY) ? 'browser' : 'local' }
 }
 
 async function userOfProfile({ io }: Context): Promise<string | undefined> {

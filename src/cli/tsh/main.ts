@@ -27,7 +27,11 @@ const GLOBALS: readonly OptionRow[] = [
   { flags: '--proxy <address>', description: 'Proxy to talk to, HOST:PORT', env: ['SALLYPORT_PROXY', 'TELEPORT_PROXY'] },
   { flags: '--user <name>', description: 'User to sign in as', env: ['SALLYPORT_USER', 'TELEPORT_USER'] },
   { flags: '--ttl <minutes>', description: 'How long a new sign-in lasts' },
-  { flags: '--auth <method>', description: 'How to sign in: local or browser', env: ['SALLYPORT_AUTH', 'TELEPORT_AUTH'] },
+  {
+    flags: '--auth <method>',
+    description: 'How to sign in: local, browser, or the name of a connector',
+    env: ['SALLYPORT_AUTH', 'TELEPORT_AUTH'],
+  },
   { flags: '--[no-]insecure', description: 'Do not check who the proxy is' },
   {
     flags: '-c, --cluster <name>',
@@ -76,7 +80,11 @@ function addSession(program: Program, io: TshIo): void {
       },
       { flags: '--password-file <file>', description: 'Read the password from this file' },
     ],
-    examples: ['tsh login --proxy=sallyport.example.com:443 --user=alice', 'tsh login --proxy=localhost:3080 --user=alice --auth=local'],
+    examples: [
+      'tsh login --proxy=sallyport.example.com:443 --user=alice',
+      'tsh login --proxy=localhost:3080 --user=alice --auth=local',
+      'tsh login --proxy=sallyport.example.com:443 --auth=github',
+    ],
     load: action(io, () => import('./login.ts')),
   })
   command(program, {

@@ -17,6 +17,7 @@ import type { Nonces } from './join/nonces.ts'
 import type { Limits } from './limits.ts'
 import type { SecretReads } from './secret-reads.ts'
 import type { LiveResources } from './live-resources.ts'
+import type { ConnectorClients } from './sso/connector-client.ts'
 import type { Watches } from './watches.ts'
 
 /** What signs for the cluster. Private keys are in memory only here; at rest they are sealed. */
@@ -49,6 +50,8 @@ export interface AuthContext {
   /** Each join has its own. */
   nonces: Nonces
   issuerKeys: IssuerKeys
+  /** By which people sign in elsewhere. */
+  connectorClients: ConnectorClients
   build: BuildOptions
   /** A hash nobody has the password of: unknown users take as long as known ones. */
   dummyHash: string

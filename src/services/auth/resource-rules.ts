@@ -18,6 +18,7 @@ import { callerFields } from './event-fields.ts'
 import { checkAppAuthConfig } from './foreign-tokens.ts'
 import { checkExpectations } from './join/id-token.ts'
 import { prepareToken, safeLockTarget, safeTokenName } from './join/join-tokens.ts'
+import { checkConnector } from './sso/connectors.ts'
 import { checkRolesExist, findHoldersOfRole } from './user-rules.ts'
 
 const INTERNAL_LABELS = 'teleport.internal/'
@@ -53,6 +54,8 @@ export function prepareResource(
       throw new AppError('invalid_argument', `"${name}" is what the bot "${botNameOf(name)}" is called: choose another name`)
     checkRolesExist(context, resource.spec.roles)
   }
+  if (resource.kind === 'oidc' || resource.kind === 'github')
+    checkConnector(context, resource, existing?.kind === 'oidc' || existing?.kind === 'github' ? existing : undefined)
   if (resource.kind === 'bot') return prepareBot(context, resource)
   if (resource.kind === 'token') {
     checkExpectations(resource)

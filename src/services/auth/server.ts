@@ -13,6 +13,7 @@ import type { AuthContext, Caller, KnownCaller } from './context.ts'
 import { addAccountPage } from './pages/account.ts'
 import { addOAuthPages } from './pages/oauth.ts'
 import { addPages } from './pages/routes.ts'
+import { addSsoPages } from './pages/sso.ts'
 import { announceServers } from './routes/app-servers.ts'
 import { createApiToken, deleteApiToken, listApiTokens } from './routes/api-tokens.ts'
 import { issueIdentityToken, rotateJwtKey } from './routes/identity-tokens.ts'
@@ -28,6 +29,7 @@ import { deleteOAuthGrant, listOAuthGrants } from './routes/oauth-grants.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './routes/resources.ts'
 import { readSecret } from './routes/secrets.ts'
 import { explainAccess, listVisibleServers } from './routes/servers.ts'
+import { getSsoTest, startSsoTest } from './routes/sso.ts'
 import { watchResources } from './routes/watch.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './routes/users.ts'
 import { checkSource } from './source.ts'
@@ -77,6 +79,8 @@ const TABLE: readonly Served[] = [
   known(ROUTES.createResource, createResource),
   known(ROUTES.upsertResource, upsertResource),
   known(ROUTES.deleteResource, deleteResource),
+  known(ROUTES.startSsoTest, startSsoTest),
+  known(ROUTES.getSsoTest, getSsoTest),
   lines(ROUTES.watchResources, watchResources),
   known(ROUTES.listVisibleServers, listVisibleServers),
   known(ROUTES.announceServers, announceServers),
@@ -114,6 +118,7 @@ export function createServer(context: AuthContext, oauth: Pick<OAuthServer, 'pro
   addPages(app, context)
   addOAuthPages(app, context, oauth)
   addAccountPage(app, context, oauth)
+  addSsoPages(app, context, oauth)
   return app
 }
 

@@ -1,17 +1,29 @@
 import { buildEvent } from '../../audit/build-event.ts'
 import { verifyPassword } from '../../ca/password.ts'
 import { AppError } from '../../lib/errors.ts'
+import { originOfUser } from '../../resources/connector.ts'
 import { findAccountId, findLocalCredential, markTotpUsed } from '../../storage/credentials.ts'
 import type { LocalCredential } from '../../storage/credentials.ts'
 import { authPreference } from './context.ts'
 import type { AuthContext } from './context.ts'
 import { refuseLockedUser } from './issue.ts'
+import { allowsPasswords } from './sso/connectors.ts'
 import { findTotpStep } from './totp.ts'
 
 export interface SignInRequest {
   user: string
   password: string
   totp: string | undefined
+}
+
+/** Somebody who has just proved who it is. */
+export interface SignedIn {
+  user: string
+  /** Id of the account; another one from the next reset on. */
+  account: string
+  mfaVerified: boolean
+  /** How, as RFC 8176 calls it. */
+  methods: string[]
 }
 
 /** Where the sealed TOTP secret of a user belongs. */
@@ -29,7 +41,7 @@ export async function signIn(
   request: SignInRequest,
   remoteAddress: string,
   method: 'local' | 'browser',
-): Promise<{ mfaVerified: boolean; account: string }> {
+): Promise<SignedIn> {
   const { user } = request
   await context.limits.startLogin(user, remoteAddress)
   const told = { user, remote_addr: remoteAddress, method }
@@ -39,7 +51,7 @@ export async function signIn(
     await context.journal.record([
       buildEvent('user.login', { ...told, success: true, with_mfa: mfaVerified ? 'totp' : 'none' }, context.build),
     ])
-    return { mfaVerified, account }
+    return { user, mfaVerified, account, methods: mfaVerified ? ['pwd', 'otp'] : ['pwd'] }
   } catch (thrown) {
     const isWrong = thrown instanceof SignInRefusal
     if (!isWrong) await context.limits.undoLogin(user, remoteAddress)
@@ -61,12 +73,15 @@ class SignInRefusal extends AppError {
 }
 
 async function verify(context: AuthContext, { user, password, totp }: SignInRequest): Promise<{ mfaVerified: boolean; account: string }> {
+  if (!allowsPasswords(context))
+    throw new AppError('permission_denied', 'this cluster does not let anybody in with a password: sign in with your identity provider')
   // Before the password: of a reset in between nothing is left that fits.
   const account = await findAccountId(context.db, user)
   const credential = await findLocalCredential(context.db, user)
   const isRight = await context.limits.hash(() => verifyPassword(password, credential?.password_hash ?? context.dummyHash))
-  if (!credential || account === undefined || !context.live.find('user', user))
-    throw new SignInRefusal('unknown user, or one without a password')
+  const known = context.live.find('user', user)
+  if (!credential || account === undefined || !known) throw new SignInRefusal('unknown user, or one without a password')
+  if (originOfUser(known)) throw new SignInRefusal('a user of a connector')
   if (!isRight) throw new SignInRefusal('wrong password')
   refuseLockedUser(context, user)
   return { mfaVerified: await verifySecondFactor(context, credential, totp), account }

@@ -42,6 +42,7 @@ import type { OAuthServer } from './oauth/serve.ts'
 import { createSecretReads } from './secret-reads.ts'
 import { createServer } from './server.ts'
 import { startShippingThread } from './shipping.ts'
+import { createConnectorClients } from './sso/connector-clients.ts'
 import { Watches } from './watches.ts'
 
 export interface AuthServiceOptions {
@@ -141,6 +142,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
     journal: createJournal(db, clusterName, (events) => fileLog?.append(renderLines(events))),
     nonces: createNonces(random, now),
     issuerKeys: createIssuerKeys({ now }),
+    connectorClients: createConnectorClients({ now }),
     limits: createLimits({ ...DEFAULT_LIMITS, ...options.limits }),
     build: { ids: createIds(random, now), now, cluster: clusterName, redactor: createRedactor() },
     dummyHash: await hashPassword(Buffer.from(random(32)).toString('base64url')),

@@ -256,7 +256,7 @@ function hasSecondFactor({ oidc: { entities } }: KoaContextWithOIDC): boolean {
       'mfa' in SubjectToken.extra &&
       SubjectToken.extra.mfa === true
     )
-  return (AuthorizationCode ?? RefreshToken ?? DeviceCode)?.amr?.includes('otp') ?? false
+  return (AuthorizationCode ?? RefreshToken ?? DeviceCode)?.amr?.some((method) => method === 'otp' || method === 'mfa') ?? false
 }
 
 function ttl(context: AuthContext): Configuration['ttl'] {

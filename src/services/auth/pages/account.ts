@@ -4,23 +4,24 @@ import type { OAuthGrant } from '../../../api/oauth-grants.ts'
 import { AppError, CODES } from '../../../lib/errors.ts'
 import { findUserOfAccount } from '../../../storage/credentials.ts'
 import type { AppEnv } from '../authenticate.ts'
-import { authPreference } from '../context.ts'
 import type { AuthContext } from '../context.ts'
 import { findGrant, listGrants, revokeGrant } from '../oauth/held-grants.ts'
 import type { OAuthServer } from '../oauth/serve.ts'
 import { sessionSeconds } from '../oauth/grant-life.ts'
 import { refuseLockedUser } from '../issue.ts'
 import { signIn } from '../sign-in.ts'
+import type { SignedIn } from '../sign-in.ts'
 import { answerPage, checkFormToken, formToken, known, readForm, readSignIn, servePage } from './form.ts'
 import type { PageContext } from './form.ts'
 import { html } from './html.ts'
 import { layout } from './layout.ts'
 import { hiddenFields, renderSignIn } from './sign-in.ts'
+import { leadToConnector, waysToSignIn } from './ways.ts'
 
 const PATH = '/web/account'
 
 /** Who is signed in with this browser. */
-interface SignedIn {
+interface Visitor {
   user: string
   /** Of the sign-in, for forms. */
   uid: string
@@ -33,13 +34,21 @@ export function addAccountPage(app: Hono<AppEnv>, context: AuthContext, oauth: P
     PATH,
     servePage(context, async (c) => show(context, c, await findSignedIn(context, c, await oauth.provider()), { status: 200 })),
   )
+  app.get(
+    `${PATH}/sso`,
+    servePage(context, async (c) =>
+      leadToConnector(context, c, { name: c.req.query('connector') ?? '', purpose: { type: 'account' } }, (fault) =>
+        show(context, c, undefined, fault),
+      ),
+    ),
+  )
   app.post(
     PATH,
     servePage(context, async (c) => submit(context, c, await oauth.provider())),
   )
 }
 
-async function findSignedIn(context: AuthContext, c: PageContext, provider: Provider): Promise<SignedIn | undefined> {
+async function findSignedIn(context: AuthContext, c: PageContext, provider: Provider): Promise<Visitor | undefined> {
   if (!c.env.node) return undefined
   const session = await provider.Session.get(provider.createContext(c.env.node.request, c.env.node.response))
   const user = session.accountId === undefined ? undefined : await findUserOfAccount(context.db, session.accountId)
@@ -57,7 +66,7 @@ interface Shown {
 async function show(
   context: AuthContext,
   c: PageContext,
-  signedIn: SignedIn | undefined,
+  signedIn: Visitor | undefined,
   { status, error, user = '' }: Shown,
 ): Promise<Response> {
   if (signedIn) {
@@ -70,7 +79,7 @@ async function show(
     lead: html`<p>Sign in to see which MCP clients act for you.</p>`,
     hidden: { form_token: formToken(context, 'account:sign-in') },
     user,
-    offersCode: authPreference(context).spec.second_factor !== 'off',
+    ways: waysToSignIn(context, (connector) => `${PATH}/sso?${new URLSearchParams({ connector }).toString()}`),
     closing: 'You stay signed in with this browser for a while.',
     error,
   })
@@ -96,8 +105,7 @@ async function submitSignIn(context: AuthContext, c: PageContext, provider: Prov
   checkFormToken(context, 'account:sign-in', form.get('form_token'))
   const entered = readSignIn(form)
   try {
-    const { mfaVerified, account } = await signIn(context, entered, c.env.peer.remoteAddress, 'browser')
-    await openSession(context, c, provider, account, mfaVerified)
+    await openSession(context, c, provider, await signIn(context, entered, c.env.peer.remoteAddress, 'browser'))
     return c.redirect(PATH, 303)
   } catch (thrown) {
     const error = known(thrown)
@@ -106,11 +114,11 @@ async function submitSignIn(context: AuthContext, c: PageContext, provider: Prov
 }
 
 /** The same session that requests for authorization go on with; always a new one, whatever the browser brought. */
-async function openSession(context: AuthContext, c: PageContext, provider: Provider, account: string, mfaVerified: boolean): Promise<void> {
+export async function openSession(context: AuthContext, c: PageContext, provider: Provider, { account, methods }: SignedIn): Promise<void> {
   if (!c.env.node) throw new AppError('invalid_argument', 'open the page in a browser')
   const session = new provider.Session()
   session.accountId = account
-  session.amr = mfaVerified ? ['pwd', 'otp'] : ['pwd']
+  session.amr = methods
   session.loginTs = Math.floor(context.now() / 1000)
   await session.save(sessionSeconds(context))
   const { cookies } = provider.createContext(c.env.node.request, c.env.node.response)
@@ -124,11 +132,11 @@ function sessionCookie(provider: Provider): string {
   return provider.cookieName('session')
 }
 
-function flowOf({ uid }: SignedIn): string {
+function flowOf({ uid }: Visitor): string {
   return `account:${uid}`
 }
 
-function renderAccount(context: AuthContext, signedIn: SignedIn, grants: readonly OAuthGrant[]): string {
+function renderAccount(context: AuthContext, signedIn: Visitor, grants: readonly OAuthGrant[]): string {
   const form_token = formToken(context, flowOf(signedIn))
   return layout(
     'Your clients',

@@ -28,7 +28,12 @@ export function alert(message: string | undefined): Html {
   return message === undefined ? html`` : html`<p class="alert" id="error" role="alert">${message}</p>`
 }
 
-/** A page that only tells something. */
-export function renderNotice(title: string, clusterName: string, message: string): string {
-  return layout(title, clusterName, html`<p>${message}</p>`)
+/** A page that only tells something, and where to go on. */
+export function renderNotice(title: string, clusterName: string, message: string, next?: { href: string; words: string }): string {
+  return layout(
+    title,
+    clusterName,
+    html`<p>${message}</p>
+      ${next && html`<p><a href="${next.href}">${next.words}</a></p>`}`,
+  )
 }

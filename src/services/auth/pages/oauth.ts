@@ -6,7 +6,6 @@ import { AppError, CODES } from '../../../lib/errors.ts'
 import { isLoopbackHost } from '../../../lib/loopback.ts'
 import { findUserOfAccount } from '../../../storage/credentials.ts'
 import type { AppEnv } from '../authenticate.ts'
-import { authPreference } from '../context.ts'
 import type { AuthContext } from '../context.ts'
 import { originOfClient } from '../oauth/clients.ts'
 import { createGrant, grantFields, listReachable } from '../oauth/grants.ts'
@@ -14,11 +13,14 @@ import { grantSeconds } from '../oauth/grant-life.ts'
 import { clientFields } from '../oauth/registration.ts'
 import type { OAuthServer } from '../oauth/serve.ts'
 import { signIn } from '../sign-in.ts'
+import type { SignedIn } from '../sign-in.ts'
+import { takeTicket } from '../sso/serve.ts'
 import { renderConsent } from './consent.ts'
 import { answerPage, checkFormToken, formToken, known, pagePolicy, readForm, readSignIn, servePage } from './form.ts'
 import type { PageContext } from './form.ts'
 import { html } from './html.ts'
 import { renderSignIn } from './sign-in.ts'
+import { leadToConnector, waysToSignIn } from './ways.ts'
 
 /** A request for authorization that waits for a person. */
 interface Waiting {
@@ -34,6 +36,10 @@ export function addOAuthPages(app: Hono<AppEnv>, context: AuthContext, oauth: Pi
   app.get(
     '/web/oauth/:uid',
     servePage(context, async (c) => show(context, c, await getWaiting(c, await oauth.provider()))),
+  )
+  app.get(
+    '/web/oauth/:uid/sso',
+    servePage(context, async (c) => lead(context, c, await getWaiting(c, await oauth.provider()))),
   )
   app.post(
     '/web/oauth/:uid',
@@ -63,7 +69,11 @@ async function getWaiting(c: PageContext, provider: Provider): Promise<Waiting> 
 async function show(context: AuthContext, c: PageContext, waiting: Waiting): Promise<Response> {
   const { client, interaction } = waiting
   c.header('content-security-policy', pagePolicy(formTarget(interaction)))
-  if (interaction.prompt.name === 'login') return showSignIn(context, c, waiting, { status: 200 })
+  if (interaction.prompt.name === 'login') {
+    const ticket = c.req.query('ticket')
+    if (ticket === undefined) return showSignIn(context, c, waiting, { status: 200 })
+    return await goOn(c, waiting, await takeTicket(context, interaction.uid, ticket))
+  }
   const user = await getUser(context, interaction)
   const scopes = requestedScopes(interaction)
   const { spec } = user
@@ -104,7 +114,7 @@ function showSignIn(
     lead: html`<p><b>${name}</b> asks to use MCP servers as you. You see what it may do before you allow it.</p>`,
     hidden: { form_token: flowToken(context, interaction) },
     user,
-    offersCode: authPreference(context).spec.second_factor !== 'off',
+    ways: waysToSignIn(context, (connector) => `${page}/sso?${new URLSearchParams({ connector }).toString()}`),
     closing: 'Next you are asked whether to allow it.',
     error,
   })
@@ -123,18 +133,28 @@ async function submit(context: AuthContext, c: PageContext, waiting: Waiting): P
 }
 
 async function submitSignIn(context: AuthContext, c: PageContext, waiting: Waiting, form: URLSearchParams): Promise<Response> {
-  const { interaction, provider } = waiting
   const entered = readSignIn(form)
   try {
-    const { mfaVerified, account } = await signIn(context, entered, c.env.peer.remoteAddress, 'browser')
-    // Nobody goes on with the sign-in of somebody else.
-    if (interaction.session && interaction.session.accountId !== account) await endSession(provider, interaction)
-    const login = { accountId: account, amr: mfaVerified ? ['pwd', 'otp'] : ['pwd'], remember: true }
-    return c.redirect(await finish(interaction, { login }), 303)
+    return await goOn(c, waiting, await signIn(context, entered, c.env.peer.remoteAddress, 'browser'))
   } catch (thrown) {
     const error = known(thrown)
     return showSignIn(context, c, waiting, { status: CODES[error.code].http, error: error.message, user: entered.user })
   }
+}
+
+async function lead(context: AuthContext, c: PageContext, waiting: Waiting): Promise<Response> {
+  const { interaction, page } = waiting
+  if (interaction.prompt.name !== 'login') return c.redirect(page, 303)
+  const way = { name: c.req.query('connector') ?? '', purpose: { type: 'oauth' as const, uid: interaction.uid } }
+  return await leadToConnector(context, c, way, (fault) => showSignIn(context, c, waiting, fault))
+}
+
+/** The request goes on for who has signed in. */
+async function goOn(c: PageContext, { interaction, provider }: Waiting, { account, methods }: SignedIn): Promise<Response> {
+  // Nobody goes on with the sign-in of somebody else.
+  if (interaction.session && interaction.session.accountId !== account) await endSession(provider, interaction)
+  const login = { accountId: account, amr: methods, remember: true }
+  return c.redirect(await finish(interaction, { login }), 303)
 }
 
 async function allow(context: AuthContext, c: PageContext, { client, interaction }: Waiting): Promise<InteractionResults> {

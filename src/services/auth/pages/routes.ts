@@ -6,12 +6,14 @@ import { authPreference } from '../context.ts'
 import type { AuthContext } from '../context.ts'
 import { approveLogin, getLoginFlow } from '../routes/browser-login.ts'
 import { acceptInvite, showInvite } from '../routes/users.ts'
+import { signIn } from '../sign-in.ts'
 import { describeTotp } from '../totp.ts'
 import { answerPage, checkFormToken, formToken, known, readForm, readSignIn, servePage } from './form.ts'
 import type { PageContext } from './form.ts'
 import { html } from './html.ts'
 import { STYLE_PATH } from './layout.ts'
 import { renderSignIn } from './sign-in.ts'
+import { leadToConnector, waysToSignIn } from './ways.ts'
 import { renderSignedUp, renderSignUp } from './sign-up.ts'
 import { STYLE } from './style.ts'
 
@@ -21,7 +23,11 @@ export function addPages(app: Hono<AppEnv>, context: AuthContext): void {
   app.get(STYLE_PATH, (c) => c.body(STYLE, 200, { 'content-type': 'text/css; charset=utf-8', 'cache-control': 'public, max-age=3600' }))
   app.get(
     '/web/login',
-    page((c) => showSignIn(context, c, c.req.query('id') ?? '', { status: 200 })),
+    page((c) => showLogin(context, c, c.req.query('id') ?? '')),
+  )
+  app.get(
+    '/web/login/sso',
+    page((c) => leadLogin(context, c, c.req.query('id') ?? '', c.req.query('connector') ?? '')),
   )
   app.post(
     '/web/login',
@@ -43,6 +49,18 @@ interface Shown {
   user?: string
 }
 
+/** Straight to the identity provider where tsh was told which, unless the person came back to choose. */
+async function showLogin(context: AuthContext, c: PageContext, id: string): Promise<Response> {
+  const { connector } = await getLoginFlow(context, id)
+  if (connector === undefined || c.req.query('choose') !== undefined) return await showSignIn(context, c, id, { status: 200 })
+  return await leadLogin(context, c, id, connector)
+}
+
+async function leadLogin(context: AuthContext, c: PageContext, id: string, name: string): Promise<Response> {
+  await getLoginFlow(context, id)
+  return await leadToConnector(context, c, { name, purpose: { type: 'login', id } }, (fault) => showSignIn(context, c, id, fault))
+}
+
 async function showSignIn(context: AuthContext, c: PageContext, id: string, { status, error, user }: Shown): Promise<Response> {
   const flow = await getLoginFlow(context, id)
   const body = renderSignIn({
@@ -51,7 +69,7 @@ async function showSignIn(context: AuthContext, c: PageContext, id: string, { st
     lead: html`<p>tsh on this computer asks to act as you. Go on only if you have just typed <b>tsh login</b> yourself.</p>`,
     hidden: { id, form_token: formToken(context, `login:${id}`) },
     user: user ?? flow.user ?? '',
-    offersCode: authPreference(context).spec.second_factor !== 'off',
+    ways: waysToSignIn(context, (connector) => `/web/login/sso?${new URLSearchParams({ id, connector }).toString()}`),
     closing: `You come back to ${new URL(flow.redirect_uri).host} on this computer.`,
     error,
   })
@@ -64,7 +82,8 @@ async function submitSignIn(context: AuthContext, c: PageContext): Promise<Respo
   checkFormToken(context, `login:${id}`, form.get('form_token'))
   const entered = readSignIn(form)
   try {
-    return c.redirect(await approveLogin(context, id, entered, c.env.peer.remoteAddress), 303)
+    await getLoginFlow(context, id)
+    return c.redirect(await approveLogin(context, id, await signIn(context, entered, c.env.peer.remoteAddress, 'browser')), 303)
   } catch (thrown) {
     const error = known(thrown)
     return await showSignIn(context, c, id, { status: CODES[error.code].http, error: error.message, user: entered.user })

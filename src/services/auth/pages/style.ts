@@ -16,6 +16,9 @@ ul { margin: 0; padding-left: 1.25rem; overflow-wrap: anywhere }
 a { color: var(--accent) }
 button { width: 100%; margin-top: 1.5rem; padding: .7rem; color: var(--on-accent); background: var(--accent); border: 0; border-radius: .25rem; font: inherit; font-weight: 600; cursor: pointer }
 button.second { margin-top: .75rem; color: inherit; background: var(--card); border: 1px solid var(--line) }
+a.button { display: block; margin-top: .75rem; padding: .7rem; color: inherit; background: var(--card); border: 1px solid var(--line); border-radius: .25rem; font-weight: 600; text-align: center; text-decoration: none }
+a.button.first { color: var(--on-accent); background: var(--accent); border-color: var(--accent) }
+.or { margin: 1.5rem 0 0; color: var(--soft); text-align: center }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px }
 code { display: block; padding: .5rem; background: var(--page); border-radius: .25rem; overflow-wrap: anywhere; font-size: .9rem }
 fieldset { margin: 1.5rem 0 0; padding: 0 1rem 1rem; border: 1px solid var(--line); border-radius: .25rem }

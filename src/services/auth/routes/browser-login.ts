@@ -8,7 +8,8 @@ import { AppError } from '../../../lib/errors.ts'
 import { consumeLoginFlow, createLoginFlow, findLoginFlow } from '../../../storage/credentials.ts'
 import type { AuthContext, Caller } from '../context.ts'
 import { issueForUser, parseProvenKey, recordIssue } from '../issue.ts'
-import { signIn } from '../sign-in.ts'
+import type { SignedIn } from '../sign-in.ts'
+import { getConnector } from '../sso/connectors.ts'
 
 type Input<N extends keyof typeof ROUTES> = ParsedInputOf<(typeof ROUTES)[N]>
 
@@ -21,6 +22,8 @@ const flowSchema = z.object({
   user: z.string().optional(),
   redirect_uri: z.string(),
   code_challenge: z.string(),
+  /** By which the person wants to sign in, without being asked. */
+  connector: z.string().optional(),
 })
 export type LoginFlow = z.infer<typeof flowSchema>
 
@@ -34,6 +37,7 @@ export async function startBrowserLogin(
 ): Promise<OutputOf<typeof ROUTES.startBrowserLogin>> {
   parseProvenKey('browser-login', input.user ?? '', input)
   checkRedirect(input.redirect_uri)
+  if (input.connector !== undefined) getConnector(context, input.connector)
   const id = secret(context)
   const now = context.now()
   const { possession: _, ...document } = input
@@ -48,20 +52,15 @@ export async function getLoginFlow(context: AuthContext, id: string): Promise<Lo
   return flowSchema.parse(document)
 }
 
-/** Signs in on the page; the answer is where the browser goes next, with a code that is worth one certificate. */
-export async function approveLogin(
-  context: AuthContext,
-  id: string,
-  entered: { user: string; password: string; totp: string | undefined },
-  remoteAddress: string,
-): Promise<string> {
+/** Lets in who signed in on the page; the answer is where the browser goes next, with a code that is worth one certificate. */
+export async function approveLogin(context: AuthContext, id: string, signedIn: SignedIn): Promise<string> {
   const flow = await getLoginFlow(context, id)
-  const { mfaVerified, account } = await signIn(context, entered, remoteAddress, 'browser')
   const now = context.now()
   if ((await consumeLoginFlow(context.db, flowKey(id), now)) === undefined)
     throw new AppError('not_found', 'this sign-in was used already or has expired: run tsh login again')
   const code = secret(context)
-  const document = { ...flow, login_id: id, user: entered.user, mfa: mfaVerified, account }
+  const { user, mfaVerified, account } = signedIn
+  const document = { ...flow, login_id: id, user, mfa: mfaVerified, account }
   await createLoginFlow(context.db, { id: grantKey(code), document, expires_at: now + CODE_MS }, now)
   const target = new URL(flow.redirect_uri)
   target.searchParams.set('code', code)

@@ -5,15 +5,23 @@ import { jwksOf } from '../../../ca/assertion.ts'
 import { pinOf } from '../../../ca/authority.ts'
 import { authPreference } from '../context.ts'
 import type { AuthContext } from '../context.ts'
+import { allowsPasswords, findDefaultConnector, listConnectors, offerOf } from '../sso/connectors.ts'
 
 export async function ping(context: AuthContext): Promise<OutputOf<typeof ROUTES.ping>> {
   const { type, second_factor } = authPreference(context).spec
   const { certificatePem } = context.keys.host
+  const preferred = findDefaultConnector(context)
   return {
     server_version: context.version,
     min_client_version: context.version,
     cluster_name: context.clusterName,
-    auth: { type, second_factor },
+    auth: {
+      type,
+      second_factor,
+      allow_local_auth: allowsPasswords(context),
+      ...(preferred && { default_connector: preferred.metadata.name }),
+      connectors: listConnectors(context).map(offerOf),
+    },
     host_authorities: [certificatePem],
     ca_pins: [pinOf(certificatePem)],
   }

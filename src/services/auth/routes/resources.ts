@@ -20,6 +20,8 @@ import { defaultAuthPreference } from '../presets.ts'
 import { checkDeletable, findWarnings, prepareResource, resourceEvent } from '../resource-rules.ts'
 import type { AnyResource } from '../resource-rules.ts'
 import { authorizeSecrets, dropValue, sealValue, withoutValue } from '../secrets.ts'
+import { deleteSecrets, storeSecrets, withSecretFields } from '../resource-secrets.ts'
+import { endUsersOf, endUsersOfChange } from '../sso/connector-users.ts'
 
 type Input<N extends keyof typeof ROUTES> = ParsedInputOf<(typeof ROUTES)[N]>
 type Saved = OutputOf<typeof ROUTES.createResource>
@@ -31,8 +33,10 @@ export async function listResources(
 ): Promise<{ items: WireResource[] }> {
   const kind = parseKind(input.kind)
   const items = await listPermitted(context, caller, kind)
-  if (input.with_secrets && kindRow(kind).secretName) for (const item of items) await authorize(context, caller, kind, 'read', item)
-  return { items: items.map((item) => toWire(item, input.with_secrets === true)) }
+  const { secretName, secretFields } = kindRow(kind)
+  const withSecrets = input.with_secrets === true
+  if (withSecrets && (secretName || secretFields)) for (const item of items) await authorize(context, caller, kind, 'read', item)
+  return { items: await Promise.all(items.map((item) => toWire(context, item, withSecrets))) }
 }
 
 export async function getResource(context: AuthContext, input: Input<'getResource'>, caller: KnownCaller): Promise<WireResource> {
@@ -40,7 +44,7 @@ export async function getResource(context: AuthContext, input: Input<'getResourc
   const resource = context.live.find(kind, fullName(context, kind, input.name))
   await authorize(context, caller, kind, input.with_secrets ? 'read' : 'readnosecrets', resource)
   if (!resource) throw notFound(kind, input.name)
-  return toWire(resource, input.with_secrets === true)
+  return await toWire(context, resource, input.with_secrets === true)
 }
 
 export async function createResource(context: AuthContext, input: Input<'createResource'>, caller: KnownCaller): Promise<Saved> {
@@ -85,18 +89,21 @@ export async function deleteResource(
     if (!resource) throw notFound(kind, name)
     checkDeletable(context, caller, resource)
     await removeResource(tx, kind, name, context.now())
+    await deleteSecrets(tx, resource)
     const ended = await endCredentialsOf(context, tx, resource)
     const end = await endMachinesOf(context, tx, resource)
     if (kind === 'secret') await dropValue(tx, name)
+    const users = await endUsersOf(context, tx, caller, resource)
     const event = resourceEvent(context, caller, 'delete', resource)
     return {
       output: {},
-      events: event ? [event] : [],
+      events: [...(event ? [event] : []), ...users.events],
       publish() {
         context.live.remove(kind, name)
         revokeEnded(context, ended)
         endForeign(context, resource)
         end()
+        users.publish()
       },
     }
   })
@@ -116,21 +123,24 @@ export async function save(
     const replaceable = existing !== undefined && (permitted === 'update' || isUntouchedDefault(existing))
     if (!existing && permitted === 'update')
       throw new AppError('aborted', `${kind} was deleted by someone else meanwhile: read it again and repeat your change`)
+    const stored = await storeSecrets(context, tx, prepared, replaceable ? existing : undefined)
     const saved = replaceable
-      ? await replaceResource(tx, kind, prepared, context.now())
-      : await insertResource(tx, kind, prepared, context.now())
+      ? await replaceResource(tx, kind, stored, context.now())
+      : await insertResource(tx, kind, stored, context.now())
     await sealValue(context, tx, resource)
+    const users = await endUsersOfChange(context, tx, caller, saved, existing)
     // One that expired may have left something behind.
     if (kind === 'user' && !replaceable) await renewAccount(context, tx, saved.metadata.name)
     const end = kind === 'bot' && !replaceable ? await endMachinesOf(context, tx, saved) : () => {}
     const event = resourceEvent(context, caller, replaceable ? 'update' : 'create', saved)
     return {
-      output: { resource: toWire(saved, true), created: !replaceable, warnings: findWarnings(saved) },
-      events: event ? [event] : [],
+      output: { resource: saved, created: !replaceable, warnings: findWarnings(saved) },
+      events: [...(event ? [event] : []), ...users.events],
       publish() {
         end()
         context.live.put(kind, saved)
         endForeign(context, existing)
+        users.publish()
       },
     }
   })
@@ -163,8 +173,9 @@ function notFound(kind: Kind, name: string): AppError {
   return new AppError('not_found', kindRow(kind).secretName ? `${kind} not found` : `${kind} "${name}" not found`)
 }
 
-function toWire(resource: AnyResource, withSecrets: boolean): WireResource {
-  if (resource.kind !== 'token' || withSecrets) return resource
+async function toWire(context: AuthContext, resource: AnyResource, withSecrets: boolean): Promise<WireResource> {
+  if (withSecrets) return await withSecretFields(context, resource)
+  if (resource.kind !== 'token') return resource
   const shown = withoutSecrets(resource)
   const { name } = shown.metadata
   return hasSecretName(shown) ? { ...shown, metadata: { ...shown.metadata, name: mask(name) } } : shown

@@ -4,6 +4,7 @@ import type { ROUTES } from '../../../api/routes.ts'
 import { buildEvent } from '../../../audit/build-event.ts'
 import { hashPassword } from '../../../ca/password.ts'
 import { AppError } from '../../../lib/errors.ts'
+import { originOfUser } from '../../../resources/connector.ts'
 import { parseResource } from '../../../resources/registry.ts'
 import { consumeInvite, createInvite, findInvite, markTotpUsed, setLocalCredential } from '../../../storage/credentials.ts'
 import type { Invite } from '../../../storage/credentials.ts'
@@ -45,6 +46,12 @@ export async function resetUser(context: AuthContext, input: Input<'resetUser'>,
   return await context.journal.commit(async (tx) => {
     const user = context.live.find('user', input.name)
     if (!user) throw new AppError('not_found', `user "${input.name}" not found`)
+    const origin = originOfUser(user)
+    if (origin)
+      throw new AppError(
+        'failed_precondition',
+        `user "${input.name}" signs in by the connector "${origin.id}" and has no password here: to end its sessions, lock or delete it`,
+      )
     const ended = await renewAccount(context, tx, input.name)
     const output = await makeInvite(context, tx, input.name, 'reset', input.ttl ?? RESET_SECONDS)
     const event = buildEvent(
