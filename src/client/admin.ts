@@ -9,6 +9,8 @@ import { possessionChallenge } from '../api/possession.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from '../api/resources.ts'
 import type { InputOf, OutputOf } from '../api/route.ts'
 import { explainAccess } from '../api/servers.ts'
+import { getSsoTest, startSsoTest } from '../api/sso.ts'
+import type { SsoTest } from '../api/sso.ts'
 import { inviteUser, resetUser } from '../api/users.ts'
 import { renderIdentityFile } from '../ca/identity-file.ts'
 import { generateKeyPair, renderPrivateKey, renderPublicKey, signPossession } from '../ca/keys.ts'
@@ -111,3 +113,10 @@ export async function signIdentity(
   })
   return { text, expires: issued.expires }
 }
+
+/** Begins to try a connector out, which is not saved: a page to open, and the id to ask with what came of it. */
+export const beginSsoTest = (api: ApiClient, kind: 'oidc' | 'github', resource: StoredResource): Promise<OutputOf<typeof startSsoTest>> =>
+  api(startSsoTest, { kind, resource })
+
+/** What came of it so far. */
+export const fetchSsoTest = (api: ApiClient, id: string): Promise<SsoTest> => api(getSsoTest, { id })

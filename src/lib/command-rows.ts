@@ -9,8 +9,8 @@ export interface OptionRow {
   env?: readonly string[]
   choices?: readonly string[]
   default?: string | boolean | readonly string[]
-  /** May be repeated, and each value may be several with commas between; read it with `list`. */
-  list?: true
+  /** May be repeated, and each value may be several with commas between, unless it is `uncut`; read it with `list`. */
+  list?: true | 'uncut'
   /** Wrong usage without it (the environment counts). */
   required?: true
   hidden?: true

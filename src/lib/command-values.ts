@@ -71,7 +71,7 @@ function readGiven(row: OptionRow, given: unknown): Value {
   if (row.list) {
     const texts: unknown[] = Array.isArray(given) ? given : [given]
     return texts
-      .flatMap((text) => String(text).split(','))
+      .flatMap((text) => (row.list === 'uncut' ? [String(text)] : String(text).split(',')))
       .map((item) => item.trim())
       .filter((item) => item !== '')
   }

@@ -1,12 +1,19 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { deleteResource, getResource } from '../../src/api/resources.ts'
+import { getSsoTest, startSsoTest } from '../../src/api/sso.ts'
+import { createApiClient } from '../../src/client/call.ts'
 import { signInWithBrowser } from '../../src/client/login.ts'
 import { establishTrust } from '../../src/client/trust.ts'
+import { localAdministrator } from '../../src/services/auth/start.ts'
 import { type Cluster, startCluster } from '../cluster.ts'
 import { CLIENT, type IdentityProvider, startIdentityProvider } from '../fakes/identity-provider.ts'
 import { OAuthFlow } from '../fakes/oauth-flow.ts'
 import { PlainBrowser, type Page } from '../fakes/plain-browser.ts'
-import { eventually } from '../wait.ts'
+import { callbackAfter, connectorLink, through } from '../fakes/sso-browser.ts'
+import { bin, runProgram, startProgram } from '../programs.ts'
+import { eventually, within } from '../wait.ts'
 
 let cluster: Cluster
 let idp: IdentityProvider
@@ -17,7 +24,7 @@ beforeAll(async () => {
   await cluster.saveRole('dev', { allow: { app_labels: { env: 'test' }, mcp: { tools: ['*'] } } })
   await cluster.saveRole('ops', { allow: { app_labels: { team: '{{external.groups}}' }, mcp: { tools: ['*'] } } })
   await cluster.saveHttpApp('everything', 'http://127.0.0.1:9/mcp')
-  await saveConnector('corp')
+  await cluster.save(connector('corp'))
   idp.people.set('1', { email: 'ana@example.com', email_verified: true, groups: ['team-dev', 'others'] })
 }, 60_000)
 afterAll(async () => {
@@ -25,9 +32,9 @@ afterAll(async () => {
   await idp?.close()
 })
 
-async function saveConnector(name: string, spec: Record<string, unknown> = {}): Promise<void> {
-  await cluster.save({
-    kind: 'oidc',
+function connector(name: string, spec: Record<string, unknown> = {}) {
+  return {
+    kind: 'oidc' as const,
     version: 'v3',
     metadata: { name },
     spec: {
@@ -38,15 +45,7 @@ async function saveConnector(name: string, spec: Record<string, unknown> = {}): 
       claims_to_roles: [{ claim: 'groups', value: 'team-*', roles: ['$1', 'nobody-made-this'] }],
       ...spec,
     },
-  })
-}
-
-/** Through the identity provider and back; what the last page of ours is. */
-async function through(browser: PlainBrowser, page: Page): Promise<Page> {
-  if (!page.url.startsWith(idp.url))
-    throw new Error(`not at the identity provider but at ${page.url} (${page.status}): ${page.text.slice(0, 2000)}`)
-  const back = await new PlainBrowser().open(page.url)
-  return browser.open(back.url)
+  }
 }
 
 /** `tsh login`, in which this browser opens the page. */
@@ -67,12 +66,6 @@ async function login(open: (browser: PlainBrowser, url: string) => Promise<Page>
   } finally {
     trusted.close()
   }
-}
-
-function connectorLink({ text, url }: Page): URL {
-  const href = /<a class="button[^"]*" href="([^"]+)"/.exec(text)?.[1]?.replaceAll('&amp;', '&')
-  if (href === undefined) throw new Error(`no button at ${url}: ${text}`)
-  return new URL(href, url)
 }
 
 test('tsh login by the button of the page: roles and traits come from the identity provider', async () => {
@@ -104,7 +97,7 @@ test('tsh login --auth goes straight there, and groups that are gone are gone at
 })
 
 test('an MCP client signs a person in by the identity provider, and deleting the connector ends that at once', async () => {
-  await saveConnector('brief')
+  await cluster.save(connector('brief'))
   idp.person = '2'
   idp.people.set('2', { email: 'bob@example.com', email_verified: true, groups: ['team-dev'] })
   const flow = new OAuthFlow(cluster)
@@ -127,9 +120,73 @@ test('an MCP client signs a person in by the identity provider, and deleting the
 
 test('the account page takes the same way in', async () => {
   idp.person = '1'
-  await saveConnector('corp')
+  await cluster.save(connector('corp'))
   const browser = new PlainBrowser()
   const page = await browser.open(`${cluster.url}/web/account`)
   const account = await through(browser, await browser.open(connectorLink(page)))
   expect(account.text).toContain('act for you, <b>ana@example.com</b>')
+})
+
+test('tctl sso test shows whom a connector would sign in, and saves nothing', async () => {
+  idp.person = '3'
+  idp.people.set('3', { email: 'cleo@example.com', email_verified: true, groups: ['team-dev'] })
+  const yaml = await runProgram(bin('tctl'), [
+    'sso',
+    'configure',
+    'oidc',
+    '--name=tried',
+    `--issuer-url=${idp.url}`,
+    `--id=${CLIENT.client_id}`,
+    `--secret=${CLIENT.client_secret}`,
+    '--scope=email,groups',
+    '--claims-to-roles=groups,team-*,$1,gone',
+  ])
+  const file = join(cluster.dataDirectory, 'tried.yaml')
+  await writeFile(file, yaml.stdout)
+  const tctl = startProgram(bin('tctl'), ['--data-dir', cluster.dataDirectory, 'sso', 'test', file, '--format=json'])
+  const url = await eventually('the address of the page', () => /http:\/\/\S+\/web\/sso\/test\S+/.exec(tctl.stderr())?.[0])
+  const browser = new PlainBrowser()
+  const page = await through(browser, await browser.open(url))
+  expect(page.text).toContain('You would be cleo@example.com, with the roles dev.')
+  const ended = await within('the end of tctl sso test', tctl.ended)
+  expect(ended.code).toBe(0)
+  expect(JSON.parse(ended.stdout)).toEqual({
+    user: 'cleo@example.com',
+    roles: ['dev'],
+    missing_roles: ['gone'],
+    traits: { email: ['cleo@example.com'], groups: ['team-dev'] },
+  })
+  await expect(cluster.admin(getResource, { kind: 'user', name: 'cleo@example.com' })).rejects.toThrow('not found')
+  await expect(cluster.admin(getResource, { kind: 'oidc', name: 'tried' })).rejects.toThrow('not found')
+  expect(await cluster.events({ type: 'sso.test' })).toMatchObject([{ success: true, connector: 'tried', name: 'cleo@example.com' }])
+})
+
+test('tctl sso test of a connector that does not work says why, to its owner only', async () => {
+  const { id, path } = await cluster.admin(startSsoTest, { kind: 'oidc', resource: connector('broken', { client_secret: 'wrong' }) })
+  const browser = new PlainBrowser()
+  const page = await through(browser, await browser.open(`${cluster.url}${path}`))
+  expect(page.text).toContain('does not know this cluster by its client_id and client_secret')
+  expect(await cluster.admin(getSsoTest, { id })).toMatchObject({ state: 'failed', error: expect.stringContaining('client_secret') })
+  const admin = { ...localAdministrator(Date.now()), name: 'another' }
+  await expect(createApiClient(cluster.running.auth.carrier(admin))(getSsoTest, { id })).rejects.toThrow('not known')
+  const reader = { ...admin, kind: 'user' as const, roles: ['dev'] }
+  const tried = createApiClient(cluster.running.auth.carrier(reader))(startSsoTest, { kind: 'oidc', resource: connector('x') })
+  await expect(tried).rejects.toThrow(/oidc/)
+})
+
+test('of two that come back with one answer, one gets in', async () => {
+  idp.person = '1'
+  const browser = new PlainBrowser()
+  const page = await browser.open(`${cluster.url}/web/account`)
+  const callback = await callbackAfter(await browser.open(connectorLink(page, 'corp')))
+  const pages = await Promise.all(Array.from({ length: 5 }, () => browser.open(callback)))
+  expect(pages.filter(({ text }) => text.includes('You are not signed in'))).toHaveLength(4)
+})
+
+test('an identity provider that is out of reach is said on the sign-in page', async () => {
+  await cluster.save(connector('away', { issuer_url: 'http://127.0.0.1:9' }))
+  const page = await new PlainBrowser().open(`${cluster.url}/web/account/sso?connector=away`)
+  expect(page.status).toBe(503)
+  expect(page.text).toContain('the identity provider at http://127.0.0.1:9 cannot be reached')
+  expect(page.text).toContain('name="password"')
 })

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { parse } from 'yaml'
 import { chainHash, genesisHash, renderChained } from '../../audit/chain.ts'
 import type { WireAnswer, WireRequest } from '../../client/call.ts'
 import { main } from './main.ts'
@@ -66,6 +67,41 @@ test('connectors are of two kinds, and a name is looked for in both', async () =
   expect(sent.map(({ path }) => path)).toEqual(['/v1/resources/oidc/corp', '/v1/resources/github/corp'])
   const listed = await run(['get', 'connectors', '--format=json'], { answers: [ok({ items: [] }), ok({ items: [ROLE] })] })
   expect(listed.sent.map(({ path }) => path)).toEqual(['/v1/resources/oidc', '/v1/resources/github'])
+})
+
+test.each([
+  [['oidc', '--issuer-url=https://a.example', '--id=i'], '--claims-to-roles is required'],
+  [['oidc', '--issuer-url=https://a.example', '--id=i', '-r', 'groups,admins'], 'names no role'],
+  [['oidc', '--issuer-url=http://a.example', '--id=i', '-r', 'groups,admins,editor'], 'issuer_url: must be an https URL'],
+  [['github', '--id=i', '-r', 'acme,platform,editor', '--redirect-url=https://p.example/elsewhere'], 'redirect_url'],
+])('sso configure %j is refused', async (args, message) => {
+  const { code, out, err } = await run(['sso', 'configure', ...args])
+  expect([code, out]).toEqual([2, ''])
+  expect(err).toContain(message)
+})
+
+test('sso configure prints a connector with what was given', async () => {
+  const flags = ['--issuer-url=https://a.example', '--id=i', '--secret=s', '-r', 'groups,admins,editor,access', '-r', 'groups,team-*,dev']
+  const { out } = await run(['sso', 'configure', 'oidc', '-n', 'corp', ...flags])
+  expect(parse(out)).toEqual({
+    kind: 'oidc',
+    version: 'v3',
+    metadata: { name: 'corp' },
+    spec: {
+      issuer_url: 'https://a.example',
+      client_id: 'i',
+      client_secret: 's',
+      claims_to_roles: [
+        { claim: 'groups', value: 'admins', roles: ['editor', 'access'] },
+        { claim: 'groups', value: 'team-*', roles: ['dev'] },
+      ],
+    },
+  })
+  const github = await run(['sso', 'configure', 'github', '--id=i', '-r', 'acme,platform,editor'])
+  expect(parse(github.out)).toMatchObject({
+    metadata: { name: 'github' },
+    spec: { teams_to_roles: [{ organization: 'acme', team: 'platform' }] },
+  })
 })
 
 test('rm says what is gone; a denial gives 5', async () => {

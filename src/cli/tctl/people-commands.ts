@@ -3,6 +3,7 @@ import type { OptionRow, Program } from '../../lib/command-rows.ts'
 import { action } from './context.ts'
 import type { TctlIo } from './context.ts'
 import { FORMAT } from './format.ts'
+import { addSsoCommands } from './sso-commands.ts'
 
 const TRAITS: readonly OptionRow[] = [
   { flags: '--set-db-users <names>', description: 'Database users of the user, the trait db_users', list: true },
@@ -17,6 +18,7 @@ export function addPeopleCommands(program: Program, io: TctlIo): void {
   addApiTokens(program, io)
   addOAuthGrants(program, io)
   addIdentities(program, io)
+  addSsoCommands(program, io)
   addAccess(program, io)
 }
 

@@ -1,3 +1,5 @@
+import { isConnectorKind } from '../../resources/connector.ts'
+import type { Kind } from '../../resources/registry.ts'
 import { deleteExpiredApiTokens } from '../../storage/api-tokens.ts'
 import { deleteExpiredInvites } from '../../storage/credentials.ts'
 import { deleteEventsBefore, searchEvents } from '../../storage/events.ts'
@@ -8,7 +10,9 @@ import { removeAccount, revokeEnded } from './accounts.ts'
 import type { EndedCredentials } from './accounts.ts'
 import type { AuthContext } from './context.ts'
 import type { FileLog } from './file-log.ts'
+import { deleteSecrets } from './resource-secrets.ts'
 import { dropValue } from './secrets.ts'
+import { endUsersOf } from './sso/connector-users.ts'
 
 export interface JobOptions {
   context: AuthContext
@@ -46,15 +50,15 @@ export function startJobs({ context, fileLog, retentionMs, expireEveryMs, sweepE
 
 async function sweep(context: AuthContext, fileLog: FileLog | undefined, retentionMs: number | undefined): Promise<void> {
   const { db, live, now } = context
-  const ended = await transact(db, async (tx) => {
-    const expired = await deleteExpired(tx, now())
-    for (const { kind, name } of expired) if (kind === 'secret') await dropValue(tx, name)
-    const gone = expired.filter(({ kind }) => kind === 'user')
+  const { ended, connectors } = await transact(db, async (tx) => {
+    const gone = await deleteExpired(tx, now())
+    for (const { kind, name } of gone) if (kind === 'secret') await dropValue(tx, name)
     const accounts: EndedCredentials[] = []
-    for (const { name } of gone) accounts.push(await removeAccount(tx, name))
-    return accounts
+    for (const { kind, name } of gone) if (kind === 'user') accounts.push(await removeAccount(tx, name))
+    return { ended: accounts, connectors: gone.filter(({ kind }) => isConnectorKind(kind)) }
   })
   for (const credentials of ended) revokeEnded(context, credentials)
+  for (const { kind, name } of connectors) await endConnector(context, kind, name)
   await deleteExpiredInvites(db, now())
   for (const id of await deleteExpiredApiTokens(db, now())) live.revoke('api_token', id)
   for (const id of await deleteExpiredOAuthRecords(db, now())) live.revoke('oauth', id)
@@ -63,4 +67,14 @@ async function sweep(context: AuthContext, fileLog: FileLog | undefined, retenti
   const kept = await searchEvents(db, { from: now() - retentionMs, order: 'asc', limit: 1 })
   const first = kept.events[0]
   if (first) await deleteEventsBefore(db, first.seq)
+}
+
+/** What a connector that expired leaves behind. */
+async function endConnector(context: AuthContext, kind: Kind, name: string): Promise<void> {
+  await context.journal.commit(async (tx) => {
+    const gone = { kind, metadata: { name } }
+    await deleteSecrets(tx, gone)
+    const { events, publish } = await endUsersOf(context, tx, { identity: undefined, remoteAddress: 'internal' }, gone)
+    return { output: undefined, events, publish }
+  })
 }

@@ -1,6 +1,7 @@
 import type { WireResource } from '../../api/resources.ts'
 import { AppError } from '../../lib/errors.ts'
 import { kindRow, parseResource } from '../../resources/registry.ts'
+import type { Kind } from '../../resources/registry.ts'
 import type { Executor } from '../../storage/database.ts'
 import { deleteSecret, findSecret, setSecret } from '../../storage/secrets.ts'
 import type { AuthContext } from './context.ts'
@@ -54,10 +55,10 @@ export async function openSecret(
   return sealed === undefined ? undefined : sealer.open(sealed, name).toString()
 }
 
-export async function deleteSecrets(tx: Executor, resource: Pick<AnyResource, 'kind' | 'metadata'>): Promise<void> {
+export async function deleteSecrets(tx: Executor, resource: { kind: Kind; metadata: { name: string } }): Promise<void> {
   for (const field of kindRow(resource.kind).secretFields ?? []) await deleteSecret(tx, secretName(resource, field))
 }
 
-function secretName({ kind, metadata }: Pick<AnyResource, 'kind' | 'metadata'>, field: string): string {
+function secretName({ kind, metadata }: { kind: Kind; metadata: { name: string } }, field: string): string {
   return `resource/${kind}/${metadata.name}/${field}`
 }

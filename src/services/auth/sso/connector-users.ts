@@ -2,6 +2,7 @@ import { buildEvent } from '../../../audit/build-event.ts'
 import type { AuditEvent } from '../../../audit/event.ts'
 import { isConnectorKind, originOfUser } from '../../../resources/connector.ts'
 import type { ConnectorKind } from '../../../resources/connector.ts'
+import type { Kind } from '../../../resources/registry.ts'
 import type { Executor } from '../../../storage/database.ts'
 import { deleteResource } from '../../../storage/resources.ts'
 import { removeAccount, revokeEnded } from '../accounts.ts'
@@ -38,7 +39,7 @@ export async function endUsersOf(
   context: AuthContext,
   tx: Executor,
   caller: Caller,
-  connector: Pick<AnyResource, 'kind' | 'metadata'>,
+  connector: { kind: Kind; metadata: { name: string } },
 ): Promise<EndedUsers> {
   const { live } = context
   const { kind } = connector

@@ -9,12 +9,20 @@ export async function translated<T>(work: () => Promise<T>): Promise<T> {
   }
 }
 
+/** Of the library: no answer of the protocol at all. */
+const NOT_AS_IT_SHOULD = new Set(['OAUTH_RESPONSE_IS_NOT_CONFORM', 'OAUTH_RESPONSE_IS_NOT_JSON', 'OAUTH_PARSE_ERROR', 'OAUTH_TIMEOUT'])
+
 function faultOf(thrown: unknown): unknown {
   for (let cause = thrown; cause instanceof Error; cause = cause.cause) if (cause instanceof AppError) return cause
   if (!(thrown instanceof Error)) return thrown
   // Members of the library's errors: what the provider answered (RFC 6749 sections 4.1.2.1 and 5.2), else what did not hold.
   const error = textOf(thrown, 'error')
   if (error !== undefined) return refusal(thrown, error, textOf(thrown, 'error_description'))
+  const code: unknown = Reflect.get(thrown, 'code')
+  if (typeof code === 'string' && NOT_AS_IT_SHOULD.has(code))
+    return new AppError('unavailable', `the identity provider does not answer as it should (${thrown.message}): try again`, {
+      cause: thrown,
+    })
   const what = thrown.cause instanceof Error ? thrown.cause.message : thrown.message
   return new AppError(
     'permission_denied',

@@ -36,7 +36,7 @@ export async function startSso(context: AuthContext, c: PageContext, name: strin
     const client = await context.connectorClients(connector, usable.secret)
     const redirect_uri = redirectUrlOf(context, connector, c.req.header('host')).href
     const revision = connector.metadata.revision ?? ''
-    const secrets = await beginFlow(context, { connector: name, revision, redirect_uri, purpose })
+    const secrets = await beginFlow(context, { connector: connector.metadata.name, revision, redirect_uri, purpose })
     const url = await client.authorizeUrl({ ...secrets, redirectUri: redirect_uri })
     keepCookie(c, secrets, redirect_uri)
     return c.redirect(url.href, 303)
@@ -159,7 +159,7 @@ async function recorded<T>(context: AuthContext, { connector, kind, remoteAddres
       remote_addr: remoteAddress,
       success: false,
       error: thrown.message,
-      ...(connector !== undefined && { connector: connector.slice(0, 255) }),
+      ...(connector && { connector: connector.slice(0, 255) }),
     }
     if (purpose?.type === 'test') {
       await finishTrialBadly(context, purpose.id, thrown)
