@@ -144,7 +144,7 @@ test('an ID token that somebody else signed, or nobody, signs nobody in', async 
 })
 
 /** Signs in while the token endpoint answers with an ID token of ours. */
-async function withForgedToken(claims: Record<string, unknown>, signedBy: boolean | 'none'): Promise<Page> {
+async function withForgedToken(claims: Record<string, unknown>, signedBy: boolean | 'none', userinfo = {}): Promise<Page> {
   const { publicKey, privateKey } = await generateKeyPair('RS256', { extractable: true })
   const stranger = await generateKeyPair('RS256')
   const jwk = { ...(await exportJWK(publicKey)), kid: 'k', alg: 'RS256', use: 'sig' }
@@ -175,13 +175,19 @@ async function withForgedToken(claims: Record<string, unknown>, signedBy: boolea
     const bodies: Record<string, unknown> = {
       '/token': { access_token: 'x', token_type: 'Bearer', id_token },
       '/jwks': { keys: [jwk] },
-      '/me': { sub: '1' },
+      '/me': { sub: '1', ...userinfo },
     }
     request.resume()
     response.writeHead(path in bodies ? 200 : 404, { 'content-type': 'application/json' }).end(JSON.stringify(bodies[path] ?? {}))
   }
   return browser.open(callback)
 }
+
+test('what is verified of one address says nothing of another, and UserInfo of another subject nothing at all', async () => {
+  const victims = { email: 'boss@example.com', email_verified: undefined }
+  await expectRefused(await withForgedToken(victims, true, { email: 'own@example.com', email_verified: true }), 'email address is verified')
+  await expectRefused(await withForgedToken({}, true, { sub: '2', groups: ['dev'] }), 'does not hold')
+})
 
 test('an honest token of the same making signs in', async () => {
   expect((await withForgedToken({}, true)).text).toContain('act for you, <b>ana@example.com</b>')
@@ -292,6 +298,21 @@ test('a name that the provider gives to somebody else brings nothing along', asy
   idp.people.set('9', { email: 'shared@example.com', email_verified: true, groups: ['dev'] })
   await signIn()
   await eventually('the end of the token', async () => (await call()) === 401)
+})
+
+test('a user is gone when the sign-in is over', async () => {
+  await cluster.saveRole('brief', { allow: {}, options: { max_session_ttl: '2s' } })
+  idp.person = '11'
+  idp.people.set('11', { email: 'guest@example.com', email_verified: true, groups: ['guests'] })
+  await saveOidc({ claims_to_roles: [{ claim: 'groups', value: 'guests', roles: ['brief'] }] })
+  expect((await signIn()).text).toContain('act for you, <b>guest@example.com</b>')
+  const find = async (): Promise<unknown> =>
+    cluster.admin(getResource, { kind: 'user', name: 'guest@example.com' }).then(
+      () => 'there',
+      () => 'gone',
+    )
+  await eventually('the end of the user', async () => (await find()) === 'gone')
+  await saveOidc()
 })
 
 test('disabling a connector ends the sessions of its users, and its button goes', async () => {

@@ -28,9 +28,9 @@ export async function run({ call, io, now, withApi }: Context): Promise<void> {
       })
       result = await fetchSsoTest(api, id)
     }
+    const { user, roles = [], missing_roles = [], traits = {} } = result
+    if (user !== undefined) io.stdout.write(renderOutput(formatOf(call), { user, roles, missing_roles, traits }, renderText))
     if (result.state === 'failed') throw new AppError('failed_precondition', `the sign-in failed: ${result.error ?? ''}`)
-    const { user = '', roles = [], missing_roles = [], traits = {} } = result
-    io.stdout.write(renderOutput(formatOf(call), { user, roles, missing_roles, traits }, renderText))
   })
 }
 
@@ -41,7 +41,7 @@ function renderText({ user, roles, missing_roles, traits }: Outcome): string {
     ...(missing_roles.length > 0 ? [`        (not there: ${missing_roles.join(', ')})`] : []),
     'Traits:',
     ...Object.entries(traits).map(([name, values]) => `  ${name}: ${values.join(', ')}`),
-    'Nothing was saved: tctl create does that.',
+    'Nothing was saved.',
   ]
   return `${lines.map(sanitizeTerminal).join('\n')}\n`
 }

@@ -28,6 +28,8 @@ const flowSchema = z.object({
 })
 export type SsoFlow = z.infer<typeof flowSchema>
 
+type FlowContext = Pick<AuthContext, 'db' | 'now' | 'random'>
+
 /** What only the browser and we know of a flow; from it follows what the provider has to repeat. */
 export interface FlowSecrets {
   state: string
@@ -43,7 +45,7 @@ const COOKIE = 'sallyport-sso-'
  * Begins a sign-in elsewhere that this browser alone can end: nonce and PKCE verifier follow from its cookie, and the store has neither.
  * Throws `resource_exhausted` when too many are under way.
  */
-export async function beginFlow(context: AuthContext, flow: Omit<SsoFlow, 'browser'>): Promise<FlowSecrets> {
+export async function beginFlow(context: FlowContext, flow: Omit<SsoFlow, 'browser'>): Promise<FlowSecrets> {
   const state = secret(context)
   const value = secret(context)
   const now = context.now()
@@ -57,7 +59,7 @@ export async function beginFlow(context: AuthContext, flow: Omit<SsoFlow, 'brows
  * `permission_denied` for another browser, whose flow stays as it is.
  */
 export async function endFlow(
-  context: AuthContext,
+  context: FlowContext,
   state: string,
   cookieOf: (name: string) => string | undefined,
 ): Promise<{ flow: SsoFlow; secrets: FlowSecrets }> {
@@ -95,7 +97,7 @@ function gone(): AppError {
   return new AppError('not_found', 'this sign-in was used already or has expired: start again')
 }
 
-function secret(context: AuthContext): string {
+function secret(context: FlowContext): string {
   return Buffer.from(context.random(32)).toString('base64url')
 }
 

@@ -18,11 +18,13 @@ import type { Connector } from './connector-client.ts'
 import { describeClaims } from './identified.ts'
 import type { Identified } from './identified.ts'
 
-/** The roles of a person that there are; throws `permission_denied` when there is none. */
-export function admittedRoles(context: AuthContext, connector: Connector, { user, roles, claimNames }: Identified): string[] {
-  const admitted = roles.filter((role) => context.live.find('role', role))
-  if (admitted.length > 0) return admitted
-  throw new AppError(
+/** The roles of a person that there are. */
+export function existingRoles(context: Pick<AuthContext, 'live'>, { roles }: Identified): string[] {
+  return roles.filter((role) => context.live.find('role', role))
+}
+
+export function noRoles(connector: Connector, { user, claimNames }: Identified): AppError {
+  return new AppError(
     'permission_denied',
     `your identity provider knows you as ${JSON.stringify(user.slice(0, 255))}, but nothing it says of you gives you a role here: ask your administrator to add you to a group that does (connector "${connector.metadata.name}"). ${describeClaims(claimNames)}`,
   )
@@ -43,7 +45,8 @@ export async function savePerson(
     const { kind, metadata } = connector
     if (context.live.find(kind, metadata.name)?.metadata.revision !== metadata.revision)
       throw new AppError('aborted', `the connector "${metadata.name}" was changed or removed meanwhile: start again`)
-    const roles = admittedRoles(context, connector, person)
+    const roles = existingRoles(context, person)
+    if (roles.length === 0) throw noRoles(connector, person)
     const caller = { identity: identityOf(person, roles), remoteAddress }
     const lock = findLock(context.live.list('lock'), caller.identity, context.now())
     if (lock) throw new AppError('permission_denied', lockReason(lock))

@@ -11,7 +11,7 @@ import { openSecret } from '../resource-secrets.ts'
 import { checkConnector } from './connectors.ts'
 import type { Connector } from './connector-client.ts'
 import type { Identified } from './identified.ts'
-import { admittedRoles } from './person.ts'
+import { existingRoles, noRoles } from './person.ts'
 
 const TRIAL_MS = 10 * 60_000
 
@@ -64,13 +64,22 @@ export async function finishTrial(
   id: string,
   remoteAddress: string,
 ): Promise<string> {
-  const roles = admittedRoles(context, connector, person)
-  const missing = person.roles.filter((role) => !roles.includes(role))
+  const roles = existingRoles(context, person)
+  const missing_roles = person.roles.filter((role) => !roles.includes(role))
   const { user, traits } = person
-  await keepResult(context, id, { state: 'done', user, roles, traits, missing_roles: missing })
-  const name = connector.metadata.name
-  const event = { name: user, roles, remote_addr: remoteAddress, connector: name, success: true }
+  const refusal = roles.length === 0 ? noRoles(connector, person).message : undefined
+  await keepResult(context, id, {
+    state: refusal === undefined ? 'done' : 'failed',
+    user,
+    roles,
+    traits,
+    missing_roles,
+    ...(refusal !== undefined && { error: refusal }),
+  })
+  const outcome = refusal === undefined ? { success: true } : { success: false, error: refusal }
+  const event = { name: user, roles, remote_addr: remoteAddress, connector: connector.metadata.name, ...outcome }
   await context.journal.record([buildEvent('sso.test', event, context.build)])
+  if (refusal !== undefined) return `${refusal} The terminal shows what they say. You can close this page.`
   return `You would be ${user}, with the roles ${roles.join(', ')}. Nothing was saved; the terminal shows the rest. You can close this page.`
 }
 
