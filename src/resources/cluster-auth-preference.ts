@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { findDuration } from '../lib/duration.ts'
+import { yesNoSchema } from '../lib/yes-no.ts'
 import { resourceSchema } from './envelope.ts'
 import { sessionMfaSchema } from './session-mfa.ts'
 
@@ -23,7 +24,7 @@ const specSchema = z.strictObject({
   connector_name: z.string().optional().describe('the connector that people sign in by unless they choose another'),
   webauthn: kept,
   device_trust: kept,
-  allow_local_auth: z.boolean().optional().describe('whether anybody may sign in with a password; true unless told'),
+  allow_local_auth: yesNoSchema.optional().describe('whether anybody may sign in with a password; true unless told'),
   allow_passwordless: kept,
   allow_headless: kept,
   idp: kept,

@@ -120,7 +120,7 @@ async function endTrial(context: AuthContext, c: PageContext, connector: Connect
 
 async function getUsable(context: AuthContext, name: string, purpose: Purpose): Promise<Usable> {
   if (purpose.type === 'test') return await findTried(context, purpose.id)
-  const connector = findConnector(context, name) ?? getConnector(context, name)
+  const connector = getConnector(context, name)
   return { connector, secret: await openSecret(context, connector, 'client_secret') }
 }
 
