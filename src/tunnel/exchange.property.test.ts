@@ -33,7 +33,7 @@ async function serve(exchange: Exchange, plans: readonly Plan[], bodies: Map<num
   const { parts, ending } = plans[index]!
   bodies.set(index, Buffer.from(body))
   signal.addEventListener('abort', () => gone.add(index))
-  answer.head(200, { 'x-index': String(index) })
+  answer.head(200, { 'mcp-index': String(index) })
   for (const [part, length] of parts.entries()) if (!answer.write(bytes(length, index + part))) await answer.drained()
   if (ending === 'end') answer.end()
   else if (ending === 'abort') answer.abort('as planned')
@@ -73,7 +73,7 @@ test('any number of exchanges, however cut and stalled, end as they would withou
         const { ending, request } = plans[index]!
         const answer = answerOf(plans[index]!, index)
         expect(bodies.get(index)?.equals(bytes(request, index))).toBe(true)
-        expect(one.headers['x-index']).toBe(String(index))
+        expect(one.headers['mcp-index']).toBe(String(index))
         if (ending === 'abort') expect([one.outcome, answer.subarray(0, one.body.length).equals(one.body)]).toEqual(['aborted', true])
         else expect([one.outcome, one.body.equals(answer)]).toEqual([ending === 'end' ? 'ended' : 'open', true])
         expect(gone.has(index)).toBe(ending === 'leave')

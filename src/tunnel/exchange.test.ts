@@ -23,7 +23,7 @@ test('an exchange arrives whole and its answer comes back whole', async () => {
   const seen: Exchange[] = []
   const { proxy } = pair((exchange) => {
     seen.push({ ...exchange, signal: exchange.signal })
-    exchange.answer.head(202, { 'content-type': 'text/plain', 'x-note': 'caf\u00e9' })
+    exchange.answer.head(202, { 'content-type': 'text/plain', 'mcp-note': 'caf\u00e9' })
     exchange.answer.write(Buffer.from('one '))
     exchange.answer.end(Buffer.from('two'))
   })
@@ -48,7 +48,7 @@ test('an exchange arrives whole and its answer comes back whole', async () => {
   expect([signal.aborted, typeof answer.head]).toEqual([false, 'function'])
   expect([asked.status, asked.headers, asked.body.toString(), asked.outcome]).toEqual([
     202,
-    { 'content-type': 'text/plain', 'x-note': 'caf\u00e9' },
+    { 'content-type': 'text/plain', 'mcp-note': 'caf\u00e9' },
     'one two',
     'ended',
   ])
@@ -227,6 +227,29 @@ test('headers of a connection, and lengths that are none, do not pass', async ()
   const asked = heads.map((_, index) => ask(proxy.target, { path: `/${index}` }))
   await Promise.all(asked.map(({ over }) => over))
   expect(asked.map(({ status }) => status)).toEqual([503, 503, 503])
+})
+
+test('an agent says nothing to a client in the name of the proxy', async () => {
+  const { proxy } = pair(({ answer }) => {
+    answer.head(401, {
+      'set-cookie': 'session=agent',
+      location: 'https://agent.example/',
+      'www-authenticate': 'Bearer resource_metadata="https://agent.example/"',
+      'access-control-allow-origin': '*',
+      'content-type': 'application/json',
+      'content-length': '2',
+      'mcp-session-id': 's~1',
+      'sallyport-error-origin': 'upstream',
+    })
+    answer.end(Buffer.from('{}'))
+  })
+  const asked = ask(proxy.target)
+  await asked.over
+  expect([asked.status, asked.headers, asked.body.toString()]).toEqual([
+    401,
+    { 'content-type': 'application/json', 'content-length': '2', 'mcp-session-id': 's~1', 'sallyport-error-origin': 'upstream' },
+    '{}',
+  ])
 })
 
 test('a request that is larger than the agent takes is refused and was not carried out', async () => {

@@ -83,6 +83,16 @@ function forward(mux: Mux, exchange: Exchange, failing: Failing): void {
 /** What belongs to one connection alone, and an agent has no say in (RFC 9110 §7.6.1). */
 const HOP_BY_HOP = ['connection', 'keep-alive', 'proxy-connection', 'te', 'trailer', 'transfer-encoding', 'upgrade']
 
+/**
+ * All that a client of MCP needs to hear. The rest would count as the proxy's own word: its cookies, its pages, where to be redirected, who issues
+ * tokens for it.
+ */
+const PASSED_ON = /^(?:content-type|content-length|cache-control|x-accel-buffering|allow|retry-after|(?:mcp|sallyport)-.+)$/
+
+function passedOn(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).filter(([name]) => PASSED_ON.test(name)))
+}
+
 /** An exchange on its way: gives the stream's answer to the client, and the client's leaving to the stream. */
 class Carried implements StreamUser {
   readonly #exchange: Exchange
@@ -113,7 +123,7 @@ class Carried implements StreamUser {
       const { status, headers } = decodeAnswerHead(payload)
       if (HOP_BY_HOP.some((name) => Object.hasOwn(headers, name))) throw new TunnelFault('protocol', 'a header is of one connection only')
       this.#expect(status, headers['content-length'])
-      this.#exchange.answer.head(status, headers)
+      this.#exchange.answer.head(status, passedOn(headers))
     } catch (thrown) {
       return this.#break('the answer has a malformed head', thrown)
     }
