@@ -39,6 +39,7 @@ export function createProxy(
   const toServers = {
     assertions,
     target: router.target,
+    foreign,
     maxRequestBytes: config.proxy.max_request_bytes,
     proofs: new DpopProofs(now),
   }
@@ -59,7 +60,6 @@ export function createProxy(
   tunnels.onChange(() => aggregate.agentsChanged())
   const proxyServer = createProxyServer({
     ...toServers,
-    foreign,
     aggregate,
     auth: auth.handler,
     publicAddresses: publicAddresses(config.proxy),

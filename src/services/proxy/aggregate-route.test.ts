@@ -20,6 +20,8 @@ let aggregate: Aggregate
 let server: Server
 /** Exchanges that reached an agent, as `server assertion`. */
 let reached: string[]
+/** The headers of these. */
+let carried: Readonly<Record<string, string>>[]
 
 /** What is done from time to time is done a little at each moment of this clock. */
 let clock: () => number
@@ -29,6 +31,7 @@ beforeEach(async () => {
   feed = createFeed()
   auth = createFakeAuth()
   reached = []
+  carried = []
   auth.callers.set('spt_ana', { user: 'ana', tokenId: 'T1', servers: ['db'] })
   const issue = (async (_: unknown, input: { server: string }) => {
     if (input.server === 'gone') throw new AppError('not_found', 'MCP server "gone" not found')
@@ -39,11 +42,13 @@ beforeEach(async () => {
     clientFor: auth.clientFor,
     api: createFakeNames().api,
     feed,
-    target: ({ server: name, assertion, answer }) => {
+    target: ({ server: name, assertion, answer, headers }) => {
       reached.push(`${name} ${assertion}`)
+      carried.push(headers)
       answer.head(503, { 'content-type': 'application/json' })
       answer.end(Buffer.from('{}'))
     },
+    foreign: { names: ['x-idp-jwt'] },
     maxRequestBytes: 1000,
     proofs: new DpopProofs(() => NOW),
     limits: { sessions: 100, sessions_per_user: 10, idle_timeout: '5m' },
@@ -66,7 +71,7 @@ afterEach(async () => {
   server.close()
 })
 
-const ask = (path: string, { token = 'spt_ana', body = '{}', type = 'application/json', session = '' } = {}) => {
+const ask = (path: string, { token = 'spt_ana', body = '{}', type = 'application/json', session = '', foreign = '' } = {}) => {
   // A listening TCP server has an address with a port.
   const { port } = server.address() as AddressInfo
   const headers = {
@@ -74,6 +79,7 @@ const ask = (path: string, { token = 'spt_ana', body = '{}', type = 'application
     accept: 'application/json, text/event-stream',
     ...(token && { authorization: `Bearer ${token}` }),
     ...(session && { 'mcp-session-id': session }),
+    ...(foreign && { 'x-idp-jwt': foreign }),
   }
   return askHttp(new URL(`http://127.0.0.1:${port}${path}`), { headers, body })
 }
@@ -117,6 +123,15 @@ test('an agent is told who calls by an assertion for its server, and one that is
   expect(unavailable.map(({ server: name }: { server: string }) => name)).toEqual(['db', 'git', 'gone'])
   expect(unavailable[2].reason).toContain('MCP server "gone" not found')
   expect([...new Set(reached)].toSorted()).toEqual(['db a.db.c', 'git a.git.c'])
+})
+
+test('an agent does not see the token of another issuer, which would open its server and others to it', async () => {
+  const params = '{"protocolVersion":"2025-11-25","capabilities":{},"clientInfo":{"name":"raw","version":"1"}}'
+  const body = `{"jsonrpc":"2.0","id":0,"method":"initialize","params":${params}}`
+  const session = String((await ask('/mcp', { body, foreign: 'e.y.J' })).headers['mcp-session-id'])
+  await ask('/mcp', { session, body: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}', foreign: 'e.y.J' })
+  expect(carried.length).toBeGreaterThan(0)
+  expect(carried.flatMap((headers) => headers['x-idp-jwt'] ?? [])).toEqual([])
 })
 
 /** The stream of a client of 2024-11-05, and where it is to post. */

@@ -27,6 +27,7 @@ import type { Assertions } from './assertions.ts'
 import { answeredSoon } from './deadline.ts'
 import type { DpopProofs } from './dpop.ts'
 import { ExposedNames } from './exposed-names.ts'
+import type { ForeignHeaders } from './foreign-headers.ts'
 import { type Asked, askedBy } from './challenge.ts'
 import { isAssertion } from './bound-assertions.ts'
 import { refuse, refuseExchange } from './mcp-route.ts'
@@ -42,6 +43,8 @@ export interface AggregateOptions {
   api: ApiClient
   feed: ResourceFeed
   target: ExchangeTarget
+  /** Tokens of other issuers do not travel on from here either: an agent could use them elsewhere. */
+  foreign: Pick<ForeignHeaders, 'names'>
   maxRequestBytes: number
   /** Of tokens that are bound to a key. */
   proofs: DpopProofs
@@ -125,7 +128,8 @@ export class Aggregate {
       const token = isBound(request) ? await boundOf(request, this.#options.proofs) : bearerOf(request)
       const visitor = await this.#visitorOf(token, request.socket.remoteAddress ?? '', set)
       const { promise, resolve, reject } = Promise.withResolvers<HttpExchange>()
-      readExchange(request, response, this.#options.maxRequestBytes, { onExchange: resolve, onFault: reject })
+      const { foreign, maxRequestBytes } = this.#options
+      readExchange(request, response, maxRequestBytes, { keptBack: foreign.names, onExchange: resolve, onFault: reject })
       await this.#door.serve(await promise, visitor)
       // An event stream goes on for hours, and nobody reads the head of its request again.
       if (!response.writableEnded) forgetHead(request)
@@ -138,7 +142,7 @@ export class Aggregate {
   routeOf(head: PlainRequest, socket: Socket, set: string | undefined): Route {
     const token = readBearer(head.headers['authorization'])
     return {
-      headers: headersForAgent(head.headers),
+      headers: headersForAgent(head.headers, this.#options.foreign.names),
       maxBodyBytes: this.#options.maxRequestBytes,
       admit: (remoteAddress) => this.#visitorOf(token, remoteAddress, set).catch(() => undefined), // said with the answer
       serve: (exchange) => void this.#serveExchange(exchange, token, set, askedBy(head, socket)),
