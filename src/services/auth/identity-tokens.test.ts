@@ -63,6 +63,19 @@ test('the audience is that of the registered app, whatever an agent says of it',
   expect(decodeJwt(body.token).aud).toBe(app('crm').spec.uri)
 })
 
+test('an agent cannot have one made out to a registered app under another name', async () => {
+  const payroll = app('payroll')
+  await put({ ...payroll, spec: { uri: 'mcp+https://payroll.example/mcp' } })
+  const lying = appServer('dev-db')
+  await put({ ...lying, spec: { ...lying.spec, app: { ...lying.spec.app, spec: { uri: 'mcp+https://payroll.example/mcp' } } } }, AGENT)
+  expect(await ask('dev-db', await assertionFor('dev-db'))).toMatchObject({
+    status: 403,
+    body: { error: { message: expect.stringContaining('"payroll"') } },
+  })
+  await put(lying, AGENT)
+  expect(await ask('dev-db', await assertionFor('dev-db'))).toMatchObject({ status: 200 })
+})
+
 test.each([
   ['none', {}],
   ['roles', { roles: ['dev'] }],

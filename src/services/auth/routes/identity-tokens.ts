@@ -4,13 +4,15 @@ import type { ROUTES } from '../../../api/routes.ts'
 import { buildEvent } from '../../../audit/build-event.ts'
 import { issueForwardedJwt, verifyAssertion } from '../../../ca/assertion.ts'
 import { AppError } from '../../../lib/errors.ts'
+import { isLoopbackHost } from '../../../lib/loopback.ts'
 import type { App } from '../../../resources/app.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
 
 /**
  * The word to an MCP server about one caller, for the agent that the caller's own assertion was sent to. It is addressed to the server as the
- * cluster knows it: an agent cannot have one made out to somebody else.
+ * cluster knows it: an agent cannot have one made out to somebody else. Throws `permission_denied` for an agent that gives a server of its own
+ * configuration the URI of another one that is registered: callers of the one would be spoken for at the other.
  */
 export async function issueIdentityToken(
   context: AuthContext,
@@ -24,6 +26,12 @@ export async function issueIdentityToken(
   if (lock) throw new AppError('permission_denied', lockReason(lock))
   const app = findOffered(context, server, agent.name)
   if (!app) throw new AppError('not_found', `this agent does not offer MCP server "${server}"`)
+  const other = findNamesake(context, app)
+  if (other)
+    throw new AppError(
+      'permission_denied',
+      `MCP server "${server}" has the URI of the registered app "${other.metadata.name}": register it too (tctl create), or give it another URI`,
+    )
   const claims = app.spec.rewrite?.jwt_claims ?? ''
   const isShown = (part: 'roles' | 'traits'): boolean => claims === '' || claims === 'roles-and-traits' || claims === part
   const { token, expiresAt } = await issueForwardedJwt(keys.jwt.signer, {
@@ -42,6 +50,13 @@ export async function issueIdentityToken(
 function findOffered({ live }: AuthContext, server: string, hostId: string): App | undefined {
   const offered = live.list('app_server').find(({ spec }) => spec.host_id === hostId && spec.app.metadata.name === server)
   return offered && (live.find('app', server) ?? offered.spec.app)
+}
+
+/** The registered app with the URI of one that is not registered; on loopback the same URI is another server on each machine. */
+function findNamesake({ live }: AuthContext, { metadata, spec: { uri } }: App): App | undefined {
+  const isElsewhere = uri !== undefined && !isLoopbackHost(URL.parse(uri)?.hostname ?? '')
+  if (!isElsewhere || live.find('app', metadata.name)) return undefined
+  return live.list('app').find(({ spec }) => spec.uri === uri)
 }
 
 export async function rotateJwtKey(
