@@ -15,6 +15,7 @@ const SYSTEM_ROLE_RULES: Readonly<Record<string, readonly Rule[]>> = {
     { resources: ['identity_token'], verbs: ['create'] },
     { resources: ['secret'], verbs: ['list', 'readnosecrets'] },
     { resources: ['secret_value'], verbs: ['read'] },
+    { resources: ['upstream_token'], verbs: ['create'] },
   ],
   Db: [
     { resources: ['role', 'db', 'lock', 'cluster_auth_preference'], verbs: ['list', 'read'] },

@@ -11,6 +11,7 @@ import { createResource, deleteResource, getResource, listResources, upsertResou
 import { readSecret } from './secrets.ts'
 import { announceServers, explainAccess, listVisibleServers } from './servers.ts'
 import { getSsoTest, startSsoTest } from './sso.ts'
+import { deleteUpstreamAccount, issueUpstreamToken, listUpstreamAccounts } from './upstream-accounts.ts'
 import { watchResources } from './watch.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './users.ts'
 
@@ -42,6 +43,9 @@ export const ROUTES = {
   deleteApiToken,
   listOAuthGrants,
   deleteOAuthGrant,
+  issueUpstreamToken,
+  listUpstreamAccounts,
+  deleteUpstreamAccount,
   listResources,
   getResource,
   createResource,

@@ -256,6 +256,21 @@ export const EVENTS = {
     fields: { ...CALLER, name: 'public', server: 'public' },
     summary: 'A JWT was presented that no configuration for that MCP server accepts.',
   },
+  'upstream_account.connect': {
+    code: { success: 'SPUPA001I', failure: 'SPUPA001W' },
+    fields: { ...CALLER, server: 'public', resource: 'public', scope: 'public' },
+    summary: 'A person signed in to an MCP server with an account there, or an answer to such a sign-in was refused.',
+  },
+  'upstream_account.disconnect': {
+    code: { success: 'SPUPA002I' },
+    fields: { ...CALLER, name: 'public', server: 'public' },
+    summary: 'Such an account ended; `name` is the user, `reason` says why.',
+  },
+  'upstream_account.refresh': {
+    code: { failure: 'SPUPA003W' },
+    fields: { ...CALLER, server: 'public' },
+    summary: 'The tokens of such an account could not be renewed any more.',
+  },
   'access.denied': {
     code: { failure: 'SPACC001W' },
     fields: { ...CALLER, kind: 'public', name: 'public', verb: 'public', server: 'public', server_id: 'public' },

@@ -4,6 +4,7 @@ import { deleteResource } from '../api/resources.ts'
 import type { InputOf } from '../api/route.ts'
 import { readSecret } from '../api/secrets.ts'
 import { announceServers } from '../api/servers.ts'
+import { issueUpstreamToken } from '../api/upstream-accounts.ts'
 import type { Kind } from '../resources/registry.ts'
 import { AppError } from '../lib/errors.ts'
 import type { App } from '../resources/app.ts'
@@ -97,4 +98,13 @@ export async function fetchIdentityToken(
 /** The value of a secret that an MCP server needs which this agent offers; `revision` is that of the resource. */
 export async function fetchSecret(api: ApiClient, name: string): Promise<{ value: string; revision: string }> {
   return await api(readSecret, { name })
+}
+
+/** The token of the caller's own account at the MCP server; `expiresAt` in ms since 1970. Rejects with the detail `account_url` where there is none. */
+export async function fetchUpstreamToken(
+  api: ApiClient,
+  wanted: { server: string; uri: string; assertion: string; refused?: string | undefined },
+): Promise<{ id: string; token: string; expiresAt: number }> {
+  const { id, token, expires } = await api(issueUpstreamToken, wanted)
+  return { id, token, expiresAt: Date.parse(expires) }
 }

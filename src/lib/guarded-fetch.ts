@@ -1,20 +1,31 @@
 import { lookup as systemLookup } from 'node:dns/promises'
 import type { IncomingMessage } from 'node:http'
+import { request as requestPlain } from 'node:http'
 import { request } from 'node:https'
 import { isIP } from 'node:net'
 import { AppError } from './errors.ts'
-import { isLoopbackAddress } from './loopback.ts'
+import { isLoopbackAddress, isLoopbackHost } from './loopback.ts'
 import { isPublicAddress } from './public-address.ts'
 
 export interface GuardedFetchOptions {
   /** Also from this machine: for development and tests only. */
   allowLoopback?: boolean
+  /** Origins that an administrator named: any address, and http. */
+  trusted?: ReadonlySet<string> | undefined
+  /** With `allowLoopback`: from there also by http. */
+  allowPlainLoopback?: boolean
   /** PEM of an authority to trust instead of the usual ones. */
   ca?: string | undefined
   /** All addresses of a name. */
   lookup?: (hostname: string) => Promise<string[]>
   timeoutMs?: number
   maxBytes?: number
+}
+
+/** What is sent instead of a GET without a body. */
+export interface GuardedPost {
+  body: string
+  headers: Readonly<Record<string, string>>
 }
 
 export interface Fetched {
@@ -31,23 +42,30 @@ const MAX_BYTES = 32 * 1024
  * goes to the address that was checked and to no other, no redirects, no credentials, bounds on time and size. A redirect comes back as it is.
  * Throws `permission_denied` for an address that is not fetched from, `unavailable` when it cannot be fetched.
  */
-export async function fetchGuarded(url: URL, accept: string, options: GuardedFetchOptions = {}): Promise<Fetched> {
-  if (url.protocol !== 'https:' || url.username !== '' || url.password !== '') throw refused(url)
+export async function fetchGuarded(url: URL, accept: string, options: GuardedFetchOptions = {}, post?: GuardedPost): Promise<Fetched> {
+  if (!isAllowedScheme(url, options) || url.username !== '' || url.password !== '') throw refused(url)
   const signal = AbortSignal.timeout(options.timeoutMs ?? TIMEOUT_MS)
   try {
     const address = await checkedAddress(url, options)
     signal.throwIfAborted()
-    return await exchange(url, address, accept, signal, options)
+    return await exchange(url, address, { accept, post }, signal, options)
   } catch (cause) {
     if (cause instanceof AppError) throw cause
     throw new AppError('unavailable', `cannot fetch ${url.href.slice(0, 200)}`, { cause })
   }
 }
 
-async function checkedAddress(url: URL, { allowLoopback = false, lookup = lookupAll }: GuardedFetchOptions): Promise<string> {
+function isAllowedScheme(url: URL, { trusted, allowLoopback, allowPlainLoopback }: GuardedFetchOptions): boolean {
+  if (url.protocol === 'https:') return true
+  if (url.protocol !== 'http:') return false
+  return trusted?.has(url.origin) === true || (allowLoopback === true && allowPlainLoopback === true && isLoopbackHost(url.hostname))
+}
+
+async function checkedAddress(url: URL, { allowLoopback = false, trusted, lookup = lookupAll }: GuardedFetchOptions): Promise<string> {
   const host = url.hostname.replace(/^\[|\]$/g, '')
   const addresses = isIP(host) ? [host] : await lookup(host)
-  const isAllowed = (address: string): boolean => isPublicAddress(address) || (allowLoopback && isLoopbackAddress(address))
+  const isTrusted = trusted?.has(url.origin) === true
+  const isAllowed = (address: string): boolean => isTrusted || isPublicAddress(address) || (allowLoopback && isLoopbackAddress(address))
   const [first] = addresses
   // One that is not public is reason enough: an honest name has none.
   if (first === undefined || !addresses.every(isAllowed)) throw refused(url)
@@ -58,16 +76,29 @@ async function lookupAll(hostname: string): Promise<string[]> {
   return (await systemLookup(hostname, { all: true })).map(({ address }) => address)
 }
 
-function exchange(url: URL, address: string, accept: string, signal: AbortSignal, options: GuardedFetchOptions): Promise<Fetched> {
+function exchange(
+  url: URL,
+  address: string,
+  { accept, post }: { accept: string; post: GuardedPost | undefined },
+  signal: AbortSignal,
+  options: GuardedFetchOptions,
+): Promise<Fetched> {
+  const isPlain = url.protocol === 'http:'
+  const defaultPort = isPlain ? 80 : 443
   const host = url.hostname.replace(/^\[|\]$/g, '')
   return new Promise((resolve, reject) => {
-    const sent = request(
+    const sent = (isPlain ? requestPlain : request)(
       {
         host: address,
-        port: url.port === '' ? 443 : Number(url.port),
+        port: url.port === '' ? defaultPort : Number(url.port),
         path: url.pathname + url.search,
-        method: 'GET',
-        headers: { host: url.host, accept, 'user-agent': 'sallyport' },
+        method: post ? 'POST' : 'GET',
+        headers: {
+          host: url.host,
+          accept,
+          'user-agent': 'sallyport',
+          ...(post && { ...post.headers, 'content-length': String(Buffer.byteLength(post.body)) }),
+        },
         ...(isIP(host) === 0 && { servername: host }),
         ...(options.ca !== undefined && { ca: options.ca }),
         agent: false,
@@ -84,7 +115,7 @@ function exchange(url: URL, address: string, accept: string, signal: AbortSignal
       },
     )
     sent.on('error', reject)
-    sent.end()
+    sent.end(post?.body)
   })
 }
 

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { findDuration } from '../lib/duration.ts'
 import { resourceSchema } from './envelope.ts'
 import { findHostingFault, findHostingField, hostingFields } from './hosting.ts'
-import { findSecretFault, secretsIn } from './secret.ts'
+import { findSecretFault, secretNameSchema, secretsIn } from './secret.ts'
 
 /** What the built-in demo server is registered as. */
 export const DEMO_URI = 'mcp+stdio://teleport-mcp-demo'
@@ -35,6 +35,27 @@ const mcpSchema = z.strictObject({
   args: z.array(z.string()).optional(),
   /** Account the command runs as. Required for stdio servers. */
   run_as_host_user: z.string().min(1).optional(),
+  /** How callers have accounts of their own at an HTTP server that asks for OAuth. */
+  oauth: z
+    .strictObject({
+      mode: z.literal('per_user').describe('Each user signs in to the server with an account of their own.'),
+      scopes: z
+        .array(z.string().regex(/^[\x21\x23-\x5b\x5d-\x7e]+$/, 'must be a scope (RFC 6749)'))
+        .max(50)
+        .optional()
+        .describe('What is asked for; unless given, what the server asks for.'),
+      client_id: z.string().min(1).max(2000).optional().describe('Where an administrator registered the cluster as a client.'),
+      client_secret: z
+        .strictObject({ secret: secretNameSchema.describe('Name of a `secret`.') })
+        .optional()
+        .describe('Its secret, if it was given one.'),
+      authorization_server: z
+        .url({ protocol: /^https?$/ })
+        .max(2000)
+        .optional()
+        .describe('The issuer, where the server does not say it, or says it only where the Auth Service does not reach it.'),
+    })
+    .optional(),
   ...hostingFields,
 })
 
@@ -110,10 +131,12 @@ function findFault(spec: {
       if (url.username || url.password) return { path: ['uri'], message: 'must not contain credentials: use rewrite.headers' }
       if (spec.mcp?.command)
         return { path: ['mcp', 'command'], message: 'an HTTP server has no command: give either spec.uri or spec.mcp.command' }
-      return findForeignField(spec.mcp)
+      return findForeignField(spec.mcp) ?? findOAuthFault(spec)
     }
+    if (spec.mcp?.oauth) return { path: ['mcp', 'oauth'], message: 'is for servers that are reached over HTTP' }
     if (spec.uri === DEMO_URI) return findForeignField(spec.mcp)
   }
+  if (spec.mcp?.oauth) return { path: ['mcp', 'oauth'], message: 'is for servers that are reached over HTTP' }
   if (!spec.mcp?.command) return { path: ['mcp', 'command'], message: 'a stdio server needs a command' }
   if (!spec.mcp.run_as_host_user)
     return { path: ['mcp', 'run_as_host_user'], message: 'a stdio server needs run_as_host_user, the account its command runs as' }
@@ -124,6 +147,15 @@ function findFault(spec: {
 function findForeignField(mcp: z.infer<typeof mcpSchema> | undefined): Fault | undefined {
   const name = findHostingField(mcp ?? {})
   return name ? { path: ['mcp', name], message: 'is for servers that the agent starts by a command' } : undefined
+}
+
+function findOAuthFault(spec: Parameters<typeof findFault>[0]): Fault | undefined {
+  const { oauth } = spec.mcp ?? {}
+  if (!oauth) return undefined
+  if (spec.rewrite?.headers?.some(({ name }) => name.toLowerCase() === 'authorization'))
+    return { path: ['mcp', 'oauth'], message: 'sets the header Authorization, and so does rewrite.headers' }
+  if (oauth.client_secret && oauth.client_id === undefined) return { path: ['mcp', 'oauth', 'client_secret'], message: 'needs client_id' }
+  return undefined
 }
 
 /** How its MCP server is reached, by the scheme of its URI. */

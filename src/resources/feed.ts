@@ -1,7 +1,7 @@
 import type { Kind, ResourceOf } from './registry.ts'
 
-/** What is named by an id of its own: an API token, the grant of an MCP client, an `app_auth_config` at a revision, the serial of a certificate, an instance of a bot with all its certificates. */
-export const REVOCABLES = ['api_token', 'oauth', 'jwt', 'certificate', 'bot_instance'] as const
+/** What is named by an id of its own: an API token, the grant of an MCP client, an `app_auth_config` at a revision, the serial of a certificate, an account at an MCP server, an instance of a bot with all its certificates. */
+export const REVOCABLES = ['api_token', 'oauth', 'jwt', 'certificate', 'bot_instance', 'upstream_account'] as const
 export type Revocable = (typeof REVOCABLES)[number]
 
 /**

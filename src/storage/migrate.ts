@@ -6,9 +6,10 @@ import { accounts } from './migrations/0002-accounts.ts'
 import { eventIndexes } from './migrations/0003-event-indexes.ts'
 import { mcpNames } from './migrations/0004-mcp-names.ts'
 import { oauth } from './migrations/0005-oauth.ts'
+import { upstreamAccounts } from './migrations/0006-upstream-accounts.ts'
 import type { Migration } from './migrations/migration.ts'
 
-const MIGRATIONS: readonly Migration[] = [initial, accounts, eventIndexes, mcpNames, oauth]
+const MIGRATIONS: readonly Migration[] = [initial, accounts, eventIndexes, mcpNames, oauth, upstreamAccounts]
 
 /**
  * Brings the schema up to date, each step whole or not at all; safe when several processes do it at once.

@@ -42,6 +42,15 @@ export interface Tables {
     expires_at: number | null
     consumed_at: number | null
   }
+  upstream_records: {
+    kind: string
+    id: string
+    account: string | null
+    app: string
+    document: string
+    created_at: number
+    expires_at: number | null
+  }
   events: {
     seq: number
     uid: string

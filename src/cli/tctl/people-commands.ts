@@ -17,6 +17,7 @@ export function addPeopleCommands(program: Program, io: TctlIo): void {
   addUsers(program, io)
   addApiTokens(program, io)
   addOAuthGrants(program, io)
+  addAccounts(program, io)
   addIdentities(program, io)
   addSsoCommands(program, io)
   addAccess(program, io)
@@ -121,6 +122,24 @@ function addOAuthGrants(program: Program, io: TctlIo): void {
     summary: 'End it; live MCP sessions end at once',
     arguments: [{ name: '<id>', description: 'Its id' }],
     load: action(io, () => import('./oauth-grants-rm.ts')),
+  })
+}
+
+function addAccounts(program: Program, io: TctlIo): void {
+  command(program, { path: 'accounts', summary: 'Accounts of users at MCP servers' })
+  command(program, {
+    path: 'accounts ls',
+    aliases: ['list'],
+    summary: 'List at which MCP servers users have accounts of their own',
+    options: [{ flags: '--user <user>', description: 'Only of this user' }, FORMAT],
+    load: action(io, () => import('./accounts-ls.ts')),
+  })
+  command(program, {
+    path: 'accounts rm',
+    aliases: ['delete'],
+    summary: 'Forget one with its tokens; the user has to sign in there again',
+    arguments: [{ name: '<id>', description: 'Its id' }],
+    load: action(io, () => import('./accounts-rm.ts')),
   })
 }
 

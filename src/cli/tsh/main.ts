@@ -58,6 +58,12 @@ function createTsh(io: TshIo): Program {
   return program
 }
 
+const BROWSER: OptionRow = {
+  flags: '--browser <program>',
+  description: 'Program to open the page with; none prints the address only',
+  env: ['SALLYPORT_BROWSER'],
+}
+
 function addSession(program: Program, io: TshIo): void {
   command(program, {
     path: 'login',
@@ -67,11 +73,7 @@ function addSession(program: Program, io: TshIo): void {
       { flags: '-o, --out <file>', description: 'Write an identity file instead of a profile' },
       { flags: '--format <format>', description: 'Form of the identity file', choices: ['file'], default: 'file' },
       { flags: '--[no-]overwrite', description: 'Replace an identity file that is there' },
-      {
-        flags: '--browser <program>',
-        description: 'Program to open the page with; none prints the address only',
-        env: ['SALLYPORT_BROWSER'],
-      },
+      BROWSER,
       {
         flags: '--ca-pin <pin>',
         description: "Pin of the cluster's certificate authority, sha256:…",
@@ -142,6 +144,7 @@ function addMcp(program: Program, io: TshIo): void {
     examples: ['tsh mcp connect everything', 'tsh mcp connect -i /opt/machine-id/identity --proxy=sallyport.example.com:443 everything'],
     load: action(io, () => import('./mcp-connect.ts')),
   })
+  addMcpAccounts(program, io)
   command(program, {
     path: 'mcp call',
     summary: 'Call one tool and print what it answers',
@@ -153,6 +156,23 @@ function addMcp(program: Program, io: TshIo): void {
     options: [{ flags: '--args <json>', description: 'The same as the third argument' }, FORMAT],
     examples: [`tsh mcp call everything echo '{"message": "hello"}'`],
     load: action(io, () => import('./mcp-call.ts')),
+  })
+}
+
+function addMcpAccounts(program: Program, io: TshIo): void {
+  const argument = { name: '<name>', description: 'The MCP server' }
+  command(program, {
+    path: 'mcp login',
+    summary: 'Sign in to an MCP server with your own account there, in the browser',
+    arguments: [argument],
+    options: [BROWSER],
+    load: action(io, () => import('./mcp-login.ts')),
+  })
+  command(program, {
+    path: 'mcp logout',
+    summary: 'Have your account at an MCP server forgotten',
+    arguments: [argument],
+    load: action(io, () => import('./mcp-logout.ts')),
   })
 }
 

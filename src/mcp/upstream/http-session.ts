@@ -10,7 +10,7 @@ import type { AnswerOptions } from './http-answer.ts'
 import { notProtocol, tooMany } from './http-fault.ts'
 import { HeadsOf } from './http-heads.ts'
 import type { HttpLimits } from './http-limits.ts'
-import { type Headers, headersNow } from './own-headers.ts'
+import { type Headers, headersNow, type OwnHeaders } from './own-headers.ts'
 import type { OpenOptions, Outgoing, Reply, UpstreamSession } from './upstream.ts'
 
 export interface HttpSessionOptions {
@@ -37,10 +37,8 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
   let closing: Promise<void> | undefined
 
   const forgotten = (): void => ended.resolve(`MCP server "${server}" does not know the session any more`)
-  const post = (message: Outgoing, signal?: AbortSignal): Promise<Reply> => {
-    const own = headersNow(options.headers)
-    return own instanceof Promise ? own.then((fetched) => send(fetched, message, signal)) : send(own, message, signal)
-  }
+  const post = (message: Outgoing, signal?: AbortSignal): Promise<Reply> =>
+    withCredentials(options.headers, (own) => send(own, message, signal))
   const send = (own: Headers, message: Outgoing, signal: AbortSignal | undefined): Promise<Reply> => {
     const sentId = sessionId
     const onHead: AnswerOptions['onHead'] = (status, fields) => {
@@ -89,6 +87,20 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
           session.onClose()
         })),
   }
+}
+
+/** Sends with the gateway's headers as they are now; once more where the server refused these and others are to be had: it has done nothing yet. */
+function withCredentials(headers: OwnHeaders, send: (own: Headers) => Promise<Reply>): Promise<Reply> {
+  const attempt = (own: Headers): Promise<Reply> => {
+    if (typeof headers !== 'function' || !headers.refused) return send(own)
+    return send(own).then(async (reply) => {
+      if (reply.kind !== 'refused' || reply.status !== 401) return reply
+      headers.refused?.(own)
+      return await send(await headersNow(headers))
+    })
+  }
+  const own = headersNow(headers)
+  return own instanceof Promise ? own.then(attempt) : attempt(own)
 }
 
 interface Notes {

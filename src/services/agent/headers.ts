@@ -38,6 +38,13 @@ export interface TokenSource {
   get(type: IdentityTokenType, server: string, caller: Caller): string | Promise<string>
 }
 
+/** Tokens of callers' own accounts at the server. */
+export interface AccountSource {
+  get(app: App, caller: Caller): string | Promise<string>
+  /** The server did not take a token. */
+  refused(app: App, caller: Caller, token: string): void
+}
+
 export interface SecretSource {
   /** Throws or rejects with the reason when there is no such secret, or it is not for this server. */
   get(name: string, server: string): string | Promise<string>
@@ -56,26 +63,46 @@ export const NO_SECRETS: SecretSource = {
  * several values are one list (RFC 9110 §5.3).
  * What they throw: failed_precondition for a header that cannot be rewritten, invalid_argument for a bad template, or as tokens and secrets.
  */
-export function ownHeaders(app: App, caller: () => Caller, tokens: TokenSource, secrets: SecretSource): OwnHeaders {
+export function ownHeaders(
+  app: App,
+  caller: () => Caller,
+  tokens: TokenSource,
+  secrets: SecretSource,
+  accounts?: AccountSource,
+): OwnHeaders {
   if (transportOf(app) === 'stdio') return {}
   const types = tokenTypes(app)
   const secretNames = [...new Set(app.spec.rewrite?.headers?.flatMap(({ value }) => secretsIn(value)))]
+  const hasAccounts = app.spec.mcp?.oauth !== undefined
   let made: { from: readonly string[]; identity: Identity; headers: Headers } | undefined
   const make = (identity: Identity, values: readonly string[]): Headers => {
     if (made?.identity === identity && made.from.every((value, index) => value === values[index])) return made.headers
     const named = new Map(types.map((type, index) => [type, values[index] ?? '']))
     const secret = new Map(secretNames.map((name, index) => [name, values[types.length + index] ?? '']))
-    made = { from: values, identity, headers: { ...rewrittenHeaders(app, identity, named, secret), [ASSERTION_HEADER]: values[0] ?? '' } }
-    return made.headers
+    const account: Headers = hasAccounts ? { authorization: `Bearer ${values.at(-1) ?? ''}` } : {}
+    const headers = { ...rewrittenHeaders(app, identity, named, secret), ...account, [ASSERTION_HEADER]: values[0] ?? '' }
+    made = { from: values, identity, headers }
+    return headers
   }
-  return () => {
+  const { name: server } = app.metadata
+  const now = (): Headers | Promise<Headers> => {
     const current = caller()
-    const { name: server } = app.metadata
-    const values = [...types.map((type) => tokens.get(type, server, current)), ...secretNames.map((name) => secrets.get(name, server))]
+    const values = [
+      ...types.map((type) => tokens.get(type, server, current)),
+      ...secretNames.map((name) => secrets.get(name, server)),
+      ...(hasAccounts ? [accountToken(app, current, accounts)] : []),
+    ]
     return values.every((value) => typeof value === 'string')
       ? make(current.identity, values)
       : Promise.all(values.map(async (value) => await value)).then((fetched) => make(current.identity, fetched))
   }
+  const refused = (headers: Headers): void => accounts?.refused(app, caller(), headers['authorization']?.slice('Bearer '.length) ?? '')
+  return hasAccounts ? Object.assign(now, { refused }) : now
+}
+
+function accountToken(app: App, caller: Caller, accounts: AccountSource | undefined): string | Promise<string> {
+  if (!accounts) throw new AppError('failed_precondition', `there are no accounts of users for MCP server "${app.metadata.name}"`)
+  return accounts.get(app, caller)
 }
 
 /** What it takes; the first goes into the assertion's own header. */

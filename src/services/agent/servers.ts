@@ -11,9 +11,10 @@ import { type App, labelsOf } from '../../resources/app.ts'
 import type { Selector } from '../../resources/role.ts'
 import type { Exchange } from '../../tunnel/exchange.ts'
 import { withTag } from '../../tunnel/session-tag.ts'
+import { withSignIn } from './account-sign-in.ts'
 import { HealthChecks } from './health-checks.ts'
 import { type DynamicLabelOptions, followLabels, hasDynamicLabels } from './dynamic-labels.ts'
-import { ownHeaders, type SecretSource, type TokenSource } from './headers.ts'
+import { type AccountSource, ownHeaders, type SecretSource, type TokenSource } from './headers.ts'
 
 /** An MCP server that this agent serves now. */
 export interface Served {
@@ -40,6 +41,8 @@ export interface ServersOptions {
   tokens: TokenSource
   /** What they ask of the gateway itself. */
   secrets: SecretSource
+  /** Of callers, where servers ask for such. */
+  accounts?: AccountSource | undefined
   /** Of the sessions with one server; the usual ones unless told. */
   limits?: McpLimits | undefined
   /** What the ids of sessions end in, for a proxy that has to find the agent of a session. */
@@ -135,17 +138,18 @@ export class Servers {
   }
 
   #register(app: App): void {
-    const { createUpstream, audit, tokens, secrets, limits, log, onChange, onHealth } = this.#options
+    const { createUpstream, audit, tokens, secrets, accounts, limits, log, onChange, onHealth } = this.#options
     const { name } = app.metadata
     try {
-      const upstream = createUpstream(app, (secret) => secrets.get(secret, name))
+      const reached = createUpstream(app, (secret) => secrets.get(secret, name))
+      const upstream = app.spec.mcp?.oauth ? withSignIn(reached) : reached
       const endpoint = new McpEndpoint({
         app,
         upstream,
         audit,
         log,
         sessionId: () => this.#sessionId(),
-        ownHeaders: (caller) => ownHeaders(app, caller, tokens, secrets),
+        ownHeaders: (caller) => ownHeaders(app, caller, tokens, secrets, accounts),
         ...(limits && { limits: { perCaller: limits.sessions_per_user, total: limits.sessions, idleMs: idleMsOf(limits) } }),
       })
       const served = { app, endpoint, door: this.#doorOf(endpoint), health: upstream.health }

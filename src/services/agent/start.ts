@@ -15,6 +15,7 @@ import type { App } from '../../resources/app.ts'
 import { isRawPath } from '../../resources/db-app.ts'
 import type { Change, ResourceFeed } from '../../resources/feed.ts'
 import type { Exchange, ExchangeTarget } from '../../tunnel/exchange.ts'
+import { AccountTokens } from './account-tokens.ts'
 import { Callers } from './callers.ts'
 import { type AgentConfig, demoApp } from './config.ts'
 import type { DatabasesConfig } from './databases-config.ts'
@@ -88,7 +89,8 @@ export function startAgent(options: AgentOptions): Agent {
   const heartbeat = new Heartbeat(options, offers)
   const tokens = new IdentityTokens(options.api, now)
   const secrets = new Secrets({ api: options.api, feed, redactor, announced: () => heartbeat.settled() })
-  const servers = openServers(options, { audit, tokens, secrets }, heartbeat, callers)
+  const accounts = new AccountTokens(options.api, now)
+  const servers = openServers(options, { audit, tokens, secrets, accounts }, heartbeat, callers)
   const databases = startDatabases({ ...options, limits: options.config.mcp_limits, callers, audit, tokens, sessionTag })
   const listAll = (): Served[] => [...servers.list(), ...databases.list()]
   for (const app of feed.list('app')) servers.reconcile(app.metadata.name, app)
@@ -97,6 +99,7 @@ export function startAgent(options: AgentOptions): Agent {
     callers.apply(change)
     if (change.type !== 'revoked' && change.kind === 'app') servers.reconcile(change.name, feed.find('app', change.name))
     databases.apply(change)
+    accounts.apply(change)
     if (secrets.apply(change)) servers.secretChanged(change.name)
     if (change.type === 'revoked' || CUTTING.has(change.kind)) cutWhoMayNotStay()
   }
@@ -141,7 +144,7 @@ function fixedApps({ enabled, mcp_demo_server, apps }: AgentConfig): App[] {
 
 function openServers(
   options: AgentOptions,
-  shared: Pick<ServersOptions, 'audit' | 'tokens' | 'secrets'>,
+  shared: Pick<ServersOptions, 'audit' | 'tokens' | 'secrets' | 'accounts'>,
   heartbeat: Heartbeat<App>,
   callers: Callers,
 ): Servers {

@@ -2,6 +2,7 @@ import { deleteApiTokensOf } from '../../storage/api-tokens.ts'
 import { deleteLocalCredential, findAccountId, setAccountId } from '../../storage/credentials.ts'
 import type { Executor } from '../../storage/database.ts'
 import { deleteOAuthRecordsOf, deleteOAuthRecordsOfClient } from '../../storage/oauth.ts'
+import { deleteUpstreamRecordsOf } from '../../storage/upstream-records.ts'
 import type { AuthContext } from './context.ts'
 import { clientCredentialId } from './oauth/access-tokens.ts'
 import type { AnyResource } from './resource-rules.ts'
@@ -26,6 +27,7 @@ export async function renewAccount(context: Pick<AuthContext, 'random'>, tx: Exe
 /** The same for a user who is gone. */
 export async function removeAccount(tx: Executor, user: string): Promise<EndedCredentials> {
   const account = await findAccountId(tx, user)
+  if (account !== undefined) await deleteUpstreamRecordsOf(tx, account)
   await deleteLocalCredential(tx, user)
   return {
     apiTokens: await deleteApiTokensOf(tx, user),

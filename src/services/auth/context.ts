@@ -6,6 +6,7 @@ import type { Sealer } from '../../ca/sealed.ts'
 import type { Logger } from '../../lib/log.ts'
 import { defaultAuthPreference } from './presets.ts'
 import type { ClusterAuthPreference } from '../../resources/cluster-auth-preference.ts'
+import type { App } from '../../resources/app.ts'
 import { CLUSTER_AUTH_PREFERENCE } from '../../resources/cluster-auth-preference.ts'
 import type { Identity } from '../../resources/identity.ts'
 import { requiresSessionMfa } from '../../resources/session-mfa.ts'
@@ -35,6 +36,12 @@ export interface ClusterKeys {
   formKey: Buffer
 }
 
+/** Access tokens of users at MCP servers, renewed when they have to be. */
+export interface AccountTokens {
+  /** `refused`: a token that the server did not take. `expiresAt` in ms since 1970. */
+  get(account: string, app: App, refused: string | undefined): Promise<{ id: string; token: string; expiresAt: number }>
+}
+
 /** What every route works with; made once by start.ts. */
 export interface AuthContext {
   clusterName: string
@@ -52,6 +59,8 @@ export interface AuthContext {
   issuerKeys: IssuerKeys
   /** By which people sign in elsewhere. */
   connectorClients: ConnectorClients
+  /** Of users at MCP servers. */
+  accountTokens: () => AccountTokens
   build: BuildOptions
   /** A hash nobody has the password of: unknown users take as long as known ones. */
   dummyHash: string

@@ -6,6 +6,7 @@ import { deleteEventsBefore, searchEvents } from '../../storage/events.ts'
 import { transact } from '../../storage/database.ts'
 import { deleteExpiredOAuthRecords } from '../../storage/oauth.ts'
 import { deleteExpired } from '../../storage/resources.ts'
+import { deleteExpiredUpstreamRecords } from '../../storage/upstream-records.ts'
 import { removeAccount, revokeEnded } from './accounts.ts'
 import type { EndedCredentials } from './accounts.ts'
 import type { AuthContext } from './context.ts'
@@ -61,6 +62,7 @@ async function sweep(context: AuthContext, fileLog: FileLog | undefined, retenti
   for (const { kind, name } of connectors) await endConnector(context, kind, name)
   await deleteExpiredInvites(db, now())
   for (const id of await deleteExpiredApiTokens(db, now())) live.revoke('api_token', id)
+  await deleteExpiredUpstreamRecords(db, now())
   for (const id of await deleteExpiredOAuthRecords(db, now())) live.revoke('oauth', id)
   await fileLog?.catchUp()
   if (retentionMs === undefined) return

@@ -36,7 +36,8 @@ export async function findValue({ db, sealer, live }: AuthContext, name: string)
  */
 export async function authorizeSecrets(context: AuthContext, caller: KnownCaller, resource: AnyResource): Promise<void> {
   if (resource.kind !== 'app') return
-  for (const name of secretsOf(resource)) {
+  const own = resource.spec.mcp?.oauth?.client_secret
+  for (const name of [...secretsOf(resource), ...(own ? [own.secret] : [])]) {
     const secret = context.live.find('secret', name)
     await authorize(context, caller, 'secret', 'use', secret)
     if (!secret) throw new AppError('failed_precondition', `the secret "${name}" does not exist: create it before the app that names it`)

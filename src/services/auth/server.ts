@@ -14,6 +14,7 @@ import { addAccountPage } from './pages/account.ts'
 import { addOAuthPages } from './pages/oauth.ts'
 import { addPages } from './pages/routes.ts'
 import { addSsoPages } from './pages/sso.ts'
+import { addUpstreamAccountPages } from './pages/upstream-accounts.ts'
 import { announceServers } from './routes/app-servers.ts'
 import { createApiToken, deleteApiToken, listApiTokens } from './routes/api-tokens.ts'
 import { issueIdentityToken, rotateJwtKey } from './routes/identity-tokens.ts'
@@ -30,9 +31,11 @@ import { createResource, deleteResource, getResource, listResources, upsertResou
 import { readSecret } from './routes/secrets.ts'
 import { explainAccess, listVisibleServers } from './routes/servers.ts'
 import { getSsoTest, startSsoTest } from './routes/sso.ts'
+import { deleteUpstreamAccount, issueUpstreamToken, listUpstreamAccounts } from './routes/upstream-accounts.ts'
 import { watchResources } from './routes/watch.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './routes/users.ts'
 import { checkSource } from './source.ts'
+import type { AccountFetch } from './upstream-accounts/discovery.ts'
 
 const MAX_BODY_BYTES = 1024 * 1024
 /** A batch of events of an agent's spool. */
@@ -74,6 +77,9 @@ const TABLE: readonly Served[] = [
   known(ROUTES.deleteApiToken, deleteApiToken),
   known(ROUTES.listOAuthGrants, listOAuthGrants),
   known(ROUTES.deleteOAuthGrant, deleteOAuthGrant),
+  known(ROUTES.issueUpstreamToken, issueUpstreamToken),
+  known(ROUTES.listUpstreamAccounts, listUpstreamAccounts),
+  known(ROUTES.deleteUpstreamAccount, deleteUpstreamAccount),
   known(ROUTES.listResources, listResources),
   known(ROUTES.getResource, getResource),
   known(ROUTES.createResource, createResource),
@@ -96,7 +102,7 @@ const TABLE: readonly Served[] = [
 ]
 
 /** The HTTP application: API and pages. Whoever calls `fetch` says in the binding `peer` who is at the other end of the connection. */
-export function createServer(context: AuthContext, oauth: Pick<OAuthServer, 'provider'>): Hono<AppEnv> {
+export function createServer(context: AuthContext, oauth: Pick<OAuthServer, 'provider'>, accountFetch: AccountFetch): Hono<AppEnv> {
   const app = new Hono<AppEnv>()
   app.onError((thrown, c) => renderError(context, c, thrown))
   app.notFound((c) => renderError(context, c, new AppError('not_found', `there is no ${c.req.method} ${c.req.path} here`)))
@@ -119,6 +125,7 @@ export function createServer(context: AuthContext, oauth: Pick<OAuthServer, 'pro
   addOAuthPages(app, context, oauth)
   addAccountPage(app, context, oauth)
   addSsoPages(app, context, oauth)
+  addUpstreamAccountPages(app, context, oauth, accountFetch)
   return app
 }
 

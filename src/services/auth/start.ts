@@ -41,6 +41,9 @@ import { createOAuthServer } from './oauth/serve.ts'
 import type { OAuthServer } from './oauth/serve.ts'
 import { createSecretReads } from './secret-reads.ts'
 import { createServer } from './server.ts'
+import { createAccountFetch } from './upstream-accounts/account-fetch.ts'
+import { CurrentTokens } from './upstream-accounts/current-tokens.ts'
+import type { AccountFetch } from './upstream-accounts/discovery.ts'
 import { startShippingThread } from './shipping.ts'
 import { createConnectorClients } from './sso/connector-clients.ts'
 import { Watches } from './watches.ts'
@@ -144,6 +147,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
     issuerKeys: createIssuerKeys({ now }),
     connectorClients: createConnectorClients({ now }),
     limits: createLimits({ ...DEFAULT_LIMITS, ...options.limits }),
+    accountTokens: () => accountTokens,
     build: { ids: createIds(random, now), now, cluster: clusterName, redactor: createRedactor() },
     dummyHash: await hashPassword(Buffer.from(random(32)).toString('base64url')),
     apiTokens: { maxTtlMs: parseDuration(config.api_tokens.max_ttl), defaultTtlMs: parseDuration(config.api_tokens.default_ttl) },
@@ -156,6 +160,8 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
     now,
     random,
   }
+  const accountFetch = createAccountFetch({ allowLoopback: config.oauth.loopback_documents, ...options.clientDocuments })
+  const accountTokens = new CurrentTokens(context, accountFetch)
   const oauth = createOAuthServer(context, {
     addresses: options.otherAddresses ?? [],
     fetch: createDocumentFetch({ allowLoopback: config.oauth.loopback_documents, ...options.clientDocuments }),
@@ -170,7 +176,7 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
   })
   await context.journal.record([buildEvent('cluster.start', { version, success: true }, context.build)])
   return {
-    ...services(context, oauth, join(dataDirectory, DATABASE_FILE), fileLog),
+    ...services(context, oauth, accountFetch, join(dataDirectory, DATABASE_FILE), fileLog),
     async close() {
       context.watches.close()
       await jobs.close()
@@ -181,9 +187,15 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
   }
 }
 
-function services(context: AuthContext, oauth: OAuthServer, database: string, fileLog: FileLog | undefined): Omit<AuthService, 'close'> {
+function services(
+  context: AuthContext,
+  oauth: OAuthServer,
+  accountFetch: AccountFetch,
+  database: string,
+  fileLog: FileLog | undefined,
+): Omit<AuthService, 'close'> {
   const { keys, live } = context
-  const app = createServer(context, oauth)
+  const app = createServer(context, oauth, accountFetch)
   const pages = listen(app, peerOf)
   return {
     clusterName: context.clusterName,

@@ -21,8 +21,10 @@ import { leadToConnector, waysToSignIn } from './ways.ts'
 const PATH = '/web/account'
 
 /** Who is signed in with this browser. */
-interface Visitor {
+export interface Visitor {
   user: string
+  /** Another one when the user was created anew. */
+  account: string
   /** Of the sign-in, for forms. */
   uid: string
   end(): Promise<void>
@@ -48,26 +50,28 @@ export function addAccountPage(app: Hono<AppEnv>, context: AuthContext, oauth: P
   )
 }
 
-async function findSignedIn(context: AuthContext, c: PageContext, provider: Provider): Promise<Visitor | undefined> {
+export async function findSignedIn(context: AuthContext, c: PageContext, provider: Provider): Promise<Visitor | undefined> {
   if (!c.env.node) return undefined
   const session = await provider.Session.get(provider.createContext(c.env.node.request, c.env.node.response))
   const user = session.accountId === undefined ? undefined : await findUserOfAccount(context.db, session.accountId)
-  if (user === undefined || !context.live.find('user', user)) return undefined
+  if (user === undefined || session.accountId === undefined || !context.live.find('user', user)) return undefined
   refuseLockedUser(context, user)
-  return { user, uid: session.uid, end: () => session.destroy() }
+  return { user, account: session.accountId, uid: session.uid, end: () => session.destroy() }
 }
 
 interface Shown {
   status: number
   error?: string
   user?: string
+  /** Where the person wanted to go. */
+  next?: string
 }
 
 async function show(
   context: AuthContext,
   c: PageContext,
   signedIn: Visitor | undefined,
-  { status, error, user = '' }: Shown,
+  { status, error, user = '', next }: Shown,
 ): Promise<Response> {
   if (signedIn) {
     const grants = await listGrants(context, signedIn.user)
@@ -77,7 +81,7 @@ async function show(
     clusterName: context.clusterName,
     action: PATH,
     lead: html`<p>Sign in to see which MCP clients act for you.</p>`,
-    hidden: { form_token: formToken(context, 'account:sign-in') },
+    hidden: { form_token: formToken(context, 'account:sign-in'), next: next ?? c.req.query('next') ?? '' },
     user,
     ways: waysToSignIn(context, (connector) => `${PATH}/sso?${new URLSearchParams({ connector }).toString()}`),
     closing: 'You stay signed in with this browser for a while.',
@@ -104,13 +108,19 @@ async function submit(context: AuthContext, c: PageContext, provider: Provider):
 async function submitSignIn(context: AuthContext, c: PageContext, provider: Provider, form: URLSearchParams): Promise<Response> {
   checkFormToken(context, 'account:sign-in', form.get('form_token'))
   const entered = readSignIn(form)
+  const next = form.get('next') ?? ''
   try {
     await openSession(context, c, provider, await signIn(context, entered, c.env.peer.remoteAddress, 'browser'))
-    return c.redirect(PATH, 303)
+    return c.redirect(placeAfter(next), 303)
   } catch (thrown) {
     const error = known(thrown)
-    return await show(context, c, undefined, { status: CODES[error.code].http, error: error.message, user: entered.user })
+    return await show(context, c, undefined, { status: CODES[error.code].http, error: error.message, user: entered.user, next })
   }
+}
+
+/** A page of ours, and none that only a redirect leads to. */
+function placeAfter(next: string): string {
+  return /^\/web\/accounts(?:\/[A-Za-z0-9._~%-]{1,800})?$/.test(next) ? next : PATH
 }
 
 /** The same session that requests for authorization go on with; always a new one, whatever the browser brought. */

@@ -10,6 +10,7 @@ import {
   deleteResource as removeResource,
   upsertResource as replaceResource,
 } from '../../../storage/resources.ts'
+import { deleteUpstreamRecordsOfApp } from '../../../storage/upstream-records.ts'
 import { endCredentialsOf, renewAccount, revokeEnded } from '../accounts.ts'
 import { authorize, listPermitted } from '../authorize.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
@@ -94,6 +95,7 @@ export async function deleteResource(
     const end = await endMachinesOf(context, tx, resource)
     if (kind === 'secret') await dropValue(tx, name)
     const users = await endUsersOf(context, tx, caller, resource)
+    if (kind === 'app') await deleteUpstreamRecordsOfApp(tx, name)
     const event = resourceEvent(context, caller, 'delete', resource)
     return {
       output: {},
