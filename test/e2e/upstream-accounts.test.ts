@@ -4,6 +4,9 @@ import { deleteUpstreamAccount, listUpstreamAccounts } from '../../src/api/upstr
 import { type Cluster, PASSWORD, startCluster } from '../cluster.ts'
 import { type OAuthUpstream, startOAuthUpstream } from '../fakes/oauth-upstream.ts'
 import { type Page, PlainBrowser } from '../fakes/plain-browser.ts'
+import { askHttp } from '../fakes/raw-http.ts'
+import { headersOf } from '../fakes/raw-mcp.ts'
+import { bin, runProgram, startProgram } from '../programs.ts'
 import { eventually } from '../wait.ts'
 
 // MCP servers at which each caller has an account of their own.
@@ -105,6 +108,47 @@ test('a session goes on after its account ended and came back, and says where to
   expect((await call(asking)).isError).not.toBe(true)
   await plain.close()
   await asking.close()
+})
+
+test('a client of 2026-07-28 is asked to open the address, and without that is told by the result', async () => {
+  const ask = async (capabilities: Record<string, unknown>, more: Record<string, unknown> = {}) => {
+    const meta = {
+      'io.modelcontextprotocol/protocolVersion': '2026-07-28',
+      'io.modelcontextprotocol/clientInfo': { name: 'c', version: '1' },
+      'io.modelcontextprotocol/clientCapabilities': capabilities,
+    }
+    const params = { name: 'echo', arguments: { text: 'hello' }, ...more, _meta: meta }
+    const headers = headersOf(tokens['bob'] ?? '', { 'mcp-protocol-version': '2026-07-28', 'mcp-method': 'tools/call', 'mcp-name': 'echo' })
+    const body = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params })
+    return (await askHttp(cluster.mcpUrl('crm'), { headers, body })).text
+  }
+  const address = `${cluster.url}/web/accounts/crm`
+  expect(JSON.parse(await ask({ elicitation: { url: {} } }))).toMatchObject({
+    result: {
+      resultType: 'input_required',
+      inputRequests: { sallyport_account: { method: 'elicitation/create', params: { mode: 'url', url: address } } },
+    },
+  })
+  expect(JSON.parse(await ask({}))).toMatchObject({ result: { resultType: 'complete', isError: true } })
+  await signIn('bob')
+  const answered = { inputResponses: { sallyport_account: { action: 'accept' } } }
+  expect(await ask({ elicitation: { url: {} } }, answered)).toContain('hello')
+  const { items } = await cluster.admin(listUpstreamAccounts, { user: 'bob' })
+  await cluster.admin(deleteUpstreamAccount, { id: items[0]?.id ?? '' })
+})
+
+test('tsh waits for the sign-in in the browser, and forgets the account again', async () => {
+  const file = await cluster.identityFileOf('bob')
+  const args = ['-i', file, '--proxy', new URL(cluster.url).host]
+  const login = startProgram(bin('tsh'), [...args, 'mcp', 'login', '--browser=none', 'crm'], {})
+  await eventually('the address is told', () => Promise.resolve(login.stderr().includes('/web/accounts/crm') || undefined))
+  await signIn('bob')
+  await login.ended
+  expect(login.stdout()).toBe('You are signed in to MCP server "crm".\n')
+  expect((await cluster.admin(listUpstreamAccounts, { user: 'bob' })).items).toHaveLength(1)
+  const logout = await runProgram(bin('tsh'), [...args, 'mcp', 'logout', 'crm'])
+  expect(logout.stdout).toBe('Your account at MCP server "crm" has been forgotten.\n')
+  expect((await runProgram(bin('tsh'), [...args, 'mcp', 'logout', 'crm'])).code).not.toBe(0)
 })
 
 test('a token that the server refuses is renewed, once for all who call', async () => {
