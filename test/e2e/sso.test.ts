@@ -127,6 +127,19 @@ test('the account page takes the same way in', async () => {
   expect(account.text).toContain('act for you, <b>ana@example.com</b>')
 })
 
+test('who wanted to see their accounts at MCP servers comes there, and nobody is led elsewhere', async () => {
+  idp.person = '1'
+  await cluster.save(connector('corp'))
+  const after = async (next: string): Promise<string> => {
+    const browser = new PlainBrowser()
+    const page = await browser.open(`${cluster.url}/web/account?next=${encodeURIComponent(next)}`)
+    return (await through(browser, await browser.open(connectorLink(page)))).url
+  }
+  expect(await after('/web/accounts')).toBe(`${cluster.url}/web/accounts`)
+  expect(await after('https://evil.example/')).toBe(`${cluster.url}/web/account`)
+  expect(await after('//evil.example/web/accounts')).toBe(`${cluster.url}/web/account`)
+})
+
 test('tctl sso test shows whom a connector would sign in, and saves nothing', async () => {
   idp.person = '3'
   idp.people.set('3', { email: 'cleo@example.com', email_verified: true, groups: ['team-dev'] })

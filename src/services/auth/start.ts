@@ -160,12 +160,10 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
     now,
     random,
   }
-  const accountFetch = createAccountFetch({ allowLoopback: config.oauth.loopback_documents, ...options.clientDocuments })
+  const documents = { allowLoopback: config.oauth.loopback_documents, ...options.clientDocuments }
+  const accountFetch = createAccountFetch(documents)
   const accountTokens = new CurrentTokens(context, accountFetch)
-  const oauth = createOAuthServer(context, {
-    addresses: options.otherAddresses ?? [],
-    fetch: createDocumentFetch({ allowLoopback: config.oauth.loopback_documents, ...options.clientDocuments }),
-  })
+  const oauth = createOAuthServer(context, { addresses: options.otherAddresses ?? [], fetch: createDocumentFetch(documents) })
   const { retention } = config.audit
   const jobs = startJobs({
     context,

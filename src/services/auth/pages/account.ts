@@ -39,8 +39,11 @@ export function addAccountPage(app: Hono<AppEnv>, context: AuthContext, oauth: P
   app.get(
     `${PATH}/sso`,
     servePage(context, async (c) =>
-      leadToConnector(context, c, { name: c.req.query('connector') ?? '', purpose: { type: 'account' } }, (fault) =>
-        show(context, c, undefined, fault),
+      leadToConnector(
+        context,
+        c,
+        { name: c.req.query('connector') ?? '', purpose: { type: 'account', next: placeAfter(c.req.query('next') ?? '') } },
+        (fault) => show(context, c, undefined, fault),
       ),
     ),
   )
@@ -77,13 +80,17 @@ async function show(
     const grants = await listGrants(context, signedIn.user)
     return answerPage(c, renderAccount(context, signedIn, grants), status)
   }
+  const wanted = next ?? c.req.query('next') ?? ''
   const body = renderSignIn({
     clusterName: context.clusterName,
     action: PATH,
     lead: html`<p>Sign in to see which MCP clients act for you.</p>`,
-    hidden: { form_token: formToken(context, 'account:sign-in'), next: next ?? c.req.query('next') ?? '' },
+    hidden: { form_token: formToken(context, 'account:sign-in'), next: wanted },
     user,
-    ways: waysToSignIn(context, (connector) => `${PATH}/sso?${new URLSearchParams({ connector }).toString()}`),
+    ways: waysToSignIn(
+      context,
+      (connector) => `${PATH}/sso?${new URLSearchParams({ connector, ...(wanted && { next: wanted }) }).toString()}`,
+    ),
     closing: 'You stay signed in with this browser for a while.',
     error,
   })
@@ -119,7 +126,7 @@ async function submitSignIn(context: AuthContext, c: PageContext, provider: Prov
 }
 
 /** A page of ours, and none that only a redirect leads to. */
-function placeAfter(next: string): string {
+export function placeAfter(next: string): string {
   return /^\/web\/accounts(?:\/[A-Za-z0-9._~%-]{1,800})?$/.test(next) ? next : PATH
 }
 

@@ -5,7 +5,7 @@ import type { AuthContext } from '../context.ts'
 import type { OAuthServer } from '../oauth/serve.ts'
 import { approveLogin } from '../routes/browser-login.ts'
 import { finishSso, issueTicket, startSso } from '../sso/serve.ts'
-import { openSession } from './account.ts'
+import { openSession, placeAfter } from './account.ts'
 import { servePage } from './form.ts'
 
 /** Where browsers come back to from identity providers, and the page that `tctl sso test` names. */
@@ -22,7 +22,7 @@ export function addSsoPages(app: Hono<AppEnv>, context: AuthContext, oauth: Pick
               return page.redirect(`/web/oauth/${purpose.uid}?ticket=${await issueTicket(context, purpose.uid, signedIn)}`, 303)
             case 'account':
               await openSession(context, page, await oauth.provider(), signedIn)
-              return page.redirect('/web/account', 303)
+              return page.redirect(placeAfter(purpose.next ?? ''), 303)
           }
         }),
       ),

@@ -10,8 +10,8 @@ const purposeSchema = z.discriminatedUnion('type', [
   z.object({ type: z.literal('login'), id: z.string() }),
   /** A request of an MCP client for authorization. */
   z.object({ type: z.literal('oauth'), uid: z.string() }),
-  /** The page of one's own clients. */
-  z.object({ type: z.literal('account') }),
+  /** The page of one's own clients, or where the person wanted to go. */
+  z.object({ type: z.literal('account'), next: z.string().optional() }),
   /** `tctl sso test`, by the id of the test. */
   z.object({ type: z.literal('test'), id: z.string() }),
 ])
