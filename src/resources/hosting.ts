@@ -87,7 +87,7 @@ export const hostingFields = {
       z.union([
         z.strictObject({
           file: absolutePath.describe(
-            'On the agent’s machine, lines of `NAME=value`; owned by root or the agent’s user, and not readable by others.',
+            'On the agent’s machine, lines of `NAME=value`; owned by root or the agent’s user, not readable by others, and in directories that only they may write to.',
           ),
         }),
         z.strictObject({ secret: secretNameSchema.describe('Name of a `secret` whose value is such lines.') }),

@@ -1,4 +1,4 @@
-import { chmod, chown, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
+import { chmod, chown, mkdir, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -36,6 +36,35 @@ test.skipIf(ownAccount.uid !== 0)('a file of somebody else is refused', async ()
   expect(await refusal(path)).toBe('must be owned by root or the agent’s user')
   await symlink(path, join(folder, 'link'))
   expect(await refusal(join(folder, 'link'))).toBe('must be owned by root or the agent’s user')
+})
+
+test.skipIf(ownAccount.uid !== 0)('a file at a place that others can turn elsewhere is refused', async () => {
+  const secret = await file('others.env', 'TOKEN=of-another-server')
+  const home = join(folder, 'home')
+  await mkdir(home)
+  await symlink(secret, join(home, 'server.env'))
+  await symlink(join(home, 'server.env'), join(folder, 'hop.env'))
+  await mkdir(join(home, 'below'))
+  await writeFile(join(home, 'below', 'own.env'), 'A=1', { mode: 0o600 })
+  const places = [
+    join(home, 'server.env'),
+    join(folder, 'hop.env'),
+    join(home, 'below', 'own.env'),
+    join(home, 'below', '..', 'server.env'),
+  ]
+  for (const place of places) await readSecretFiles([{ file: place }], ownAccount.uid)
+  for (const [owner, mode] of [
+    [65534, 0o700],
+    [0, 0o777],
+    [0, 0o770],
+  ] as const) {
+    await chown(home, owner, 65534)
+    await chmod(home, mode)
+    for (const place of places)
+      expect(await refusal(place)).toBe(
+        `could be replaced by others, at ${home}: keep it in directories that only root or the agent’s user may write to`,
+      )
+  }
 })
 
 test('what is no file, too large or no text is refused, and a FIFO is not waited for', async () => {

@@ -3,6 +3,7 @@ import { open } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
 import { AppError } from '../../lib/errors.ts'
 import { findVariableFault, MAX_VARIABLES } from '../../resources/hosting.ts'
+import { findTurnable } from './trusted-path.ts'
 
 const MAX_FILE_BYTES = 64 * 1024
 
@@ -13,7 +14,8 @@ export type SecretSource = { file: string } | { secret: string }
  * The variables of secret files on this machine and of secrets of the cluster, later ones over earlier ones. Nothing of a value is in any error.
  *
  * A file is lines of `NAME=value`, `export ` before it allowed; `#` begins a comment line; a value may stand in single quotes (as it is) or in double quotes
- * (with `\n`, `\"`, `\\` and `\$`). It must be a regular file of root or of the agent's user (`uid`) that others may not read and only its owner may write.
+ * (with `\n`, `\"`, `\\` and `\$`). It must be a regular file of root or of the agent's user (`uid`) that others may not read and only its owner may write, at a place
+ * where nobody else can put another file, or a link to one: a server could have itself given the secrets of another.
  *
  * @throws AppError failed_precondition with the file and what is wrong with it.
  */
@@ -48,6 +50,13 @@ async function readSecretFile(path: string, uid: number): Promise<string> {
     if ((mode & 0o007) !== 0) throw refused('file', path, 'may be read or written by others: chmod o= it')
     if ((mode & 0o020) !== 0) throw refused('file', path, 'may be written by its group: chmod g-w it')
     if (size > MAX_FILE_BYTES) throw refused('file', path, `has more than ${MAX_FILE_BYTES} bytes`)
+    const turnable = await findTurnable(path, uid)
+    if (turnable !== undefined)
+      throw refused(
+        'file',
+        path,
+        `could be replaced by others, at ${turnable}: keep it in directories that only root or the agent’s user may write to`,
+      )
     const buffer = Buffer.alloc(MAX_FILE_BYTES + 1)
     let length = 0
     for (;;) {
@@ -58,6 +67,7 @@ async function readSecretFile(path: string, uid: number): Promise<string> {
     }
   } catch (thrown) {
     if (thrown instanceof AppError) throw thrown
+    if (thrown instanceof Error && 'syscall' in thrown) throw refused('file', path, 'cannot be read by the agent', thrown)
     throw refused('file', path, 'is not UTF-8 text', undefined)
   } finally {
     await file.close()
