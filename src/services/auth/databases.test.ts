@@ -81,6 +81,15 @@ test('the word of somebody opens what the roles of that one allow, and no more',
   ])
 })
 
+test('the labels of a registered database count, whatever an agent says of it', async () => {
+  const assertion = await assertionOf(ana)
+  const { database } = dbServer('orders', 'staging').spec
+  await f.call('PUT', '/v1/resources/db/orders', { resource: database }, ADMIN)
+  expect(await sign(assertion)).toMatchObject({ status: 403 })
+  await f.call('DELETE', '/v1/resources/db/orders', undefined, ADMIN)
+  expect(await sign(assertion)).toMatchObject({ status: 200 })
+})
+
 test('a lock counts although the word is older', async () => {
   const assertion = await assertionOf(bob)
   const lock = { kind: 'lock', version: 'v2', metadata: { name: 'bob' }, spec: { target: { user: 'bob' } } }

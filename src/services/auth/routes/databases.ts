@@ -73,7 +73,9 @@ export async function signDatabaseUser(
     server: databaseServerName(input.database),
     now: context.now(),
   })
-  const denied = findRefusal(context, identity, offered.spec.database, { user: input.db_user, name: input.db_name })
+  // What an agent says of a database counts only where nobody has registered it: labels decide.
+  const database = context.live.find('db', input.database) ?? offered.spec.database
+  const denied = findRefusal(context, identity, database, { user: input.db_user, name: input.db_name })
   const caller = { identity, remoteAddress: agent.remoteAddress }
   const server = databaseServerName(input.database)
   const described = { ...callerFields(caller), name: input.db_user, cert_type: 'db_client', server }
