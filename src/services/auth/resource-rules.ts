@@ -42,6 +42,7 @@ export function prepareResource(
   if (row.heartbeat) {
     checkHeartbeat(caller.identity, resource)
     if (existing) checkHeartbeat(caller.identity, existing)
+    else checkOffers(context, resource)
   }
   if (caller.identity.kind !== 'host') checkInternalLabels(resource, existing)
   if (resource.kind === 'user') {
@@ -166,6 +167,18 @@ function checkHeartbeat(identity: Identity, resource: AnyResource): void {
     !identity.roles.includes('Admin')
   )
     throw new AppError('permission_denied', `host_id "${resource.spec.host_id}" is not that of the agent "${identity.name}"`)
+}
+
+/** Of one kind by one agent. Everybody who watches keeps them, the proxy and its pages too: one agent must not fill their memory. */
+const MAX_OFFERS = 10_000
+
+function checkOffers({ live }: Pick<AuthContext, 'live'>, resource: AnyResource): void {
+  if (resource.kind !== 'app_server' && resource.kind !== 'db_server') return
+  const { host_id } = resource.spec
+  let count = 0
+  for (const { spec } of live.list<'app_server' | 'db_server'>(resource.kind)) if (spec.host_id === host_id) count += 1
+  if (count >= MAX_OFFERS)
+    throw new AppError('resource_exhausted', `the agent "${host_id}" offers ${MAX_OFFERS} servers already: spread them over more agents`)
 }
 
 /** Labels of the system keep what they are: a preset that was edited may be saved again. */

@@ -83,6 +83,16 @@ test('an agent cannot put itself in the place of another', async () => {
   expect(await f.call('DELETE', '/v1/resources/app_server/agent-1-shared', undefined, other)).toMatchObject({ status: 403 })
 })
 
+test('one agent offers no more servers than everybody who watches can bear', { timeout: 60_000 }, async () => {
+  const own = await startFixture()
+  const offers = (from: number, count: number) => Array.from({ length: count }, (_, index) => appServer(`many-${from + index}`))
+  const announce = (items: object[]) => own.call('POST', '/v1/mcp/servers', { items }, AGENT)
+  for (let from = 0; from < 10_000; from += 100) expect(await announce(offers(from, 100))).toMatchObject({ status: 200 })
+  expect(await announce(offers(10_000, 1))).toMatchObject({ status: 429, body: { error: { message: expect.stringContaining('10000') } } })
+  expect(await announce(offers(9999, 1))).toMatchObject({ status: 200 })
+  await own.close()
+})
+
 test('an agent tells of many servers at once: all of its own, or none', async () => {
   const other = { ...AGENT, name: 'agent-2' }
   const announce = (items: object[], who = AGENT) => f.call('POST', '/v1/mcp/servers', { items }, who)
