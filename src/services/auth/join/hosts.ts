@@ -138,10 +138,12 @@ export async function renewHost(
   caller: KnownCaller,
 ): Promise<JoinedIdentity> {
   const key = parseProvenKey('renew', '', input)
-  const { name } = caller.identity
+  const { name, credentialId } = caller.identity
   return await context.journal.commit(async (tx) => {
     const host = context.live.find('host', name)
-    if (!host?.status.join_id) throw new AppError('unauthenticated', `host ${name} is not part of this cluster any more: join again`)
+    // It may have been removed, or have joined anew, while this waited for its turn: a copy of what it had before must not become part of that.
+    if (!host?.status.join_id || !serialsOf(host).includes(credentialId))
+      throw new AppError('unauthenticated', `host ${name} was removed, or has joined anew since: join again with a join token`)
     const { join_id, join_token, join_method } = host.status
     const fields: IdentityFields = {
       kind: 'host',
@@ -152,6 +154,8 @@ export async function renewHost(
       joinMethod: join_method,
       ...(join_token !== undefined && { joinToken: join_token }),
     }
+    const locked = findLockReason(context, fields)
+    if (locked !== undefined) throw new AppError('permission_denied', locked)
     const certificate = issueMachine(context, key, fields, ttlOf(input.ttl))
     const saved = await saveHost(context, tx, fields, {
       hostname: input.hostname,

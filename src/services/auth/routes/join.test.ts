@@ -1,10 +1,11 @@
+import { X509Certificate } from 'node:crypto'
 import fc from 'fast-check'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import type { InputOf } from '../../../api/route.ts'
 import type { join } from '../../../api/join.ts'
 import { joinDigest, possessionChallenge } from '../../../api/possession.ts'
 import { generateKeyPair, renderPublicKey, signPossession } from '../../../ca/keys.ts'
-import { ADMIN, role, START, startFixture } from '../auth-fixture.ts'
+import { ADMIN, proveKey, role, START, startFixture } from '../auth-fixture.ts'
 import type { Answer, Fixture } from '../auth-fixture.ts'
 
 type JoinInput = InputOf<typeof join>
@@ -98,6 +99,23 @@ test('after some refused joins of one address all are, and none of them is recor
 
 test('joins that succeed are not counted', async () => {
   for (let tries = 0; tries < 12; tries += 1) expect((await send()).status).toBe(200)
+})
+
+test('a renewal that waited while its host joined anew, or was removed, is refused', async () => {
+  const join = async () => new X509Certificate((await send({ host_id: 'build-7' })).body.certificate).serialNumber
+  const renew = async (serial: string) => {
+    const { proof } = await proveKey('renew', '')
+    const host = { ...ADMIN, name: 'build-7', roles: ['App'], credential: 'certificate' as const, credentialId: serial }
+    return await fixture.call('POST', '/v1/join/renew', proof, host)
+  }
+  const stolen = await join()
+  expect((await renew(stolen)).status).toBe(200)
+  expect((await renew(stolen)).status).toBe(200)
+  const current = await join()
+  expect(await renew(stolen)).toMatchObject({ status: 401, body: { error: { message: expect.stringContaining('joined anew') } } })
+  expect((await renew(current)).status).toBe(200)
+  await fixture.call('DELETE', '/v1/resources/host/build-7', undefined, ADMIN)
+  expect((await renew(current)).status).toBe(401)
 })
 
 test('of many who come with the secret of a bot at once, one joins', async () => {
