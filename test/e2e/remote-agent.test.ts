@@ -2,6 +2,7 @@ import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/cli
 import { afterEach, beforeAll, afterAll, describe, expect, it } from 'vitest'
 import { userInfo } from 'node:os'
 import { deleteResource, listResources } from '../../src/api/resources.ts'
+import { parseResource } from '../../src/resources/registry.ts'
 import { type Cluster, startCluster } from '../cluster.ts'
 import { ECHO_STDIO } from '../fakes/stdio-app.ts'
 import { type RemoteAgent, sees, startRemoteAgent } from '../remote-agent.ts'
@@ -52,6 +53,16 @@ describe('an agent on another machine', () => {
     await expect(startRemoteAgent(cluster, { token: 'nobody-made-this' })).rejects.toThrow(
       /this host has not joined yet, and joining was refused/,
     )
+  })
+
+  it('is in the inventory while it serves nothing', async () => {
+    await start({ app: { resources: [{ labels: { nobody: 'has-this' } }] } })
+    await eventually('its row', async () => {
+      const { items } = await cluster.admin(listResources, { kind: 'host' })
+      return items
+        .map((item) => parseResource('host', item))
+        .find(({ status }) => status.join_method === 'token' && status.services.includes('app'))
+    })
   })
 
   it('says that nobody serves a server while no agent does', async () => {

@@ -78,7 +78,7 @@ export async function startAgentHost(options: ProcessOptions, membership: Member
       // The sessions say goodbye over the tunnel.
       await Promise.all([agent.close(), tunnel.close(DRAIN_MS)])
     })
-    const telling = tellOfHost(enrolment, { hostname: config.nodename ?? hostname(), version, services: [role] }, options)
+    const telling = tellOfHost(enrolment, { hostname: config.nodename ?? hostname(), version, services: [role.toLowerCase()] }, options)
     closers.push(async () => clearInterval(telling))
     await agent.announced()
     diagnostics?.setState('ok')
@@ -200,7 +200,7 @@ function keepTunnelTo(
 function tellOfHost(enrolment: Enrolment, facts: Parameters<typeof saveHostFacts>[1], { log }: ProcessOptions): NodeJS.Timeout {
   const tell = (): void => {
     saveHostFacts(enrolment.api, facts).catch((thrown: unknown) =>
-      log.debug('the inventory could not be told of this host', { error: toAppError(thrown) }),
+      log.warn('the inventory could not be told of this host', { error: toAppError(thrown) }),
     )
   }
   tell()
