@@ -50,6 +50,18 @@ it('lets no field forge what the line itself says', () => {
   expect(raw().match(/"message":/g)).toHaveLength(1)
 })
 
+it('keeps the stack of an error for lines that are errors, and for debugging', () => {
+  const error = new AppError('unavailable', 'nothing listens', { cause: new Error('ECONNREFUSED') })
+  const [usual, debugging] = [record({}), record({ level: 'debug' })]
+  usual.log.warn('trying again', { error })
+  usual.log.error('gave up', { error })
+  debugging.log.warn('trying again', { error })
+  expect(usual.lines()[0]).toMatchObject({ error: { message: 'nothing listens', cause: { message: 'ECONNREFUSED' } } })
+  expect(JSON.stringify(usual.lines()[0])).not.toContain('"stack"')
+  expect(JSON.stringify(usual.lines()[1])).toContain('"stack"')
+  expect(JSON.stringify(debugging.lines()[0])).toContain('"stack"')
+})
+
 it('survives circles and depth', () => {
   const { log, lines } = record({})
   const circle: Record<string, unknown> = {}
