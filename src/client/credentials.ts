@@ -92,7 +92,10 @@ async function fromIdentityFile(path: string, options: CredentialOptions): Promi
   const file = await identityFileAt(path)
   const text = await readTextIfPresent(file)
   if (text === undefined)
-    throw new AppError('unauthenticated', `there is no identity file at ${file}: make one with tctl auth sign or tsh login --out`)
+    throw new AppError(
+      'unauthenticated',
+      `there is no identity file at ${file}: check the path and, where tbot writes it, that tbot runs; or make one with tctl auth sign or tsh login --out`,
+    )
   const identity = parseIdentityFile(text)
   const proxy = parseProxyAddress(options.proxy)
   const expiresAt = checkExpiry(

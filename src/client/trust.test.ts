@@ -33,9 +33,10 @@ afterEach(async () => {
 test('a pin that no CA has is refused, with those it has', async () => {
   const proxy = await start(host)
   const pin = `sha256:${'0'.repeat(64)}`
-  await expect(establishTrust({ proxy, known: [], caPins: [pin], insecure: false })).rejects.toThrow(
-    `has the pin ${pin}\n  it has: ${pinOf(host.certificatePem)}`,
-  )
+  await expect(establishTrust({ proxy, known: [], caPins: [pin], insecure: false })).rejects.toMatchObject({
+    message: expect.stringContaining(`has the pin ${pin}\n  it has: ${pinOf(host.certificatePem)}`),
+    details: { fix: [expect.stringContaining('tctl status')] },
+  })
   await expect(establishTrust({ proxy, known: [], caPins: ['sha256:x'], insecure: false })).rejects.toThrow('is not a CA pin')
 })
 

@@ -85,6 +85,13 @@ async function trustPinned(proxy: ProxyAddress, caPins: readonly string[]): Prom
     throw new AppError(
       'failed_precondition',
       `no certificate authority of ${renderProxyAddress(proxy)} has the pin ${caPins.join(', ')}\n  it has: ${presented.map(pinOf).join(', ') || 'none'}`,
+      {
+        details: {
+          fix: [
+            'run tctl status on the host of the Auth Service: if it shows the second pin, give that one; if it shows the first, somebody else answers at this address',
+          ],
+        },
+      },
     )
   try {
     return await connect(proxy, matching, 'pin')

@@ -58,7 +58,7 @@ test('a token for agents makes no bot, and says what it is for to who has it', a
   await saveToken('apps-only-secret', { roles: ['App'] })
   await expect(joinWith('apps-only-secret', { role: 'Bot' })).rejects.toMatchObject({
     code: 'permission_denied',
-    message: 'this join token is not for the role Bot, only for App: tctl tokens add --type makes one that is',
+    message: 'this join token is not for the role Bot, only for App: tctl bots instances add BOT makes one that is',
   })
 })
 

@@ -1,4 +1,5 @@
 import { addResource, removeResource } from '../../client/admin.ts'
+import { AppError } from '../../lib/errors.ts'
 import { renderOutput } from '../../lib/output.ts'
 import { parseResource } from '../../resources/registry.ts'
 import type { Context } from './context.ts'
@@ -16,7 +17,13 @@ export async function run({ call, io, now, withApi }: Context): Promise<void> {
   if (roles.length === 0) io.stderr.write('WARNING: a bot without roles reaches nothing: tctl bots update --add-roles gives it some.\n')
   const { join, text } = await withApi(async (api) => {
     const token = given === undefined ? undefined : await fetchBotToken(api, name, given)
-    await addResource(api, bot)
+    await addResource(api, bot).catch((thrown: unknown) => {
+      if (!(thrown instanceof AppError) || thrown.code !== 'already_exists') throw thrown
+      throw new AppError('already_exists', `bot ${JSON.stringify(name)} already exists`, {
+        cause: thrown,
+        details: { fix: [`tctl bots instances add ${name} lets it join at one more place, tctl bots update ${name} changes its roles`] },
+      })
+    })
     try {
       const joins = token ?? (await addBotSecret(api, name, { now: now(), ttl }))
       const described = describeBotJoin(name, roles, joins, token ? undefined : ttl)

@@ -178,7 +178,7 @@ async function joinPatiently(options: EnrolmentOptions, kept: Enrolled | undefin
       options.log.warn('this host could not join: trying again', {
         proxy: renderProxyAddress(options.target.proxy),
         error,
-        retry_in_ms: pause,
+        retry_in_ms: Math.round(pause),
       })
       await wait(options, pause, signal)
       if (signal.aborted) throw new AppError('cancelled', 'stopped before this host had joined')
@@ -197,7 +197,8 @@ async function joinOnce(options: EnrolmentOptions, kept: Enrolled | undefined): 
   } catch (thrown) {
     const error = toAppError(thrown)
     if (error.code !== 'permission_denied') throw error
-    throw new AppError('permission_denied', `${standing(kept)}, and joining was refused: ${error.message}. ${REMEDY}`, { cause: error })
+    const refusal = error.message.replace(/^the join was refused: /, '')
+    throw new AppError('permission_denied', `${standing(kept)}, and joining was refused: ${refusal}. ${REMEDY}`, { cause: error })
   }
 }
 

@@ -58,7 +58,8 @@ async function proveJoin(context: AuthContext, input: Input<'join'>, remoteAddre
     throw new JoinRefusal(`the token is for the method ${method}`, { join_token: name })
   const findings = await joinMethodRow(method).verify(context, token, input)
   if (!roles.includes(input.role)) {
-    const shown = `this join token is not for the role ${input.role}, only for ${roles.join(', ')}: tctl tokens add --type makes one that is`
+    const remedy = input.role === 'Bot' ? 'tctl bots instances add BOT' : `tctl tokens add --type=${input.role.toLowerCase()}`
+    const shown = `this join token is not for the role ${input.role}, only for ${roles.join(', ')}: ${remedy} makes one that is`
     throw new JoinRefusal(`the token is not for the role ${input.role}`, { join_token: name, shown })
   }
   return { input, key, token, remoteAddress, ...findings }
