@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { bin, runProgram } from '../../../test/programs.ts'
 import { loadConfig } from './config.ts'
+import { outputPath } from './configure.ts'
 
 let folder = ''
 beforeEach(async () => {
@@ -21,6 +22,12 @@ test('asks for what is missing, and overwrites nothing', async () => {
   expect((await configure('--proxy=a:1', '-o', file)).code).toBe(0)
   expect((await configure('--proxy=a:1', '-o', file)).stderr).toContain('is there already')
 }, 60_000)
+
+test('-o is spelled as for teleport configure', () => {
+  expect(outputPath('file')).toBe('/etc/sallyport.yaml')
+  expect(outputPath('file:///srv/a.yaml')).toBe('/srv/a.yaml')
+  expect(outputPath('/srv/a.yaml')).toBe('/srv/a.yaml')
+})
 
 test('writes a file that starts the agent it is for', async () => {
   const file = join(folder, 'agent.yaml')

@@ -21,7 +21,7 @@ export async function run(invocation: Invocation): Promise<void> {
   })
   const output = invocation.text('output')
   if (output === undefined || output === 'stdout') return void invocation.io.stdout.write(text)
-  const path = resolve(output.replace(/^file:\/\//, ''))
+  const path = outputPath(output)
   await writeFile(path, text, { mode: 0o600, flag: 'wx' }).catch((cause: unknown) => {
     const isThere = cause instanceof Error && 'code' in cause && cause.code === 'EEXIST'
     throw new AppError(
@@ -31,6 +31,11 @@ export async function run(invocation: Invocation): Promise<void> {
     )
   })
   invocation.io.stdout.write(`Wrote ${path}. Start the agent with: sallyport start -c ${path}\n`)
+}
+
+/** The spellings of `teleport configure`: `file` is the place where such a file usually is, `file:///PATH` and a path name another. */
+export function outputPath(output: string): string {
+  return output === 'file' ? '/etc/sallyport.yaml' : resolve(output.replace(/^file:\/\//, ''))
 }
 
 interface Wanted {

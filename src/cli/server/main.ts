@@ -11,7 +11,7 @@ const DATA_DIR = { flags: '--data-dir <directory>', description: 'Directory of t
 const DIAG_ADDR = { flags: '--diag-addr <address>', description: 'HOST:PORT, or a port of loopback, for /metrics, /healthz and /readyz' }
 
 const JOIN = [
-  { flags: '--roles <services>', description: 'The services to run, whatever the file says: auth, proxy, app' },
+  { flags: '--roles <services>', description: 'The services to run, whatever the file says: auth, proxy, app, db' },
   { flags: '--auth-server <address>', description: 'HOST:PORT of the proxy of the cluster that this host joins' },
   { flags: '--token <token>', description: 'Join token, or the absolute path of a file with it' },
   { flags: '--ca-pin <pin>', description: 'sha256:… of the cluster, as tctl status shows it; several with commas' },
@@ -26,7 +26,10 @@ const CONFIGURE = [
   { flags: '--mcp-demo-server', description: 'Offer the built-in demo MCP server' },
   { flags: '--app-name <name>', description: 'Name of an MCP server of this agent' },
   { flags: '--app-uri <uri>', description: 'Its URI, such as mcp+https://crm.internal/mcp' },
-  { flags: '-o, --output <file>', description: 'The file to write; standard output without' },
+  {
+    flags: '-o, --output <file>',
+    description: 'The file to write (a path, file:///PATH, or file: /etc/sallyport.yaml); standard output without',
+  },
 ]
 
 /** A stop that takes longer is given up. */
@@ -68,9 +71,10 @@ export async function main(argv: readonly string[], io: TshIo): Promise<number> 
     path: 'configure',
     summary: 'Write the configuration of an agent on another machine',
     options: CONFIGURE,
-    examples: ['sallyport configure --roles=app --proxy=proxy.example.com:443 --token=/etc/sallyport/token -o /etc/sallyport.yaml'],
+    examples: ['sallyport configure --roles=app --proxy=proxy.example.com:443 --token=/etc/sallyport/token -o file'],
     load: () => import('./configure.ts'),
   })
+  command(program, { path: 'config', summary: 'The configuration file' })
   command(program, {
     path: 'config check',
     summary: 'Check a configuration file and say everything that is wrong with it',

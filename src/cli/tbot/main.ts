@@ -122,6 +122,7 @@ function addRest(program: Program, io: TbotIo): void {
     examples: ['tbot mcp my-mcp-server -c /etc/tbot.yaml'],
     load: action(io, () => import('./mcp.ts')),
   })
+  command(program, { path: 'keypair', summary: 'The key pair of a bot that joins by bound_keypair' })
   command(program, {
     path: 'keypair create',
     summary: 'Print the public key of a bot, for join method bound_keypair or an oauth_client; it is made when there is none',

@@ -23,9 +23,13 @@ function addTokens(program: Program, io: TctlIo): void {
       { flags: '--value <value>', description: 'The token itself, instead of a random one' },
       { flags: '--labels <labels>', description: 'Labels, key=value', list: true },
       { flags: '--bot <bot>', description: 'With the type bot: which bot joins' },
-      FORMAT,
+      {
+        flags: '--format <format>',
+        description: 'How to print: text is the token alone; without the flag, the command that joins with it too',
+        choices: ['text', 'json', 'yaml'],
+      },
     ],
-    examples: ['tctl tokens add --type=app --ttl=1h'],
+    examples: ['tctl tokens add --type=app --ttl=1h', 'tctl tokens add --type=app --ttl=1h --format=text > token'],
     load: action(io, () => import('./tokens-add.ts')),
   })
   command(program, {

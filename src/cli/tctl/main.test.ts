@@ -205,6 +205,24 @@ test('audit verify --noted finds out a log that was cut off', async () => {
   expect(await run(['audit', 'verify', '--noted=two', file])).toMatchObject({ code: 2 })
 })
 
+test('tokens add prints the token alone only where --format=text asks for it', async () => {
+  const status = { cluster_name: 'c', version: '0', proxy_address: 'p:1', ca_pins: ['sha256:aa'], authorities: [] }
+  const add = (...more: string[]) =>
+    run(['tokens', 'add', '--type=app', '--value=secret', ...more], {
+      answers: [ok({ resource: ROLE, created: true, warnings: [] }), ok(status)],
+    })
+  expect((await add()).out).toContain('--auth-server=p:1')
+  expect((await add('--format=text')).out).toBe('secret\n')
+  expect(JSON.parse((await add('--format=json')).out)).toMatchObject({ token: 'secret', roles: ['App'] })
+})
+
+test('bots add says what to do where the bot is there already', async () => {
+  const { code, err } = await run(['bots', 'add', 'ci', '--roles=r'], { answers: [failure(409, 'already_exists', 'there')] })
+  expect(code).toBe(6)
+  expect(err).toContain('bot "ci" already exists')
+  expect(err).toContain('tctl bots instances add ci')
+})
+
 test('an error is JSON with --format json', async () => {
   const { code, err } = await run(['status', '--format=json'], { answers: [failure(401, 'unauthenticated', 'who are you')] })
   expect(code).toBe(3)

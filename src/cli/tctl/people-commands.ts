@@ -203,6 +203,7 @@ function addAccess(program: Program, io: TctlIo): void {
     examples: ['tctl lock --user=alice --message="laptop stolen" --ttl=24h'],
     load: action(io, () => import('./lock.ts')),
   })
+  command(program, { path: 'access', summary: 'Why somebody may or may not' })
   command(program, {
     path: 'access explain',
     summary: 'Show why a user may or may not use an MCP server or tool',

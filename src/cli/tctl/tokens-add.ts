@@ -35,7 +35,9 @@ export async function run({ call, io, now, withApi }: Context): Promise<void> {
     return await fetchStatus(api)
   })
   const shown = { token: token.metadata.name, roles, expires: token.metadata.expires }
-  io.stdout.write(renderOutput(formatOf(call), shown, () => renderToken(shown, status)))
+  // As with tctl of Teleport: --format=text is the token alone, for `> token`; without the flag it is what a person needs.
+  const isAlone = call.text('format') === 'text'
+  io.stdout.write(renderOutput(formatOf(call), shown, () => (isAlone ? `${shown.token}\n` : renderToken(shown, status))))
 }
 
 function renderToken(
