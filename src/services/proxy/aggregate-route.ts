@@ -125,8 +125,9 @@ export class Aggregate {
   /** Answers a request of an MCP client; never throws. */
   async serve(request: IncomingMessage, response: ServerResponse, set: string | undefined): Promise<void> {
     try {
-      const token = isBound(request) ? await boundOf(request, this.#options.proofs) : bearerOf(request)
-      const visitor = await this.#visitorOf(token, request.socket.remoteAddress ?? '', set)
+      const bound = isBound(request) ? await boundOf(request, this.#options.proofs) : undefined
+      const visitor = await this.#visitorOf(bound?.credential ?? bearerOf(request), request.socket.remoteAddress ?? '', set)
+      bound?.use()
       const { promise, resolve, reject } = Promise.withResolvers<HttpExchange>()
       const { foreign, maxRequestBytes } = this.#options
       readExchange(request, response, maxRequestBytes, { keptBack: foreign.names, onExchange: resolve, onFault: reject })

@@ -32,10 +32,11 @@ export class DpopProofs {
   }
 
   /**
-   * The thumbprint (RFC 7638) of the key that signed the proof.
+   * The thumbprint (RFC 7638) of the key that signed the proof; `use` counts its one use, once it is known that the token is good: strangers can
+   * make proofs for tokens of their invention, and must not fill the memory of them. It throws for a proof that was used before.
    * @throws AppError unauthenticated, with the detail `challenge`, for a proof that is not one for this request now (section 4.3).
    */
-  async verify(proof: string, { method, url, token }: ProofRequest): Promise<string> {
+  async verify(proof: string, { method, url, token }: ProofRequest): Promise<{ thumbprint: string; use(): void }> {
     if (proof.length > MAX_PROOF_CHARACTERS) throw refused('it is too long')
     const { payload, protectedHeader } = await jwtVerify(proof, EmbeddedJWK, {
       typ: 'dpop+jwt',
@@ -52,8 +53,8 @@ export class DpopProofs {
       throw refused('it is not of this moment: check the clock')
     if (typeof jti !== 'string' || jti === '' || !protectedHeader.jwk) throw refused('it has no id')
     const thumbprint = await calculateJwkThumbprint(protectedHeader.jwk, 'sha256')
-    this.#remember(createHash('sha256').update(`${thumbprint} ${jti}`).digest('base64url'))
-    return thumbprint
+    const key = createHash('sha256').update(`${thumbprint} ${jti}`).digest('base64url')
+    return { thumbprint, use: () => this.#remember(key) }
   }
 
   #remember(key: string): void {

@@ -71,8 +71,13 @@ export class McpRoutes {
   }
 
   async #exchange(request: IncomingMessage, token: string | undefined, server: string): Promise<string> {
-    const credential = token ?? (await boundOf(request, this.#options.proofs))
-    return await this.#options.assertions.get(credential, server, request.socket.remoteAddress ?? '')
+    const { assertions, proofs } = this.#options
+    const remoteAddress = request.socket.remoteAddress ?? ''
+    if (token !== undefined) return await assertions.get(token, server, remoteAddress)
+    const { credential, use } = await boundOf(request, proofs)
+    const assertion = await assertions.get(credential, server, remoteAddress)
+    use()
+    return assertion
   }
 
   /** The same for requests of our own server. @throws AppError unauthenticated, to be said by the other; a proof of a key is its business too. */

@@ -25,10 +25,11 @@ export function isBound({ headers }: IncomingMessage): boolean {
 }
 
 /**
- * The token of a request and, after a space, the thumbprint of the key that its sender has proved to hold: the two are one credential.
+ * The token of a request and, after a space, the thumbprint of the key that its sender has proved to hold: the two are one credential. `use` is to be
+ * called once it has proved good; see `DpopProofs`.
  * @throws AppError unauthenticated unless there is one token with one proof for this request.
  */
-export async function boundOf(request: IncomingMessage, proofs: DpopProofs): Promise<string> {
+export async function boundOf(request: IncomingMessage, proofs: DpopProofs): Promise<{ credential: string; use(): void }> {
   const token = DPOP.exec(request.headers.authorization ?? '')?.[1]
   const { dpop } = request.headers
   const url = urlOf(request)
@@ -36,5 +37,6 @@ export async function boundOf(request: IncomingMessage, proofs: DpopProofs): Pro
     throw new AppError('unauthenticated', 'one DPoP token is required')
   if (typeof dpop !== 'string' || countHeader(request, 'dpop') > 1)
     throw new AppError('unauthenticated', 'one DPoP proof is required', { details: { challenge: 'invalid_dpop_proof' } })
-  return `${token} ${await proofs.verify(dpop, { method: request.method ?? '', url, token })}`
+  const { thumbprint, use } = await proofs.verify(dpop, { method: request.method ?? '', url, token })
+  return { credential: `${token} ${thumbprint}`, use }
 }
