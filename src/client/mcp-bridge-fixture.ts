@@ -52,10 +52,14 @@ interface StartOptions {
   /** In place of the connection to the Auth Service, as long as it throws. */
   open?: () => Promise<void>
   memory?: AnswerMemory
+  /** How time passes for the bridge. */
+  wait?: (ms: number, signal: AbortSignal) => Promise<void>
 }
 
+const realTime = (ms: number, signal: AbortSignal): Promise<void> => delay(ms, undefined, { signal }).catch(() => {})
+
 /** A bridge between a client in the test and a server on loopback. */
-export async function start(serve: Serve, { autoReconnect = true, open: openConnection, memory }: StartOptions = {}) {
+export async function start(serve: Serve, { autoReconnect = true, open: openConnection, memory, wait = realTime }: StartOptions = {}) {
   const seen: Seen[] = []
   const watching = new Set<() => void>()
   const server = createServer(async (request, response) => {
@@ -86,7 +90,6 @@ export async function start(serve: Serve, { autoReconnect = true, open: openConn
     if (next) next(text)
     else output.push(text)
   }
-  const wait = (ms: number, signal: AbortSignal) => delay(ms, undefined, { signal }).catch(() => {})
   const done = runMcpBridge({ input: client, write, endpoint, autoReconnect, log: () => {}, wait, memory })
   done.catch(() => {})
   open.push(async () => {

@@ -35,6 +35,8 @@ const DRAIN_MS = 5_000
 const MAX_RESUMES = 10
 /** A server that has not answered by then lets the client go by what it answered before: clients give up slow starters. */
 const PATIENCE_MS = 100
+/** For a list it is worth waiting as long as a program takes to start: an old one lacks what a role has just allowed, and many programs ask only once. */
+const LIST_PATIENCE_MS = 3_000
 
 /** Runs until `input` ends: MCP's stdio transport here, Streamable HTTP of every revision there. Nothing is contacted before the first message. */
 export async function runMcpBridge(options: BridgeOptions): Promise<void> {
@@ -127,7 +129,8 @@ class McpBridge {
       advance('answered')
     }
     const settled = new AbortController()
-    if (known) void this.#options.wait(PATIENCE_MS, settled.signal).then(() => (settled.signal.aborted ? undefined : sayKnown()))
+    const patience = message.method === 'tools/list' ? LIST_PATIENCE_MS : PATIENCE_MS
+    if (known) void this.#options.wait(patience, settled.signal).then(() => (settled.signal.aborted ? undefined : sayKnown()))
     try {
       await exchange
     } catch (thrown) {

@@ -1,6 +1,7 @@
 import { mkdtempSync, readdirSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { AppError } from '../lib/errors.ts'
 import { answer, HELLO, INITIALIZE, INITIALIZED, legacy, type Serve, start } from './mcp-bridge-fixture.ts'
@@ -38,10 +39,22 @@ test('another question, a further page, a call or another server has no answer f
   }
 })
 
+test('a list of before is not given while the server is only starting', async () => {
+  const memory = await filled()
+  const gate = Promise.withResolvers<void>()
+  // A moment passes, but not as many seconds as it may take to start.
+  const wait = (ms: number, signal: AbortSignal) => (ms < 1_000 ? Promise.resolve() : until(signal))
+  const world = await start(slow(gate.promise, 'b'), { memory, wait })
+  world.client.write(`${INITIALIZE}\n${INITIALIZED}\n${LIST}\n`)
+  expect(await world.line()).toBe(HELLO())
+  gate.resolve()
+  expect(await world.line()).toBe(`{"jsonrpc":"2.0","id":1,"result":${tools('b')}}`)
+})
+
 test('a server that is slow to start is known from before, and each question has one answer', async () => {
   const memory = await filled()
   const gate = Promise.withResolvers<void>()
-  const world = await start(slow(gate.promise), { memory })
+  const world = await start(slow(gate.promise), { memory, wait: shortly })
   world.client.write(`${INITIALIZE}\n${INITIALIZED}\n${LIST}\n${CALL}\n`)
   expect(await world.line()).toBe(HELLO())
   expect(await world.line()).toBe(`{"jsonrpc":"2.0","id":1,"result":${tools('a')}}`)
@@ -59,7 +72,7 @@ test('a server that is slow to start is known from before, and each question has
 test('a client that has an old list is told when it is no longer true', async () => {
   const memory = await filled()
   const gate = Promise.withResolvers<void>()
-  const world = await start(slow(gate.promise, 'b'), { memory })
+  const world = await start(slow(gate.promise, 'b'), { memory, wait: shortly })
   world.client.write(`${INITIALIZE}\n${INITIALIZED}\n${LIST}\n`)
   await world.line()
   expect(await world.line()).toBe(`{"jsonrpc":"2.0","id":1,"result":${tools('a')}}`)
@@ -122,6 +135,15 @@ test('a first page, an error and a damaged file are no answers', async () => {
   await memory.note(list, Buffer.from('{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"x"}}'))
   expect(readdirSync(folder)).toEqual([])
 })
+
+/** Time that passes a hundred times as fast. */
+function shortly(ms: number, signal: AbortSignal): Promise<void> {
+  return delay(ms / 100, undefined, { signal }).catch(() => {})
+}
+
+function until(signal: AbortSignal): Promise<void> {
+  return new Promise((fulfil) => signal.addEventListener('abort', () => fulfil(), { once: true }))
+}
 
 /** A memory that has seen one whole session. */
 async function filled(folder = newFolder()) {
