@@ -37,8 +37,28 @@ const specSchema = z
       context.addIssue({ code: 'custom', path: ['token_endpoint_auth_method'], message: 'must be private_key_jwt for this' })
     if (spec.jwks?.keys.some((key) => 'd' in key || 'k' in key))
       context.addIssue({ code: 'custom', path: ['jwks'], message: 'only public keys belong here' })
+    for (const [index, key] of (spec.jwks?.keys ?? []).entries())
+      if (!isKey(key))
+        context.addIssue({
+          code: 'custom',
+          path: ['jwks', 'keys', index],
+          message: 'is no key: EC has crv, x and y, RSA has n and e, OKP has crv and x, in base64url',
+        })
   })
 
 /** An OAuth client that an administrator vouches for; the name is its `client_id`. */
 export const oauthClientSchema = resourceSchema('oauth_client', ['v1'], specSchema)
 export type OAuthClient = z.infer<typeof oauthClientSchema>
+
+/** What a public key has to have, by its type (RFC 7518 section 6, RFC 8037 section 2). */
+const MEMBERS = new Map<unknown, readonly string[]>([
+  ['EC', ['x', 'y']],
+  ['RSA', ['n', 'e']],
+  ['OKP', ['x']],
+])
+
+function isKey(key: Readonly<Record<string, unknown>>): boolean {
+  const members = MEMBERS.get(key['kty'])
+  const isWhole = members?.every((member) => typeof key[member] === 'string' && /^[\w-]+$/.test(key[member])) ?? false
+  return isWhole && (key['kty'] === 'RSA' || typeof key['crv'] === 'string')
+}
