@@ -1,14 +1,8 @@
 import { command } from '../../lib/command-line.ts'
-import type { OptionRow, Program } from '../../lib/command-rows.ts'
+import type { Program } from '../../lib/command-rows.ts'
 import { action } from './context.ts'
 import type { TshIo } from './context.ts'
-
-const FORMAT: OptionRow = {
-  flags: '-f, --format <format>',
-  description: 'How to print',
-  choices: ['text', 'json', 'yaml'],
-  default: 'text',
-}
+import { FORMAT } from './format.ts'
 
 /** Commands about databases. */
 export function addDatabases(program: Program, io: TshIo): void {

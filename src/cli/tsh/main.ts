@@ -3,19 +3,13 @@ import type { OptionRow, Program } from '../../lib/command-rows.ts'
 import { action } from './context.ts'
 import { addDatabases } from './database-commands.ts'
 import type { TshIo } from './context.ts'
+import { FORMAT } from './format.ts'
 
 /** Runs `tsh`; the exit code. */
 export async function main(argv: readonly string[], io: TshIo): Promise<number> {
   const signal = io.signal ?? (io.signals ? interruptSignal(io.signals) : undefined)
   const outside: TshIo = signal ? { ...io, signal } : io
   return await runProgram(createTsh(outside), argv, outside)
-}
-
-const FORMAT: OptionRow = {
-  flags: '-f, --format <format>',
-  description: 'How to print',
-  choices: ['text', 'json', 'yaml'],
-  default: 'text',
 }
 
 const GLOBALS: readonly OptionRow[] = [
