@@ -3,7 +3,8 @@ import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Cluster, startCluster } from '../../test/cluster.ts'
-import { bin, ROOT, runProgram, temporaryDirectory } from '../../test/programs.ts'
+import { ROOT, runProgram, temporaryDirectory } from '../../test/programs.ts'
+import { runTctl } from '../../test/tctl.ts'
 
 const here = join(ROOT, 'examples', 'first-server')
 
@@ -19,12 +20,7 @@ afterAll(async () => {
   await home.dispose()
 })
 
-async function tctl(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await runProgram(bin('tctl'), [`--data-dir=${cluster.dataDirectory}`, ...args])
-  expect(stderr).toBe('')
-  expect(code).toBe(0)
-  return stdout
-}
+const tctl = (...args: string[]): Promise<string> => runTctl(cluster.dataDirectory, ...args)
 
 test('the files and commands of its README work, and the client sees what the role says', async () => {
   const app = join(home.path, 'app.yaml')

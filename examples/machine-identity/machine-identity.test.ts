@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { z } from 'zod'
 import { type Cluster, startCluster } from '../../test/cluster.ts'
 import { bin, ROOT, runProgram, temporaryDirectory } from '../../test/programs.ts'
+import { runTctl } from '../../test/tctl.ts'
 
 const here = join(ROOT, 'examples', 'machine-identity')
 
@@ -31,11 +32,7 @@ afterAll(async () => {
   await home.dispose()
 })
 
-async function tctl(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await runProgram(bin('tctl'), [`--data-dir=${cluster.dataDirectory}`, ...args])
-  expect([code, stderr]).toEqual([0, ''])
-  return stdout
-}
+const tctl = (...args: string[]): Promise<string> => runTctl(cluster.dataDirectory, ...args)
 
 const proxy = (): string => `127.0.0.1:${cluster.running.address.port}`
 const environment = () => ({ IDENTITY: identity, PROXY: proxy(), PATH: `${join(ROOT, 'bin')}:${process.env['PATH'] ?? ''}` })

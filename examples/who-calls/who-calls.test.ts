@@ -2,7 +2,8 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Cluster, startCluster } from '../../test/cluster.ts'
-import { bin, ROOT, runProgram, startProgram, temporaryDirectory } from '../../test/programs.ts'
+import { ROOT, runProgram, startProgram, temporaryDirectory } from '../../test/programs.ts'
+import { runTctl } from '../../test/tctl.ts'
 
 const here = join(ROOT, 'examples', 'who-calls')
 
@@ -18,12 +19,7 @@ afterAll(async () => {
   await home.dispose()
 })
 
-async function tctl(...args: string[]): Promise<string> {
-  const { code, stdout, stderr } = await runProgram(bin('tctl'), [`--data-dir=${cluster.dataDirectory}`, ...args])
-  expect(stderr).toBe('')
-  expect(code).toBe(0)
-  return stdout
-}
+const tctl = (...args: string[]): Promise<string> => runTctl(cluster.dataDirectory, ...args)
 
 test('the server of its README knows who calls through the gateway, and turns away who comes past it', async () => {
   const server = startProgram(process.execPath, [join(here, 'server.mjs')], {
