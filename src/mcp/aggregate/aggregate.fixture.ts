@@ -3,7 +3,7 @@ import { silentLogger } from '../../lib/log.ts'
 import { createSseParser, frameSse } from '../../lib/sse.ts'
 import { AggregateEndpoint } from './endpoint.ts'
 import type { AggregateLimits } from './limits.ts'
-import type { Timers } from './timers.ts'
+import type { Timers } from '../../lib/timers.ts'
 import type { Member, NamedTarget, View } from './view.ts'
 
 export const NOW = Date.parse('2027-01-01T00:00:00Z')

@@ -1,5 +1,5 @@
 import type { ListKind } from './lists.ts'
-import type { Timers } from './timers.ts'
+import type { Timers } from '../../lib/timers.ts'
 
 /** Tells of several changes that come close together once, for each kind of list. */
 export class Debounce {

@@ -20,7 +20,7 @@ import { serveModern } from './modern.ts'
 import { Openings } from './openings.ts'
 import type { Peer } from './peer.ts'
 import { Sessions } from './sessions.ts'
-import { realTimers, type Timers } from './timers.ts'
+import { realTimers, type Timers } from '../../lib/timers.ts'
 import type { View } from './view.ts'
 
 export interface AggregateOptions {

@@ -10,7 +10,7 @@ import type { Listens } from './listens.ts'
 import type { Load } from './load.ts'
 import type { Openings } from './openings.ts'
 import type { Sessions } from './sessions.ts'
-import type { Timers } from './timers.ts'
+import type { Timers } from '../../lib/timers.ts'
 
 /** What the requests of all clients share. */
 export interface Engine {

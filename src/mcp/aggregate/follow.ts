@@ -1,6 +1,7 @@
 import type { SseEvent } from '../../lib/sse.ts'
 import { type MemberReply, readEvents } from './member-exchange.ts'
-import { pause, type Timers, within } from './timers.ts'
+import type { Timers } from '../../lib/timers.ts'
+import { pause, within } from './waiting.ts'
 
 export interface Followed {
   /** Opens the stream, after the event of this id when there was one; `signal` ends it. */

@@ -1,7 +1,7 @@
 import { findReconnect } from './clients.ts'
 import type { Health } from './health.ts'
 import { renderInstructions } from './instructions.ts'
-import type { Timers } from './timers.ts'
+import type { Timers } from '../../lib/timers.ts'
 import type { Member, View } from './view.ts'
 
 const MAX_KEPT = 5000

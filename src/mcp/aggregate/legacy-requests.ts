@@ -11,7 +11,7 @@ import { refused, route, type Routed, routeInnerCall } from './routing.ts'
 import { CALL_TOOL, SEARCH_TOOLS } from './search.ts'
 import type { Session } from './session.ts'
 import { replaceId, replaceParams } from './splice.ts'
-import { within } from './timers.ts'
+import { within } from './waiting.ts'
 
 /** Methods that only the modern revision has. */
 const MODERN_ONLY = new Set(['server/discover', 'subscriptions/listen', 'tasks/update'])

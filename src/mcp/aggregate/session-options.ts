@@ -3,7 +3,7 @@ import type { Logger } from '../../lib/log.ts'
 import type { Health } from './health.ts'
 import type { AggregateLimits } from './limits.ts'
 import type { Peer } from './peer.ts'
-import type { Timers } from './timers.ts'
+import type { Timers } from '../../lib/timers.ts'
 
 /** What every session is made with. */
 export interface SessionOptions {

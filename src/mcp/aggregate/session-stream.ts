@@ -8,7 +8,7 @@ import { renderEvent, translate } from './incoming.ts'
 import type { ListKind } from './lists.ts'
 import { get, type Peer } from './peer.ts'
 import type { Questions } from './questions.ts'
-import type { Timers } from './timers.ts'
+import type { Timers } from '../../lib/timers.ts'
 import type { Placed } from './uris.ts'
 
 export interface StreamOptions {

@@ -8,7 +8,7 @@ import { Questions } from './questions.ts'
 import { RunningRequests } from './running-requests.ts'
 import { SessionStreams } from './session-streams.ts'
 import { Subscriptions } from './subscriptions.ts'
-import { within } from './timers.ts'
+import { within } from './waiting.ts'
 import type { Member, View } from './view.ts'
 import type { SessionOptions } from './session-options.ts'
 

@@ -1,18 +1,5 @@
 import { AppError } from '../../lib/errors.ts'
-
-/** Waiting, as an argument. */
-export interface Timers {
-  /** Runs something once, `ms` milliseconds from now, unless the returned function is called before. */
-  after(ms: number, run: () => void): () => void
-}
-
-/** Those of the machine; none keeps the process alive. */
-export const realTimers: Timers = {
-  after: (ms, run) => {
-    const timer = setTimeout(run, ms).unref()
-    return () => clearTimeout(timer)
-  },
-}
+import type { Timers } from '../../lib/timers.ts'
 
 /**
  * The outcome of `run`, whose signal fires after `ms` milliseconds or with `outer`, whichever comes first.

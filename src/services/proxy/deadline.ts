@@ -1,5 +1,5 @@
 import { AppError } from '../../lib/errors.ts'
-import type { Timers } from '../../mcp/aggregate/timers.ts'
+import type { Timers } from '../../lib/timers.ts'
 
 const ANSWER_MS = 5000
 

@@ -1,7 +1,7 @@
 import type { ApiClient } from '../../client/call.ts'
 import { assignNames, findName, type NamedKind } from '../../client/mcp-names.ts'
 import { isNameable } from '../../lib/exposed-name.ts'
-import { realTimers, type Timers } from '../../mcp/aggregate/timers.ts'
+import { realTimers, type Timers } from '../../lib/timers.ts'
 import { answeredSoon } from './deadline.ts'
 
 /** Of up to 1 KiB each. */
