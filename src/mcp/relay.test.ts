@@ -73,7 +73,10 @@ test('a list that comes as the answer to another request is not passed on', asyn
   f.send({ text: list('5'), headers: { 'mcp-session-id': session } })
   const answer = await f.call(session, call('6', 'echo'))
   expect(answer.status).toBe(502)
-  expect(JSON.parse(answer.text)).toMatchObject({ id: 6, error: { message: 'the MCP server answered another request' } })
+  expect(JSON.parse(answer.text)).toMatchObject({
+    id: 6,
+    error: { message: 'the MCP server did not answer this request with one clear JSON-RPC response' },
+  })
 })
 
 test.each([
@@ -217,9 +220,9 @@ async function* pieces(...texts: string[]): AsyncGenerator<Uint8Array> {
 test('a large answer passes piece by piece, and its size is recorded', async () => {
   const f = createFixture()
   const session = await f.open()
-  f.upstream.script = () => ({ kind: 'stream', chunks: pieces('{"a":', '1', '}') })
-  expect(await f.call(session, call('1', 'echo'))).toMatchObject({ status: 200, text: '{"a":1}' })
-  expect(f.events.at(-1)).toMatchObject({ success: true, result_bytes: 7 })
+  f.upstream.script = () => ({ kind: 'stream', chunks: pieces('{"id":1,', '"result":{}', '}') })
+  expect(await f.call(session, call('1', 'echo'))).toMatchObject({ status: 200, text: '{"id":1,"result":{}}' })
+  expect(f.events.at(-1)).toMatchObject({ success: true, result_bytes: 20 })
 })
 
 test('an answer that breaks off is broken off, or an error when nothing of it was sent', async () => {

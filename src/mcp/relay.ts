@@ -4,10 +4,11 @@ import { frameSse, type SseEvent } from '../lib/sse.ts'
 import { type Conversation, idKey, type RunningRequest } from './conversation.ts'
 import { modernStatus, rpcOf } from './failure.ts'
 import { fieldsOf, renderRpcError } from './message.ts'
+import { MessageHead, readHead } from './message-head.ts'
 import { findMethod } from './methods.ts'
 import type { Outlet } from './outlet.ts'
 import type { Relayed } from './relayed.ts'
-import { parseJson } from './response.ts'
+import { notTheAnswer, parseJson } from './response.ts'
 import type { Reply } from './upstream/upstream.ts'
 
 /** Sends a judged request and brings everything that belongs to it to the outlet. A failure becomes the answer. */
@@ -85,16 +86,19 @@ async function deliver(
   }
 }
 
-/** One chunk is held back, so that the end is recorded before the answer is whole. */
+/** One chunk is held back, so that what the answer is, is known, and its end recorded, before it is whole. */
 async function deliverStream(chunks: AsyncIterable<Uint8Array>, relayed: Relayed, outlet: Outlet): Promise<void> {
+  const head = new MessageHead()
   let held: Uint8Array | undefined
   try {
     for await (const chunk of chunks) {
+      if (head.push(chunk).isOtherThan(relayed.key)) throw notTheAnswer()
       outlet.open('json')
       if (held) await outlet.write(held)
       relayed.count(chunk.byteLength)
       held = chunk
     }
+    if (!head.isAnswerTo(relayed.key)) throw notTheAnswer()
     await relayed.passed()
     if (held) await outlet.write(held)
     outlet.end()
@@ -124,7 +128,7 @@ async function deliverEvents(events: AsyncIterable<SseEvent>, relayed: Relayed, 
 
 /**
  * An event on its way to the client. A response is taken for the answer of the request that waits for it, whatever stream it
- * comes on; a response nobody waits for is dropped, for nobody could say what may be in it.
+ * comes on; a response nobody waits for is dropped, for nobody could say what may be in it, and so is what is no clear message.
  */
 export async function judgeEvent(
   event: SseEvent,
@@ -136,7 +140,7 @@ export async function judgeEvent(
   if (!parsed) return { bytes: undefined }
   if (parsed['method'] !== undefined) {
     relayed?.count(event.raw.byteLength)
-    if (parsed['result'] !== undefined || parsed['error'] !== undefined) return { bytes: undefined }
+    if (!readHead(event.data).isClear) return { bytes: undefined }
     if (parsed['id'] !== undefined) conversation.asked(parsed['id'])
     return { bytes: event.raw }
   }

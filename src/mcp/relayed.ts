@@ -1,17 +1,20 @@
 import type { Allowed } from '../access/decision.ts'
-import { AppError, type Origin } from '../lib/errors.ts'
+import type { Origin } from '../lib/errors.ts'
 import type { Caller } from './caller.ts'
-import { type Conversation, idKey, keyOfRaw, type RunningRequest } from './conversation.ts'
+import { type Conversation, keyOfRaw, type RunningRequest } from './conversation.ts'
 import { learnMirrors } from './eras/mirrors.ts'
 import { filterList } from './guard.ts'
 import { type ClientMessage, type Fields, fieldsOf } from './message.ts'
+import { MessageHead } from './message-head.ts'
 import { findMethod } from './methods.ts'
 import { type Begun, readEnding } from './recorder.ts'
-import { readResponse } from './response.ts'
+import { notTheAnswer, readResponse } from './response.ts'
 import type { CallerProof } from './upstream/upstream.ts'
 
-/** Answers above this size are passed on unread: their content is not summarised in the audit log. */
+/** Of answers above this size only the head is read: their content is not summarised in the audit log. */
 const READ_LIMIT = 64 * 1024
+/** Of those that tell how the session goes on. */
+const TELLING_LIMIT = 1024 * 1024
 
 /** One request from its record to its answer. */
 export class Relayed implements RunningRequest {
@@ -74,28 +77,22 @@ export class Relayed implements RunningRequest {
 
   /**
    * The response, ready for the client: lists filtered, the end recorded. It may leave once `written` has settled.
-   * @throws AppError unavailable (origin upstream) when it cannot be judged or answers something else.
+   * @throws AppError unavailable (origin upstream) when it cannot be judged, or could be taken for the answer to something else.
    */
   judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined; written: Promise<unknown> } {
+    if (!new MessageHead().push(bytes).isAnswerTo(this.key)) throw notTheAnswer()
     const lists = findMethod(this.message.method)?.lists
+    const limit = this.#onAnswer ? TELLING_LIMIT : READ_LIMIT
     const judged = lists
       ? filterList(bytes, lists, this.#caller.access())
-      : { bytes, response: bytes.byteLength <= READ_LIMIT ? readResponse(bytes) : undefined }
+      : { bytes, response: bytes.byteLength <= limit ? readResponse(bytes) : undefined }
     const { response } = judged
-    if (response && !this.#isAnsweredBy(response))
-      throw new AppError('unavailable', 'the MCP server answered another request', { origin: 'upstream' })
     this.#bytes += judged.bytes.byteLength
     const noticed = response && this.#onAnswer?.(response)
     if (lists?.what === 'tool' && this.#conversation.era === 'modern')
       learnMirrors(this.#conversation.mirrors, fieldsOf(response?.['result'])?.[lists.in])
     const finished = this.#finish(readEnding(response, this.#bytes))
     return { bytes: judged.bytes, response, written: noticed ? Promise.all([noticed, finished]) : finished }
-  }
-
-  /** A server that could not read a request answers it without an id (JSON-RPC 2.0, section 5). */
-  #isAnsweredBy(response: Fields): boolean {
-    const { id } = response
-    return idKey(id) === this.key || (response['error'] !== undefined && (id === undefined || id === null))
   }
 
   count(bytes: number): void {

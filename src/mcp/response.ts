@@ -21,3 +21,8 @@ export function parseJson(text: Buffer | string): unknown {
     return undefined // nothing that could be judged, as the callers see it
   }
 }
+
+/** Clients sort answers by id alone. A server that could not read a request answers it without one (JSON-RPC 2.0, section 5). */
+export function notTheAnswer(): AppError {
+  return new AppError('unavailable', 'the MCP server did not answer this request with one clear JSON-RPC response', { origin: 'upstream' })
+}

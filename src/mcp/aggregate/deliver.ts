@@ -4,10 +4,11 @@ import { keyOfRaw } from '../conversation.ts'
 import { fieldsOf, renderRpcError } from '../message.ts'
 import { ORIGIN_HEADER } from '../failure.ts'
 import type { Outlet } from '../outlet.ts'
+import { notTheAnswer } from '../response.ts'
 import { exposeResponse, mayHold } from './answers.ts'
 import { type Incoming, renderEvent, translate } from './incoming.ts'
 import type { ListKind } from './lists.ts'
-import { MessageHead, readHead } from './message-head.ts'
+import { MessageHead, readHead } from '../message-head.ts'
 import { type MemberReply, readEvents } from './member-exchange.ts'
 import type { Questions } from './questions.ts'
 
@@ -71,11 +72,6 @@ async function deliverMessage(reply: MemberReply, delivery: Delivery, outlet: Ou
 async function writeAllButLast(chunks: readonly Uint8Array[], outlet: Outlet): Promise<Uint8Array[]> {
   for (const one of chunks.slice(0, -1)) await outlet.write(one)
   return chunks.slice(-1)
-}
-
-/** Clients sort answers by id alone: one for another request would pass for that of another server. */
-function notTheAnswer(): AppError {
-  return new AppError('unavailable', 'the MCP server did not answer this request, or not clearly', { origin: 'upstream' })
 }
 
 function answer({ status, headers }: MemberReply, bytes: Buffer, { server, method, id, era }: Delivery, outlet: Outlet): void {

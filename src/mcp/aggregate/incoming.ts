@@ -3,7 +3,7 @@ import { fieldsOf } from '../message.ts'
 import { exposeNotice, exposeResponse } from './answers.ts'
 import { findChanged, type ListKind } from './lists.ts'
 import type { Questions } from './questions.ts'
-import { readHead } from './message-head.ts'
+import { readHead } from '../message-head.ts'
 import { replaceParams } from './splice.ts'
 import { exposeId } from './uris.ts'
 

@@ -81,6 +81,6 @@ test.each(['[%]', '%'])('an answer too large to be read on its way answers no re
   expect(answer.json).toEqual({
     jsonrpc: '2.0',
     id: 5,
-    error: { code: -32603, message: 'the MCP server did not answer this request, or not clearly' },
+    error: { code: -32603, message: 'the MCP server did not answer this request with one clear JSON-RPC response' },
   })
 })

@@ -1,4 +1,4 @@
-import { idKey } from '../conversation.ts'
+import { idKey } from './conversation.ts'
 
 /** Members that say what a message is. Some readers take keys in any case for them, and of two the first or the last. */
 const TELLING: ReadonlySet<string> = new Set(['id', 'method', 'result', 'error'])
@@ -6,6 +6,8 @@ const TELLING: ReadonlySet<string> = new Set(['id', 'method', 'result', 'error']
 const MAX_KEY = 64
 /** Bytes of an id. */
 const MAX_ID = 8192
+
+const IS_PLAIN = /^[ -~]*$/
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
@@ -29,14 +31,24 @@ export class MessageHead {
   #isKeyNext = false
   /** What is being collected: a key, or the id. */
   #taking: 'key' | 'id' | undefined
-  #taken: number[] = []
+  /** Its bytes, each as a character. */
+  #taken = ''
   #key = ''
   #id: string | undefined
   #isClear = true
 
   push(chunk: Uint8Array): this {
-    for (const byte of chunk) {
-      if (!this.#isClear) return this
+    let quote = -1
+    let backslash = -1
+    for (let at = 0; at < chunk.length && this.#isClear; at++) {
+      // Most of a large answer is text: its end is found without a look at each byte.
+      if (this.#isInString && this.#taking === undefined && !this.#isEscaped) {
+        if (quote < at) quote = findByte(chunk, QUOTE, at)
+        if (backslash < at) backslash = findByte(chunk, BACKSLASH, at)
+        at = Math.min(quote, backslash)
+      }
+      const byte = chunk[at]
+      if (byte === undefined) break
       if (this.#isInString) this.#inString(byte)
       else this.#outside(byte)
     }
@@ -101,12 +113,12 @@ export class MessageHead {
 
   #begin(what: 'key' | 'id'): void {
     this.#taking = what
-    this.#taken = []
+    this.#taken = ''
   }
 
   #take(byte: number): void {
     if (this.#taking === undefined) return
-    this.#taken.push(byte)
+    this.#taken += String.fromCharCode(byte)
     if (this.#taken.length <= (this.#taking === 'key' ? MAX_KEY : MAX_ID)) return
     if (this.#taking === 'id') this.#isClear = false
     this.#taking = undefined
@@ -136,10 +148,16 @@ export function readHead(text: string): MessageHead {
   return new MessageHead().push(Buffer.from(text))
 }
 
-/** Undefined for what is not JSON. */
-function readText(bytes: readonly number[]): unknown {
+/** The place of a byte, or the length when there is none. */
+function findByte(bytes: Uint8Array, byte: number, from: number): number {
+  const at = bytes.indexOf(byte, from)
+  return at === -1 ? bytes.length : at
+}
+
+/** Undefined for what is not JSON. @param bytes as characters. */
+function readText(bytes: string): unknown {
   try {
-    return JSON.parse(Buffer.from(bytes).toString('utf8'))
+    return JSON.parse(IS_PLAIN.test(bytes) ? bytes : Buffer.from(bytes, 'latin1').toString('utf8'))
   } catch {
     return undefined // the caller says what that means
   }
