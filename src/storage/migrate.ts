@@ -7,9 +7,10 @@ import { eventIndexes } from './migrations/0003-event-indexes.ts'
 import { mcpNames } from './migrations/0004-mcp-names.ts'
 import { oauth } from './migrations/0005-oauth.ts'
 import { upstreamAccounts } from './migrations/0006-upstream-accounts.ts'
+import { changes } from './migrations/0007-changes.ts'
 import type { Migration } from './migrations/migration.ts'
 
-const MIGRATIONS: readonly Migration[] = [initial, accounts, eventIndexes, mcpNames, oauth, upstreamAccounts]
+const MIGRATIONS: readonly Migration[] = [initial, accounts, eventIndexes, mcpNames, oauth, upstreamAccounts, changes]
 
 /**
  * Brings the schema up to date, each step whole or not at all; safe when several processes do it at once.

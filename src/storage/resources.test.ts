@@ -4,13 +4,13 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { parseResource } from '../resources/registry.ts'
 import type { App } from '../resources/app.ts'
+import { getChangeSeq } from './changes.ts'
 import { openDatabase } from './database.ts'
 import {
   createResource,
   deleteExpired,
   deleteResource,
   findResource,
-  getChangeSeq,
   getResource,
   listResources,
   updateResource,

@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { AppError } from '../lib/errors.ts'
 import { isKind, kindRow, parseResource } from '../resources/registry.ts'
 import type { Kind, ResourceOf } from '../resources/registry.ts'
+import { lockChanges, noteChange } from './changes.ts'
 import { transact } from './database.ts'
 import type { Executor } from './database.ts'
 
@@ -21,6 +22,18 @@ export async function getResource<K extends Kind>(db: Executor, kind: K, name: s
 /** All of a kind, sorted by name (by code point). */
 export async function listResources<K extends Kind>(db: Executor, kind: K, now: number): Promise<ResourceOf<K>[]> {
   const rows = await live(db, kind, now).orderBy('name').execute()
+  return rows.map((row) => parseRow(kind, row))
+}
+
+/** Those of a kind with one of these names, as far as they are there. */
+export async function findResources<K extends Kind>(
+  db: Executor,
+  kind: K,
+  names: readonly string[],
+  now: number,
+): Promise<ResourceOf<K>[]> {
+  if (names.length === 0) return []
+  const rows = await live(db, kind, now).where('name', 'in', names).execute()
   return rows.map((row) => parseRow(kind, row))
 }
 
@@ -65,27 +78,22 @@ export function deleteResource(db: Executor, kind: Kind, name: string, now: numb
     if (!existing) throw notFound(kind, name)
     checkRevision(kind, name, revision, existing.revision)
     await tx.deleteFrom('resources').where('kind', '=', kind).where('name', '=', name).execute()
-    await countChange(tx)
+    await noteChange(tx, { type: 'delete', kind, name }, now)
   })
 }
 
 /** Removes what has expired and tells what that was, for those who watch. */
 export function deleteExpired(db: Executor, now: number): Promise<{ kind: Kind; name: string }[]> {
   return transact(db, async (tx) => {
+    await lockChanges(tx)
     const rows = await tx.deleteFrom('resources').where('expires_at', '<=', now).returning(['kind', 'name']).execute()
     const removed: { kind: Kind; name: string }[] = []
     for (const { kind, name } of rows) {
-      await countChange(tx)
+      await noteChange(tx, { type: 'delete', kind, name }, now)
       if (isKind(kind)) removed.push({ kind, name })
     }
     return removed
   })
-}
-
-/** How many mutations there have been: grows with every resource written or removed, by whichever process. */
-export async function getChangeSeq(db: Executor): Promise<number> {
-  const row = await db.selectFrom('counters').select('value').where('name', '=', 'change_seq').executeTakeFirstOrThrow()
-  return row.value
 }
 
 function live(db: Executor, kind: Kind, now: number) {
@@ -105,7 +113,7 @@ async function put<K extends Kind>(tx: Executor, kind: K, resource: ResourceOf<K
     expires_at: metadata.expires === undefined ? null : Date.parse(metadata.expires),
     document,
     updated_at: now,
-    change_seq: await countChange(tx),
+    change_seq: await noteChange(tx, { type: 'put', kind, name: metadata.name }, now),
   }
   await tx
     .insertInto('resources')
@@ -113,16 +121,6 @@ async function put<K extends Kind>(tx: Executor, kind: K, resource: ResourceOf<K
     .onConflict((conflict) => conflict.columns(['kind', 'name']).doUpdateSet(row))
     .execute()
   return parseRow(kind, { name: metadata.name, document })
-}
-
-async function countChange(tx: Executor): Promise<number> {
-  const row = await tx
-    .updateTable('counters')
-    .set((set) => ({ value: set('value', '+', 1) }))
-    .where('name', '=', 'change_seq')
-    .returning('value')
-    .executeTakeFirstOrThrow()
-  return row.value
 }
 
 function parseRow<K extends Kind>(kind: K, row: { name: string; document: string }): ResourceOf<K> {

@@ -66,5 +66,9 @@ export interface Tables {
     hash: string
     document: string
   }
+  changes: { seq: number; type: 'put' | 'delete' | 'revoked'; kind: string; name: string; at: number }
+  used_ids: { id: string; expires_at: number }
+  leases: { name: string; holder: string; expires_at: number }
+  attempts: { key: string; count: number; expires_at: number }
   event_anchor: { id: number; seq: number; hash: string }
 }

@@ -3,6 +3,7 @@ import { deleteLocalCredential, findAccountId, setAccountId } from '../../storag
 import type { Executor } from '../../storage/database.ts'
 import { deleteOAuthRecordsOf, deleteOAuthRecordsOfClient } from '../../storage/oauth.ts'
 import { deleteUpstreamRecordsOf } from '../../storage/upstream-records.ts'
+import { revoke } from './changes.ts'
 import type { AuthContext } from './context.ts'
 import { clientCredentialId } from './oauth/access-tokens.ts'
 import type { AnyResource } from './resource-rules.ts'
@@ -55,8 +56,12 @@ export async function endCredentialsOf(
   }
 }
 
-/** Tells everybody who serves by one of these; called once they are gone from the store. */
-export function revokeEnded({ live }: Pick<AuthContext, 'live'>, { apiTokens, oauthGrants }: EndedCredentials): void {
-  for (const id of apiTokens) live.revoke('api_token', id)
-  for (const id of oauthGrants) live.revoke('oauth', id)
+/** Tells everybody who serves by one of these, within the transaction that takes them out of the store. */
+export async function revokeEnded(
+  context: Pick<AuthContext, 'now'>,
+  tx: Executor,
+  { apiTokens, oauthGrants }: EndedCredentials,
+): Promise<void> {
+  await revoke(context, tx, 'api_token', apiTokens)
+  await revoke(context, tx, 'oauth', oauthGrants)
 }

@@ -31,6 +31,7 @@ export interface AnswerBody {
   token: string
   assertion: string
   certificate: string
+  keys: unknown[]
   expires: string
   login_id: string
   totp_secret: string

@@ -32,6 +32,8 @@ export interface Peer {
 /** What the HTTP application is given beside each request; `node` as far as it came over HTTP. */
 export interface AppEnv {
   Bindings: { peer: Peer; node?: { request: IncomingMessage; response: ServerResponse } }
+  /** From when on, ms since 1970, the state of the cluster is that an answer rests on. */
+  Variables: { asOf: number }
 }
 
 export function peerOf(request: IncomingMessage): Peer {

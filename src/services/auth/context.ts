@@ -11,6 +11,7 @@ import { CLUSTER_AUTH_PREFERENCE } from '../../resources/cluster-auth-preference
 import type { Identity } from '../../resources/identity.ts'
 import { requiresSessionMfa } from '../../resources/session-mfa.ts'
 import type { Database } from '../../storage/database.ts'
+import type { Changes } from './changes.ts'
 import type { Journal } from './journal.ts'
 import type { JwtKeys } from './jwt-keys.ts'
 import type { IssuerKeys } from './join/issuer-keys.ts'
@@ -53,6 +54,8 @@ export interface AuthContext {
   /** Of agents, so that each is written down once. */
   secretReads: SecretReads
   journal: Journal
+  /** Keeps memory in step with the store, whoever changed it. */
+  changes: Pick<Changes, 'catchUp'>
   limits: Limits
   /** Each join has its own. */
   nonces: Nonces
@@ -92,6 +95,8 @@ export interface KnownCaller extends Caller {
   identity: Identity
   /** That the caller showed on this connection. */
   certificate?: X509Certificate | undefined
+  /** What is known of it is not older than this, ms since 1970. */
+  asOf?: number
 }
 
 export function authPreference(context: Pick<AuthContext, 'live'>): ClusterAuthPreference {

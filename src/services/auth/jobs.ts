@@ -1,14 +1,16 @@
+import type { AuditEvent } from '../../audit/event.ts'
 import { isConnectorKind } from '../../resources/connector.ts'
-import type { Kind } from '../../resources/registry.ts'
 import { deleteExpiredApiTokens } from '../../storage/api-tokens.ts'
 import { deleteExpiredInvites } from '../../storage/credentials.ts'
 import { deleteEventsBefore, searchEvents } from '../../storage/events.ts'
-import { transact } from '../../storage/database.ts'
+import { deleteChangesBefore } from '../../storage/changes.ts'
+import type { Executor } from '../../storage/database.ts'
 import { deleteExpiredOAuthRecords } from '../../storage/oauth.ts'
 import { deleteExpired } from '../../storage/resources.ts'
+import { deleteExpiredMarks } from '../../storage/shared-marks.ts'
 import { deleteExpiredUpstreamRecords } from '../../storage/upstream-records.ts'
 import { removeAccount, revokeEnded } from './accounts.ts'
-import type { EndedCredentials } from './accounts.ts'
+import { CHANGES_KEPT_MS, revoke } from './changes.ts'
 import type { AuthContext } from './context.ts'
 import type { FileLog } from './file-log.ts'
 import { deleteSecrets } from './resource-secrets.ts'
@@ -49,21 +51,19 @@ export function startJobs({ context, fileLog, retentionMs, expireEveryMs, sweepE
   }
 }
 
+/** Everything is taken out by one statement that says what it took: of several processes that sweep at once each has work of its own. */
 async function sweep(context: AuthContext, fileLog: FileLog | undefined, retentionMs: number | undefined): Promise<void> {
-  const { db, live, now } = context
-  const { ended, connectors } = await transact(db, async (tx) => {
-    const gone = await deleteExpired(tx, now())
-    for (const { kind, name } of gone) if (kind === 'secret') await dropValue(tx, name)
-    const accounts: EndedCredentials[] = []
-    for (const { kind, name } of gone) if (kind === 'user') accounts.push(await removeAccount(tx, name))
-    return { ended: accounts, connectors: gone.filter(({ kind }) => isConnectorKind(kind)) }
+  const { db, now } = context
+  await context.journal.commit(async (tx) => {
+    const events = await sweepResources(context, tx)
+    await revoke(context, tx, 'api_token', await deleteExpiredApiTokens(tx, now()))
+    await revoke(context, tx, 'oauth', await deleteExpiredOAuthRecords(tx, now()))
+    return { output: undefined, events }
   })
-  for (const credentials of ended) revokeEnded(context, credentials)
-  for (const { kind, name } of connectors) await endConnector(context, kind, name)
   await deleteExpiredInvites(db, now())
-  for (const id of await deleteExpiredApiTokens(db, now())) live.revoke('api_token', id)
   await deleteExpiredUpstreamRecords(db, now())
-  for (const id of await deleteExpiredOAuthRecords(db, now())) live.revoke('oauth', id)
+  await deleteExpiredMarks(db, now())
+  await deleteChangesBefore(db, now() - CHANGES_KEPT_MS)
   await fileLog?.catchUp()
   if (retentionMs === undefined) return
   const kept = await searchEvents(db, { from: now() - retentionMs, order: 'asc', limit: 1 })
@@ -71,12 +71,16 @@ async function sweep(context: AuthContext, fileLog: FileLog | undefined, retenti
   if (first) await deleteEventsBefore(db, first.seq)
 }
 
-/** What a connector that expired leaves behind. */
-async function endConnector(context: AuthContext, kind: Kind, name: string): Promise<void> {
-  await context.journal.commit(async (tx) => {
+/** Resources that have expired, and what they leave behind; the events of that. */
+async function sweepResources(context: AuthContext, tx: Executor): Promise<AuditEvent[]> {
+  const events: AuditEvent[] = []
+  for (const { kind, name } of await deleteExpired(tx, context.now())) {
     const gone = { kind, metadata: { name } }
+    if (kind === 'secret') await dropValue(tx, name)
+    if (kind === 'user') await revokeEnded(context, tx, await removeAccount(tx, name))
+    if (!isConnectorKind(kind)) continue
     await deleteSecrets(tx, gone)
-    const { events, publish } = await endUsersOf(context, tx, { identity: undefined, remoteAddress: 'internal' }, gone)
-    return { output: undefined, events, publish }
-  })
+    events.push(...(await endUsersOf(context, tx, { identity: undefined, remoteAddress: 'internal' }, gone)))
+  }
+  return events
 }

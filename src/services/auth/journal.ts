@@ -3,35 +3,45 @@ import { transact } from '../../storage/database.ts'
 import type { Database, Executor } from '../../storage/database.ts'
 import { appendEvents } from '../../storage/events.ts'
 import type { StoredEvent } from '../../storage/events.ts'
+import type { Changes } from './changes.ts'
 
-/** What a mutation wants to have happen: its events in the same transaction, the rest once that is kept for good. */
+/** What came of a mutation, and its events, which are written in the same transaction. */
 export interface Staged<T> {
   output: T
   events: AuditEvent[]
-  publish?: () => void
 }
 
 /** The one place where state changes and events are written together. */
 export interface Journal {
-  /** Runs `work` in a transaction with its events, then publishes; mutations are published in the order of their commits. */
+  /**
+   * Runs `work` in a transaction with its events. While it runs nobody else changes anything, in whichever process, and what is in memory is
+   * what the store has; once it is kept for good, memory has what it changed.
+   */
   commit<T>(work: (tx: Executor) => Promise<Staged<T>>): Promise<T>
   /** Stores events that come without a change, such as refusals and those of agents; returns how many were new. */
   record(events: AuditEvent[]): Promise<number>
 }
 
-/** @param onAppended told of new events in the order of the chain; it must not throw. */
-export function createJournal(db: Database, clusterName: string, onAppended: (events: StoredEvent[]) => void): Journal {
+/** @param changes brings memory up to date; @param onAppended told of new events in the order of the chain; it must not throw. */
+export function createJournal(
+  db: Database,
+  clusterName: string,
+  changes: Pick<Changes, 'begin' | 'end'>,
+  onAppended: (events: StoredEvent[]) => void,
+): Journal {
   const inTurn = createQueue()
   return {
     commit: (work) =>
       inTurn(async () => {
-        const { staged, appended } = await transact(db, async (tx) => {
+        const { output, apply, appended } = await transact(db, async (tx) => {
+          await changes.begin(tx)
           const done = await work(tx)
-          return { staged: done, appended: await appendEvents(tx, done.events, clusterName) }
+          const applied = await changes.end(tx)
+          return { output: done.output, apply: applied, appended: await appendEvents(tx, done.events, clusterName) }
         })
-        staged.publish?.()
+        apply()
         onAppended(appended)
-        return staged.output
+        return output
       }),
     record: (events) =>
       inTurn(async () => {

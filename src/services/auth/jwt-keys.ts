@@ -6,6 +6,7 @@ import type { Sealer } from '../../ca/sealed.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Executor } from '../../storage/database.ts'
 import { findSecret, insertSecretIfAbsent, setSecret } from '../../storage/secrets.ts'
+import { noteNewKeys } from './changes.ts'
 
 const NAME = 'keys/jwt'
 /** A new key is published this long before it signs: twice as long as our JWKS may be cached. */
@@ -23,13 +24,11 @@ interface JwtKey extends Signer, VerificationKey {
 
 /** The keys that sign what upstream MCP servers are told of their callers; there is always one that signs, and one may wait for its time. */
 export class JwtKeys {
-  readonly #db: Executor
   readonly #sealer: Sealer
   readonly #now: () => number
-  #keys: JwtKey[]
+  #keys: readonly JwtKey[]
 
-  private constructor(db: Executor, sealer: Sealer, now: () => number, keys: JwtKey[]) {
-    this.#db = db
+  private constructor(sealer: Sealer, now: () => number, keys: readonly JwtKey[]) {
     this.#sealer = sealer
     this.#now = now
     this.#keys = keys
@@ -38,7 +37,7 @@ export class JwtKeys {
   /** Those of the cluster, made at its first start. */
   static async open(db: Executor, sealer: Sealer, now: () => number): Promise<JwtKeys> {
     const sealed = (await findSecret(db, NAME)) ?? (await insertSecretIfAbsent(db, NAME, seal(sealer, [await makeKey(0)])))
-    return new JwtKeys(db, sealer, now, storedSchema.parse(JSON.parse(sealer.open(sealed, NAME).toString())).map(openKey))
+    return new JwtKeys(sealer, now, openAll(sealer, sealed))
   }
 
   get signer(): Signer {
@@ -49,28 +48,41 @@ export class JwtKeys {
 
   /** Those that verify what is in use, and what will be. */
   get published(): VerificationKey[] {
-    return this.#current().map(({ kid, publicKey }) => ({ kid, publicKey }))
+    return this.#current(this.#keys).map(({ kid, publicKey }) => ({ kid, publicKey }))
   }
 
-  /** Makes a new key, which is published at once and signs from the time returned (ms since 1970); the old one is forgotten when nothing it signed is good any more. */
-  async rotate(): Promise<{ kid: string; signsFrom: number }> {
-    const current = this.#current()
+  /** Reads what another process may have made; what it returns puts them into use. */
+  async read(db: Executor): Promise<() => void> {
+    const sealed = await findSecret(db, NAME)
+    const keys = sealed === undefined ? this.#keys : openAll(this.#sealer, sealed)
+    return () => void (this.#keys = keys)
+  }
+
+  /**
+   * Makes a new key, which is published at once and signs from the time returned (ms since 1970); the old one is forgotten when nothing it signed
+   * is good any more. Within a transaction that `Changes` began; it is used once everybody has read it.
+   */
+  async rotate(tx: Executor): Promise<{ kid: string; signsFrom: number }> {
+    const current = this.#current(this.#keys)
     if (current.length >= MAX_KEYS)
       throw new AppError('failed_precondition', 'the signing key was rotated several times just now: wait a quarter of an hour')
     const made = await makeKey(this.#now() + JWT_KEY_LEAD_MS)
-    const stored = [...current.map(renderKey), made]
-    await setSecret(this.#db, NAME, seal(this.#sealer, stored))
-    this.#keys = stored.map(openKey)
+    await setSecret(tx, NAME, seal(this.#sealer, [...current.map(renderKey), made]))
+    await noteNewKeys({ now: this.#now }, tx)
     return openKey(made)
   }
 
   /** Without those that have had a successor for so long that nobody can hold anything they signed. */
-  #current(): JwtKey[] {
-    return this.#keys.filter((_, index) => {
-      const successor = this.#keys[index + 1]
+  #current(keys: readonly JwtKey[]): JwtKey[] {
+    return keys.filter((_, index) => {
+      const successor = keys[index + 1]
       return !successor || successor.signsFrom + KEPT_MS > this.#now()
     })
   }
+}
+
+function openAll(sealer: Sealer, sealed: string): JwtKey[] {
+  return storedSchema.parse(JSON.parse(sealer.open(sealed, NAME).toString())).map(openKey)
 }
 
 type StoredKey = z.infer<typeof storedSchema>[number]

@@ -108,6 +108,9 @@ export function createServer(context: AuthContext, oauth: Pick<OAuthServer, 'pro
   app.notFound((c) => renderError(context, c, new AppError('not_found', `there is no ${c.req.method} ${c.req.path} here`)))
   app.use(async (c, next) => {
     if (!c.env.peer.internal) checkSource(context, { host: c.req.header('host'), origin: c.req.header('origin') })
+    // Before memory is brought up to date: what is said here of a caller rests on nothing older than that.
+    c.set('asOf', context.now())
+    await context.changes.catchUp()
     await next()
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) if (!c.res.headers.has(name)) c.res.headers.set(name, value)
   })
@@ -192,7 +195,7 @@ function lines<I extends z.ZodType, O extends z.ZodType<object>>(
 async function admit<I extends z.ZodType>(context: AuthContext, row: Route<I>, c: Context<AppEnv>) {
   const { peer } = c.env
   const identity = await authenticate(context, peer, row, (name) => c.req.header(name))
-  const caller = { identity, remoteAddress: peer.remoteAddress, certificate: peer.certificate }
+  const caller = { identity, remoteAddress: peer.remoteAddress, certificate: peer.certificate, asOf: c.get('asOf') }
   await refuseLocked(context, caller, row.name)
   const { access } = row
   if (typeof access === 'object' && 'kind' in access) await authorize(context, caller, access.kind, access.verb)

@@ -11,7 +11,7 @@ import { hashPassword } from '../../ca/password.ts'
 import { buildEvent } from '../../audit/build-event.ts'
 import type { JournalSource, Shipping } from '../../audit/spool.ts'
 import { ensurePrivateDirectory } from '../../lib/atomic-file.ts'
-import { parseDuration } from '../../lib/duration.ts'
+import { findDuration, parseDuration } from '../../lib/duration.ts'
 import type { GuardedFetchOptions } from '../../lib/guarded-fetch.ts'
 import { createIds } from '../../lib/ids.ts'
 import type { Logger } from '../../lib/log.ts'
@@ -19,16 +19,18 @@ import { createRedactor } from '../../lib/redact.ts'
 import type { ResourceFeed } from '../../resources/feed.ts'
 import type { Identity } from '../../resources/identity.ts'
 import { openDatabase } from '../../storage/database.ts'
-import type { Database } from '../../storage/database.ts'
+import type { Database, Executor } from '../../storage/database.ts'
 import { peerOf } from './authenticate.ts'
 import type { AppEnv, Peer } from './authenticate.ts'
+import { Changes } from './changes.ts'
 import { openCluster, openClusterKeys, openSealer } from './cluster-keys.ts'
 import type { AuthConfig } from './config.ts'
 import { LOCAL_ADMINISTRATOR } from './context.ts'
-import type { AuthContext } from './context.ts'
+import type { AuthContext, ClusterKeys } from './context.ts'
+import { followChanges } from './follow-changes.ts'
 import { openFileLog, renderLines } from './file-log.ts'
 import type { FileLog } from './file-log.ts'
-import { loadResources, seedResources } from './first-start.ts'
+import { seedResources } from './first-start.ts'
 import { startJobs } from './jobs.ts'
 import { createIssuerKeys } from './join/issuer-keys.ts'
 import { createNonces } from './join/nonces.ts'
@@ -70,6 +72,8 @@ export interface AuthServiceOptions {
   /** How often expiry is looked at, ms. */
   expireEveryMs?: number
   sweepEveryMs?: number
+  /** How often it is looked for what other processes changed when nobody says so, ms. */
+  followEveryMs?: number
 }
 
 export interface InternalRequest {
@@ -131,18 +135,18 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
   const { name: clusterName } = await openCluster(db, sealer, config.cluster_name)
   const keys = await openClusterKeys(db, sealer, clusterName, now)
   await seedResources(db, sealer, now())
-  const live = createLiveResources(log)
-  await loadResources(db, live, now())
+  const { live, changes, watches } = await openMemory(db, keys, { now, random, log })
   const fileLog = config.audit.file ? await openFileLog(join(dataDirectory, 'audit'), { db, clusterName, now, log }) : undefined
   const context: AuthContext = {
     clusterName,
     db,
     live,
-    watches: new Watches({ live, epoch: Buffer.from(random(16)).toString('hex'), now }),
+    watches,
+    changes,
     keys,
     sealer,
     secretReads: createSecretReads(),
-    journal: createJournal(db, clusterName, (events) => fileLog?.append(renderLines(events))),
+    journal: createJournal(db, clusterName, changes, (events) => fileLog?.append(renderLines(events))),
     nonces: createNonces(random, now),
     issuerKeys: createIssuerKeys({ now }),
     connectorClients: createConnectorClients({ now }),
@@ -164,25 +168,40 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
   const accountFetch = createAccountFetch(documents)
   const accountTokens = new CurrentTokens(context, accountFetch)
   const oauth = createOAuthServer(context, { addresses: options.otherAddresses ?? [], fetch: createDocumentFetch(documents) })
-  const { retention } = config.audit
   const jobs = startJobs({
     context,
     fileLog,
-    retentionMs: retention === undefined ? undefined : parseDuration(retention),
+    retentionMs: findDuration(config.audit.retention ?? ''),
     expireEveryMs: options.expireEveryMs ?? 1000,
     sweepEveryMs: options.sweepEveryMs ?? 30_000,
   })
+  const following = followChanges(changes, { everyMs: options.followEveryMs ?? 500, log })
   await context.journal.record([buildEvent('cluster.start', { version, success: true }, context.build)])
   return {
     ...services(context, oauth, accountFetch, join(dataDirectory, DATABASE_FILE), fileLog),
     async close() {
       context.watches.close()
+      await following.close()
       await jobs.close()
       await context.journal.record([buildEvent('cluster.stop', { version, success: true }, context.build)])
       await fileLog?.close()
       db.close()
     },
   }
+}
+
+/** What this process has in memory of the store, and who is told of changes. */
+async function openMemory(
+  db: Database,
+  { jwt }: ClusterKeys,
+  { now, random, log }: Pick<AuthContext, 'now' | 'random' | 'log'>,
+): Promise<Pick<AuthContext, 'live' | 'watches'> & { changes: Changes }> {
+  const live = createLiveResources(log)
+  const onForgotten = (): void => watches.beginAnew()
+  const options = { db, live, readKeys: (executor: Executor) => jwt.read(executor), onForgotten, now, log }
+  const { changes, recent, knownSince } = await Changes.open(options)
+  const watches = new Watches({ live, epoch: Buffer.from(random(16)).toString('hex'), recent, knownSince, now })
+  return { live, changes, watches }
 }
 
 function services(

@@ -1,7 +1,7 @@
 import { findLock, lockReason } from '../../access/locks.ts'
 import { WATCH_BEAT_MS } from '../../api/watch.ts'
 import { AppError } from '../../lib/errors.ts'
-import type { Change } from '../../resources/feed.ts'
+import { type Change, REVOCABLES } from '../../resources/feed.ts'
 import type { Identity } from '../../resources/identity.ts'
 import type { Kind } from '../../resources/registry.ts'
 import type { LiveResources } from './live-resources.ts'
@@ -11,6 +11,10 @@ export interface WatchesOptions {
   live: LiveResources
   /** Another one for every start. */
   epoch: string
+  /** What changed before this process began, as far as it is kept. */
+  recent?: readonly { type: Change['type']; kind: string; name: string; at: number }[]
+  /** From when on that is all, ms since 1970; now unless given. */
+  knownSince?: number
   /** Milliseconds since 1970. */
   now: () => number
   beatEveryMs?: number
@@ -36,9 +40,14 @@ export class Watches {
   #isClosed = false
 
   constructor(options: WatchesOptions) {
-    const { live, now, beatEveryMs = WATCH_BEAT_MS } = options
+    const { live, now, recent = [], knownSince = now(), beatEveryMs = WATCH_BEAT_MS } = options
     this.#options = options
-    this.#knownSince = now()
+    this.#knownSince = knownSince
+    for (const { type, kind, name, at } of recent) {
+      const revocable = REVOCABLES.find((one) => one === kind)
+      if (type !== 'revoked') this.#noteChanged(`${kind} ${name}`, at)
+      else if (revocable) this.#noteRevoked({ kind: revocable, name, at })
+    }
     this.#unsubscribe = live.subscribe((change) => this.#apply(change))
     this.#timer = setInterval(() => this.#beat(), beatEveryMs).unref()
   }
@@ -55,6 +64,14 @@ export class Watches {
     const watch = new Watch({ live, identity, kinds, epoch, now, ...recent, onEnd })
     this.#watches.add(watch)
     return watch.stream
+  }
+
+  /** Ends them all: what was revoked before now is not known here any more. */
+  beginAnew(): void {
+    this.#knownSince = this.#options.now()
+    this.#revoked.length = 0
+    this.#changed.clear()
+    for (const watch of this.#watches) watch.end('changes were missed: begin anew')
   }
 
   /** Ends them all, and lets in no more. */

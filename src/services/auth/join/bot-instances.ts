@@ -65,10 +65,10 @@ export async function lockInstance(
   const message =
     'a certificate of this bot was used that had been renewed already, so there is a copy of it: find the copy, ' +
     'remove this instance, and let the bot join anew with a new token'
-  const { lock, event, publish } = await lockMachine(context, tx, { bot_instance_id: instance.metadata.name }, message)
+  const { lock, event } = await lockMachine(context, tx, { bot_instance_id: instance.metadata.name }, message)
   const told = { ...callerFields(caller), success: false, error: message, generation: instance.status.generation }
   const mismatch = buildEvent('cert.generation_mismatch', { ...told, serial: caller.identity.credentialId }, context.build)
-  return { output: new AppError('permission_denied', lockReason(lock)), events: [mismatch, event], publish }
+  return { output: new AppError('permission_denied', lockReason(lock)), events: [mismatch, event] }
 }
 
 /** What a bot's own certificate says: who it is, and that it opens nothing. */

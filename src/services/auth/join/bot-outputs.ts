@@ -50,7 +50,7 @@ export async function issueOutput(
     const left = isOwn ? longest : identity.expiresAt - context.now()
     const certificate = issueMachine(context, key, fields, Math.min(ttlMs, longest, left))
     const status = use && statusAfterUse(instance, use)
-    const saved = status && (await upsertResource(tx, 'bot_instance', { ...instance, status }, context.now()))
+    if (status) await upsertResource(tx, 'bot_instance', { ...instance, status }, context.now())
     return {
       output: renderJoined(context, certificate, {
         kind: 'bot',
@@ -60,7 +60,6 @@ export async function issueOutput(
         bot_instance_id: instance.metadata.name,
       }),
       events: [certificateEvent(context, caller.remoteAddress, { certificate, fields, type: 'bot-output' })],
-      ...(saved && { publish: () => context.live.put('bot_instance', saved) }),
     }
   })
   if (outcome instanceof AppError) throw outcome

@@ -9,6 +9,7 @@ import type { BotInstance } from '../../../resources/bot-instance.ts'
 import type { Bot } from '../../../resources/bot.ts'
 import type { Executor } from '../../../storage/database.ts'
 import { createResource, deleteResource, upsertResource } from '../../../storage/resources.ts'
+import { revoke } from '../changes.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { parseProvenKey } from '../issue.ts'
 import type { Staged } from '../journal.ts'
@@ -51,7 +52,10 @@ export async function joinBot(context: AuthContext, tx: Executor, proven: Proven
   const bound = await settleBoundKey(context, tx, proven, token, { botInstanceId: id })
   if (bound?.refused) return bound.refused
   const replaced = bound?.replaced === undefined ? undefined : context.live.find('bot_instance', bound.replaced)
-  if (replaced) await deleteResource(tx, 'bot_instance', replaced.metadata.name, context.now())
+  if (replaced) {
+    await deleteResource(tx, 'bot_instance', replaced.metadata.name, context.now())
+    await revoke(context, tx, 'bot_instance', [replaced.metadata.name])
+  }
   if (isEphemeral(token)) await deleteResource(tx, 'token', token.metadata.name, context.now())
   const certificate = issueMachine(context, proven.key, fields, ownTtl(bot, proven.input.ttl))
   const { remoteAddress } = proven
@@ -64,15 +68,6 @@ export async function joinBot(context: AuthContext, tx: Executor, proven: Proven
       joinEvent(context, proven, fields, certificate),
       certificateEvent(context, remoteAddress, { certificate, fields, type: 'bot' }),
     ],
-    publish() {
-      bound?.publish()
-      if (replaced) {
-        context.live.remove('bot_instance', replaced.metadata.name)
-        context.live.revoke('bot_instance', replaced.metadata.name)
-      }
-      if (isEphemeral(token)) context.live.remove('token', token.metadata.name)
-      context.live.put('bot_instance', instance)
-    },
   }
 }
 
@@ -151,7 +146,6 @@ export async function renewBot(
     return {
       output: renderOwn(context, bot, saved, certificate),
       events: [certificateEvent(context, caller.remoteAddress, { certificate, fields, type: 'bot' })],
-      publish: () => context.live.put('bot_instance', saved),
     }
   })
   if (outcome instanceof AppError) throw outcome

@@ -43,11 +43,10 @@ export function verifyBoundKey(context: AuthContext, token: Token, input: Parsed
 }
 
 export type BoundKeyStep =
-  | { refused: Staged<JoinRefusal>; joinState?: never; publish?: never }
+  | { refused: Staged<JoinRefusal>; joinState?: never }
   | {
       refused?: never
       joinState: string
-      publish: () => void
       /** The bot's instance from the join before. */
       previousInstance: string | undefined
       /** That instance, when it is taken for one whose join never arrived: it ends. */
@@ -90,11 +89,10 @@ export async function settleBoundKey(
     state: hashOf(joinState),
     ...(previous !== undefined && { previous_state: previous }),
   }
-  const saved = await upsertResource(tx, 'token', { ...token, status: { ...token.status, bound_keypair: status } }, context.now())
+  await upsertResource(tx, 'token', { ...token, status: { ...token.status, bound_keypair: status } }, context.now())
   const instance = before.bound_bot_instance_id
   return {
     joinState,
-    publish: () => context.live.put('token', saved),
     previousInstance: isRepeated ? undefined : instance,
     replaced: isRepeated ? instance : undefined,
   }
@@ -118,12 +116,12 @@ async function lockToken(context: AuthContext, tx: Executor, proven: ProvenJoin,
   const message =
     'its key pair was used with a join state that was used before, so there is a copy of it: find the copy, remove the join token, ' +
     'and let the machine join with a new one and a new key pair'
-  const { lock, event, publish } = await lockMachine(context, tx, { join_token: name }, message)
+  const { lock, event } = await lockMachine(context, tx, { join_token: name }, message)
   const told = { remote_addr: proven.remoteAddress, join_token: name, join_method: 'bound_keypair', success: false }
   const bot = token.spec.bot_name === undefined ? {} : { bot_name: token.spec.bot_name }
   const mismatch = buildEvent('bound_keypair.join_state_mismatch', { ...told, ...bot, error: message }, context.build)
   const output = new JoinRefusal('its join state was used before', { join_token: name, ...bot, shown: lockReason(lock) })
-  return { output, events: [mismatch, event], publish }
+  return { output, events: [mismatch, event] }
 }
 
 function hashOf(text: string): string {

@@ -9,6 +9,7 @@ import { AppError } from '../../../lib/errors.ts'
 import { serialsOf } from '../../../resources/host.ts'
 import type { Host } from '../../../resources/host.ts'
 import { upsertResource } from '../../../storage/resources.ts'
+import { revoke } from '../changes.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { parseProvenKey } from '../issue.ts'
 import type { Staged } from '../journal.ts'
@@ -53,7 +54,7 @@ export async function joinHost(context: AuthContext, tx: Executor, proven: Prove
   const bound = await settleBoundKey(context, tx, proven, token, { hostId: id })
   if (bound?.refused) return bound.refused
   const certificate = issueMachine(context, proven.key, fields, ttlOf(input.ttl))
-  const saved = await saveHost(context, tx, fields, {
+  await saveHost(context, tx, fields, {
     hostname: input.hostname,
     version: input.version,
     serial: certificate.serial,
@@ -63,6 +64,7 @@ export async function joinHost(context: AuthContext, tx: Executor, proven: Prove
   const joinState = bound?.joinState
   // What the host had from a join before is over, and so are the connections it opened with it.
   const before = context.live.find('host', id)
+  await revoke(context, tx, 'certificate', before ? serialsOf(before) : [])
   return {
     output: renderJoined(context, certificate, {
       kind: 'host',
@@ -75,11 +77,6 @@ export async function joinHost(context: AuthContext, tx: Executor, proven: Prove
       joinEvent(context, proven, fields, certificate),
       certificateEvent(context, proven.remoteAddress, { certificate, fields, type: 'host' }),
     ],
-    publish() {
-      bound?.publish()
-      context.live.put('host', saved)
-      for (const serial of before ? serialsOf(before) : []) context.live.revoke('certificate', serial)
-    },
   }
 }
 
@@ -157,7 +154,7 @@ export async function renewHost(
     const locked = findLockReason(context, fields)
     if (locked !== undefined) throw new AppError('permission_denied', locked)
     const certificate = issueMachine(context, key, fields, ttlOf(input.ttl))
-    const saved = await saveHost(context, tx, fields, {
+    await saveHost(context, tx, fields, {
       hostname: input.hostname,
       version: input.version,
       serial: certificate.serial,
@@ -167,7 +164,6 @@ export async function renewHost(
     return {
       output: renderJoined(context, certificate, { kind: 'host', name, roles: fields.roles, renewable: true }),
       events: [certificateEvent(context, caller.remoteAddress, { certificate, fields, type: 'host' })],
-      publish: () => context.live.put('host', saved),
     }
   })
 }

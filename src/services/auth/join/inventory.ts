@@ -14,24 +14,24 @@ export interface HostFacts {
 const QUIET_MS = 30_000
 
 /**
- * Notes that a host was seen, within a transaction; what tells everybody who watches, or undefined where nothing is new. The services in the
- * process of the Auth Service, which never joined, get their entry by this, and keep their id from everybody else.
+ * Notes that a host was seen, within a transaction, where there is something new. The services in the process of the Auth Service, which
+ * never joined, get their entry by this, and keep their id from everybody else.
  */
 export async function noteHost(
   context: AuthContext,
   tx: Executor,
   { identity, remoteAddress }: KnownCaller,
   facts: HostFacts,
-): Promise<(() => void) | undefined> {
+): Promise<void> {
   const existing = context.live.find('host', identity.name)
   const isLocal = identity.credential === 'local'
-  if (identity.kind !== 'host' || identity.roles.includes('Admin') || (!existing && !isLocal)) return undefined
+  if (identity.kind !== 'host' || identity.roles.includes('Admin') || (!existing && !isLocal)) return
   const known = isLocal && existing?.status.join_method !== 'local' ? undefined : existing
   const services = [...new Set([...(known?.status.services ?? []), ...facts.services])].toSorted()
   const now = context.now()
   const isSame =
     known?.spec.hostname === facts.hostname && known.status.version === facts.version && known.status.services.join() === services.join()
-  if (isSame && now - Date.parse(known.status.last_seen) < QUIET_MS) return undefined
+  if (isSame && now - Date.parse(known.status.last_seen) < QUIET_MS) return
   const at = new Date(now).toISOString()
   const host: Host = {
     kind: 'host',
@@ -47,6 +47,5 @@ export async function noteHost(
     },
   }
   const { revision: _, ...metadata } = host.metadata
-  const saved = await upsertResource(tx, 'host', { ...host, metadata }, now)
-  return () => context.live.put('host', saved)
+  await upsertResource(tx, 'host', { ...host, metadata }, now)
 }

@@ -15,7 +15,7 @@ export async function lockMachine(
   tx: Executor,
   target: { bot_instance_id: string } | { join_token: string },
   message: string,
-): Promise<{ lock: Lock; event: AuditEvent; publish: () => void }> {
+): Promise<{ lock: Lock; event: AuditEvent }> {
   const lock = await createResource(
     tx,
     'lock',
@@ -28,5 +28,5 @@ export async function lockMachine(
     context.now(),
   )
   const fields = { user: AUTHOR, success: true, name: lock.metadata.name, target: { ...target }, reason: message }
-  return { lock, event: buildEvent('lock.created', fields, context.build), publish: () => context.live.put('lock', lock) }
+  return { lock, event: buildEvent('lock.created', fields, context.build) }
 }

@@ -5,6 +5,7 @@ import { AppError } from '../../../lib/errors.ts'
 import { findUserOfAccount } from '../../../storage/credentials.ts'
 import { deleteOAuthGrant, findOAuthGrant, listOAuthGrants } from '../../../storage/oauth.ts'
 import type { OAuthRecord } from '../../../storage/oauth.ts'
+import { revoke } from '../changes.ts'
 import type { AuthContext, Caller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
 import { openRecord } from './sealed-records.ts'
@@ -33,12 +34,9 @@ export async function revokeGrant(
 ): Promise<void> {
   await context.journal.commit(async (tx) => {
     if (!(await deleteOAuthGrant(tx, id))) throw new AppError('not_found', `OAuth grant ${JSON.stringify(id)} not found`)
+    await revoke(context, tx, 'oauth', [id])
     const event = { ...callerFields(caller), success: true, name: user, client_id, grant_id: id, reason }
-    return {
-      output: undefined,
-      events: [buildEvent('oauth.grant.revoke', event, context.build)],
-      publish: () => context.live.revoke('oauth', id),
-    }
+    return { output: undefined, events: [buildEvent('oauth.grant.revoke', event, context.build)] }
   })
 }
 

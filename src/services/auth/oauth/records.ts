@@ -1,4 +1,5 @@
 import { buildEvent } from '../../../audit/build-event.ts'
+import type { AuditEvent } from '../../../audit/event.ts'
 import type { Adapter, AdapterPayload } from 'oidc-provider'
 import { errors } from 'oidc-provider'
 import {
@@ -13,13 +14,14 @@ import {
   upsertOAuthRecord,
 } from '../../../storage/oauth.ts'
 import type { OAuthRecord } from '../../../storage/oauth.ts'
+import { revoke } from '../changes.ts'
 import type { AuthContext } from '../context.ts'
 import { findClientDocument } from './clients.ts'
 import { hashOf, openRecord, sealContext } from './sealed-records.ts'
 
 /** What remembers the things of one kind for the library: ids are stored as hashes, documents sealed. */
 export function createRecords(context: AuthContext, kind: string): Adapter {
-  const { db, live } = context
+  const { db } = context
   const hash = (id: string): string => hashOf(kind, id)
   const open = (record: OAuthRecord | undefined): AdapterPayload | undefined => record && openRecord(context, record)
   return {
@@ -55,25 +57,31 @@ export function createRecords(context: AuthContext, kind: string): Adapter {
       // Somebody used it up since it was looked at: the same as finding it used up (RFC 9700 section 4.14.2).
       const record = await findOAuthRecord(db, kind, hash(id))
       if (record?.grant_id) {
-        await deleteOAuthGrant(db, record.grant_id)
-        live.revoke('oauth', record.grant_id)
         const event = {
           success: true,
           ...(record.client_id !== null && { client_id: record.client_id }),
           grant_id: record.grant_id,
           reason: TWICE,
         }
-        await context.journal.record([buildEvent('oauth.grant.revoke', event, context.build)])
+        await endGrant(context, record.grant_id, [buildEvent('oauth.grant.revoke', event, context.build)])
       }
       throw new errors.InvalidGrant(REUSED)
     },
     destroy: async (id) => {
       if (kind !== 'Grant') return deleteOAuthRecord(db, kind, hash(id))
-      await deleteOAuthGrant(db, id)
-      live.revoke('oauth', id)
+      await endGrant(context, id, [])
     },
     revokeByGrantId: (grantId) => deleteOAuthRecordsOfGrant(db, kind, grantId),
   }
+}
+
+/** Takes out a grant with everything that came of it, and tells everybody. */
+async function endGrant(context: AuthContext, id: string, events: AuditEvent[]): Promise<void> {
+  await context.journal.commit(async (tx) => {
+    await deleteOAuthGrant(tx, id)
+    await revoke(context, tx, 'oauth', [id])
+    return { output: undefined, events }
+  })
 }
 
 const REUSED = 'used before'

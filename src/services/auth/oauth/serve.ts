@@ -73,6 +73,7 @@ async function answer(
   await context.limits.countOAuthCall(remoteAddress)
   if (path === OAUTH_PATHS.registration) return await answerRegistration(context, request, response, remoteAddress)
   guardPage(response)
+  await context.changes.catchUp()
   const { issuer, callback } = await current()
   await callback(rewritten(request, issuer, remoteAddress), response)
 }

@@ -9,6 +9,7 @@ import type { Identity } from '../../../resources/identity.ts'
 import { createApiTokenRow, deleteApiTokenRow, findApiToken, listApiTokenRows } from '../../../storage/api-tokens.ts'
 import type { ApiTokenRow } from '../../../storage/api-tokens.ts'
 import { authorize } from '../authorize.ts'
+import { revoke } from '../changes.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
 
@@ -83,11 +84,8 @@ export async function deleteApiToken(
   if (!found || !isOwn(found, caller.identity)) await authorize(context, caller, KIND, 'delete')
   return await context.journal.commit(async (tx) => {
     const row = await deleteApiTokenRow(tx, id)
-    return {
-      output: {},
-      events: [tokenEvent(context, caller, 'api_token.delete', row)],
-      publish: () => context.live.revoke('api_token', id),
-    }
+    await revoke(context, tx, 'api_token', [id])
+    return { output: {}, events: [tokenEvent(context, caller, 'api_token.delete', row)] }
   })
 }
 

@@ -7,7 +7,7 @@ import { authorize } from '../authorize.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { noteHost } from '../join/inventory.ts'
 import type { HostFacts } from '../join/inventory.ts'
-import { type AnyResource, prepareResource, resourceEvent } from '../resource-rules.ts'
+import { prepareResource, resourceEvent } from '../resource-rules.ts'
 
 /** Heartbeats of many servers in one transaction: each would be a wait for the disk of its own. */
 export async function announceServers(
@@ -32,25 +32,16 @@ export async function announce(
     await authorize(context, caller, kind, existing ? 'update' : 'create', resource)
   }
   return await context.journal.commit(async (tx) => {
-    const saved: AnyResource[] = []
     const events = []
     for (const resource of resources) {
       const existing = context.live.find<'app_server' | 'db_server'>(kind, resource.metadata.name)
       const prepared = prepareResource(context, caller, resource, existing)
       const one = await upsertResource<Kind>(tx, kind, prepared, context.now())
-      saved.push(one)
       const event = resourceEvent(context, caller, existing ? 'update' : 'create', one)
       if (event) events.push(event)
     }
-    const note = await noteHost(context, tx, caller, factsOf(resources))
-    return {
-      output: {},
-      events,
-      publish() {
-        for (const one of saved) context.live.put<Kind>(kind, one)
-        note?.()
-      },
-    }
+    await noteHost(context, tx, caller, factsOf(resources))
+    return { output: {}, events }
   })
 }
 

@@ -29,7 +29,8 @@ export async function issueRouteAssertion(
     throw new AppError('permission_denied', "a bot's own certificate opens nothing: use an output of tbot, such as its identity file")
   const denied = findRefusal(context, server, caller)
   if (denied) await refuse(context, server, caller, denied)
-  const now = context.now()
+  // Whatever changes from then on, in whichever process, is news to who reads this.
+  const now = caller.asOf ?? context.now()
   const assertion = await issueAssertion(
     context.keys.assertion,
     {

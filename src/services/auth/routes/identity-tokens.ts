@@ -64,8 +64,12 @@ export async function rotateJwtKey(
   _input: unknown,
   caller: KnownCaller,
 ): Promise<OutputOf<typeof ROUTES.rotateJwtKey>> {
-  const { kid, signsFrom } = await context.keys.jwt.rotate()
-  const signs_from = new Date(signsFrom).toISOString()
-  await context.journal.record([buildEvent('jwt_key.rotate', { ...callerFields(caller), success: true, name: kid }, context.build)])
-  return { kid, signs_from }
+  return await context.journal.commit(async (tx) => {
+    const { kid, signsFrom } = await context.keys.jwt.rotate(tx)
+    const event = { ...callerFields(caller), success: true, name: kid }
+    return {
+      output: { kid, signs_from: new Date(signsFrom).toISOString() },
+      events: [buildEvent('jwt_key.rotate', event, context.build)],
+    }
+  })
 }

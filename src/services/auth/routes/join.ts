@@ -101,7 +101,7 @@ export async function announceHost(
   if (identity.kind !== 'host' || identity.roles.includes('Admin'))
     throw new AppError('permission_denied', 'the inventory is written by services only')
   return await context.journal.commit(async (tx) => {
-    const publish = await noteHost(context, tx, caller, facts)
-    return { output: {}, events: [], ...(publish && { publish }) }
+    await noteHost(context, tx, caller, facts)
+    return { output: {}, events: [] }
   })
 }

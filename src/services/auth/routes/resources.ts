@@ -4,6 +4,7 @@ import type { WireResource } from '../../../api/resources.ts'
 import { AppError } from '../../../lib/errors.ts'
 import { kindRow, parseKind, parseResource } from '../../../resources/registry.ts'
 import type { Kind } from '../../../resources/registry.ts'
+import type { Executor } from '../../../storage/database.ts'
 import { hasSecretName } from '../../../resources/token.ts'
 import {
   createResource as insertResource,
@@ -13,6 +14,7 @@ import {
 import { deleteUpstreamRecordsOfApp } from '../../../storage/upstream-records.ts'
 import { endCredentialsOf, renewAccount, revokeEnded } from '../accounts.ts'
 import { authorize, listPermitted } from '../authorize.ts'
+import { revoke } from '../changes.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { foreignCredentialId } from '../foreign-tokens.ts'
 import { safeTokenName, withoutSecrets } from '../join/join-tokens.ts'
@@ -91,27 +93,18 @@ export async function deleteResource(
     checkDeletable(context, caller, resource)
     await removeResource(tx, kind, name, context.now())
     await deleteSecrets(tx, resource)
-    const ended = await endCredentialsOf(context, tx, resource)
-    const end = await endMachinesOf(context, tx, resource)
+    await revokeEnded(context, tx, await endCredentialsOf(context, tx, resource))
+    await endForeign(context, tx, resource)
+    await endMachinesOf(context, tx, resource)
     if (kind === 'secret') await dropValue(tx, name)
-    const users = await endUsersOf(context, tx, caller, resource)
+    const ended = await endUsersOf(context, tx, caller, resource)
     if (kind === 'app') await deleteUpstreamRecordsOfApp(tx, name)
     const event = resourceEvent(context, caller, 'delete', resource)
-    return {
-      output: {},
-      events: [...(event ? [event] : []), ...users.events],
-      publish() {
-        context.live.remove(kind, name)
-        revokeEnded(context, ended)
-        endForeign(context, resource)
-        end()
-        users.publish()
-      },
-    }
+    return { output: {}, events: [...(event ? [event] : []), ...ended] }
   })
 }
 
-/** One transaction: the rules of the kind, the resource, its event; then everybody who watches is told. */
+/** One transaction: the rules of the kind, the resource, its event, and what ends with it. */
 export async function save(
   context: AuthContext,
   caller: KnownCaller,
@@ -130,27 +123,22 @@ export async function save(
       ? await replaceResource(tx, kind, stored, context.now())
       : await insertResource(tx, kind, stored, context.now())
     await sealValue(context, tx, resource)
-    const users = await endUsersOfChange(context, tx, caller, saved, existing)
+    await endForeign(context, tx, existing)
+    const ended = await endUsersOfChange(context, tx, caller, saved, existing)
     // One that expired may have left something behind.
-    if (kind === 'user' && !replaceable) await renewAccount(context, tx, saved.metadata.name)
-    const end = kind === 'bot' && !replaceable ? await endMachinesOf(context, tx, saved) : () => {}
+    if (kind === 'user' && !replaceable) await revokeEnded(context, tx, await renewAccount(context, tx, saved.metadata.name))
+    if (kind === 'bot' && !replaceable) await endMachinesOf(context, tx, saved)
     const event = resourceEvent(context, caller, replaceable ? 'update' : 'create', saved)
     return {
       output: { resource: saved, created: !replaceable, warnings: findWarnings(saved) },
-      events: [...(event ? [event] : []), ...users.events],
-      publish() {
-        end()
-        context.live.put(kind, saved)
-        endForeign(context, existing)
-        users.publish()
-      },
+      events: [...(event ? [event] : []), ...ended],
     }
   })
 }
 
 /** Sessions by tokens of another issuer rest on the configuration as it was when they began. */
-function endForeign({ live }: AuthContext, before: AnyResource | undefined): void {
-  if (before?.kind === 'app_auth_config') live.revoke('jwt', foreignCredentialId(before))
+async function endForeign(context: AuthContext, tx: Executor, before: AnyResource | undefined): Promise<void> {
+  if (before?.kind === 'app_auth_config') await revoke(context, tx, 'jwt', [foreignCredentialId(before)])
 }
 
 /** A singleton nobody has set yet may be "created" although its defaults are there. */

@@ -11,6 +11,7 @@ import type { Invite } from '../../../storage/credentials.ts'
 import type { Executor } from '../../../storage/database.ts'
 import { createResource } from '../../../storage/resources.ts'
 import { renewAccount, revokeEnded } from '../accounts.ts'
+import { noteReplaced } from '../changes.ts'
 import { authPreference } from '../context.ts'
 import type { AuthContext, Caller, KnownCaller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
@@ -38,7 +39,7 @@ export async function inviteUser(context: AuthContext, input: Input<'inviteUser'
       { ...callerFields(caller), success: true, name: input.name, roles: input.roles, expires: output.expires },
       context.build,
     )
-    return { output, events: created ? [created, invited] : [invited], publish: () => context.live.put('user', saved) }
+    return { output, events: created ? [created, invited] : [invited] }
   })
 }
 
@@ -59,16 +60,10 @@ export async function resetUser(context: AuthContext, input: Input<'resetUser'>,
       { ...callerFields(caller), success: true, name: input.name, expires: output.expires },
       context.build,
     )
-    return {
-      output,
-      events: [event],
-      publish() {
-        // As if the user had been deleted and made anew: who watches ends the sessions of the one before.
-        context.live.remove('user', input.name)
-        context.live.put('user', user)
-        revokeEnded(context, ended)
-      },
-    }
+    // Who watches ends the sessions of the one before.
+    await noteReplaced(context, tx, 'user', input.name)
+    await revokeEnded(context, tx, ended)
+    return { output, events: [event] }
   })
 }
 

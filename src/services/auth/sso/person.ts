@@ -9,7 +9,7 @@ import type { User } from '../../../resources/user.ts'
 import { findAccountId } from '../../../storage/credentials.ts'
 import { upsertResource } from '../../../storage/resources.ts'
 import { renewAccount, revokeEnded } from '../accounts.ts'
-import type { EndedCredentials } from '../accounts.ts'
+import { noteReplaced } from '../changes.ts'
 import { rolesOf } from '../authorize.ts'
 import { authPreference } from '../context.ts'
 import type { AuthContext } from '../context.ts'
@@ -64,22 +64,14 @@ export async function savePerson(
     // A name that the provider gave to somebody else since brings nothing along of who had it before.
     const isSame = existing !== undefined && earlier?.identity === person.identity
     const ended = isSame ? undefined : await renewAccount(context, tx, person.user)
+    // Whoever watches ends the sessions of the one before.
+    if (existing && !isSame) await noteReplaced(context, tx, 'user', person.user)
+    if (ended) await revokeEnded(context, tx, ended)
     const account = await findAccountId(tx, person.user)
     if (account === undefined) throw new AppError('unavailable', 'your user was deleted a moment ago: start again')
     const event = isSame && hasSameRights(existing, saved) ? undefined : resourceEvent(context, caller, isSame ? 'update' : 'create', saved)
-    return {
-      output: { user: person.user, account },
-      events: event ? [{ ...event, connector: name }] : [],
-      publish: () => publish(context, saved, existing !== undefined && !isSame, ended),
-    }
+    return { output: { user: person.user, account }, events: event ? [{ ...event, connector: name }] : [] }
   })
-}
-
-function publish({ live }: AuthContext, user: User, isSomebodyElse: boolean, ended: EndedCredentials | undefined): void {
-  // Whoever watches ends the sessions of the one before.
-  if (isSomebodyElse) live.remove('user', user.metadata.name)
-  live.put('user', user)
-  if (ended) revokeEnded({ live }, ended)
 }
 
 function describeUser(context: AuthContext, connector: Connector, { user, identity, traits }: Identified, roles: string[]): User {

@@ -11,6 +11,7 @@ import {
   upsertUpstreamRecord,
   type UpstreamRecord,
 } from '../../../storage/upstream-records.ts'
+import { revoke } from '../changes.ts'
 import type { AuthContext, Caller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
 import { clientSchema } from './clients.ts'
@@ -73,14 +74,14 @@ export async function saveGrant(
       created_at,
       expires_at: null,
     })
+    await revoke(
+      context,
+      tx,
+      'upstream_account',
+      before.map((record) => record.id),
+    )
     const event = { ...callerFields(caller), user, success: true, server: name, resource: grant.resource, scope: grant.scope ?? '' }
-    return {
-      output: undefined,
-      events: [buildEvent('upstream_account.connect', event, context.build)],
-      publish: () => {
-        for (const record of before) context.live.revoke('upstream_account', record.id)
-      },
-    }
+    return { output: undefined, events: [buildEvent('upstream_account.connect', event, context.build)] }
   })
 }
 
@@ -91,11 +92,8 @@ export async function dropGrant(context: AuthContext, id: string, caller: Caller
     if (!record) throw new AppError('not_found', `upstream account ${JSON.stringify(id)} not found`)
     const user = await findUserOfAccount(tx, record.account ?? '')
     const event = { ...callerFields(caller), ...(user !== undefined && { name: user }), success: true, server: record.app, reason }
-    return {
-      output: undefined,
-      events: [buildEvent('upstream_account.disconnect', event, context.build)],
-      publish: () => context.live.revoke('upstream_account', id),
-    }
+    await revoke(context, tx, 'upstream_account', [id])
+    return { output: undefined, events: [buildEvent('upstream_account.disconnect', event, context.build)] }
   })
 }
 
