@@ -98,6 +98,7 @@ export const whoami = route({
     expires: z.string(),
     token_expires: z.string().optional().describe('of a token that is renewed without signing in again: when this one ends'),
     scope: z.string().optional().describe('of an OAuth token: what it is narrowed to'),
+    holder: z.string().optional().describe('the same for all credentials of which each replaces the one before'),
     cluster_name: z.string(),
   }),
 })

@@ -10,7 +10,7 @@ export type Access = 'public' | 'authenticated' | { kind: string; verb: Verb } |
 
 /** Path of the MCP endpoint at which the token of a request was presented. Believed of the proxy only. */
 export const ENDPOINT_HEADER = 'sallyport-endpoint'
-/** Thumbprint (RFC 7638) of the key that whoever presented it proved to hold (RFC 9449). Believed of the proxy only. */
+/** Thumbprint of the key (RFC 7638) or certificate that whoever presented it proved to hold (RFC 9449, RFC 8705). Believed of the proxy only. */
 export const PROOF_HEADER = 'sallyport-proof'
 
 /** One row of the contract between the Auth Service and everybody who calls it. */

@@ -2,6 +2,7 @@ import { createApiToken, deleteApiToken, listApiTokens } from './api-tokens.ts'
 import { emitEvents, searchEvents } from './audit.ts'
 import { getJwks, getStatus, ping } from './cluster.ts'
 import { announceDatabases, listVisibleDatabases, signDatabaseServer, signDatabaseUser } from './databases.ts'
+import { issueEndpointToken } from './endpoint-tokens.ts'
 import { finishBrowserLogin, issueRouteAssertion, loginLocal, signCertificate, startBrowserLogin, whoami } from './identity.ts'
 import { issueIdentityToken, rotateJwtKey } from './identity-tokens.ts'
 import { announceHost, issueBotOutput, join, renewIdentity, startJoin } from './join.ts'
@@ -25,6 +26,7 @@ export const ROUTES = {
   finishBrowserLogin,
   whoami,
   issueRouteAssertion,
+  issueEndpointToken,
   issueIdentityToken,
   rotateJwtKey,
   readSecret,

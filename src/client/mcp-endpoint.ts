@@ -3,12 +3,13 @@ import { AppError } from '../lib/errors.ts'
 import type { Connection } from './credentials.ts'
 import { createProxyHttp } from './proxy-http.ts'
 import type { ProxyHttp } from './proxy-http.ts'
-import { fetchAssertion } from './servers.ts'
+import { renderMcpEndpoint } from '../resources/mcp-endpoint.ts'
+import { fetchAssertion, fetchEndpointToken } from './servers.ts'
 
-export interface McpEndpointOptions {
-  server: string
-  /** Where it is; the MCP endpoint of the server unless told. */
-  path?: string
+/** One server, at its own MCP endpoint unless told where; or the path of an endpoint of several. */
+export type McpPlace = { server: string; path?: string } | { server?: undefined; path: string }
+
+export type McpEndpointOptions = McpPlace & {
   /** Opens a connection with the credentials of this moment: a new sign-in counts without a restart. */
   open: () => Promise<Connection>
   /** Sent with every request; names in lower case. */
@@ -25,27 +26,27 @@ export interface McpRequest {
   onSent?: () => void
 }
 
-/** One MCP server behind the proxy. Every request carries a route assertion, which is good for this server alone. */
+/** An MCP endpoint behind the proxy. Every request carries a token that is good for this endpoint alone: for one server a route assertion. */
 export interface McpEndpoint {
   send(request: McpRequest): Promise<IncomingMessage>
   close(): void
 }
 
-/** An assertion this near to its end is replaced. */
+/** A token this near to its end is replaced. */
 const RENEW_BEFORE_MS = 60_000
 const CONNECT_TIMEOUT_MS = 30_000
 /** Connections with so many certificates are kept, that in use among them. */
 const MAX_LINKS = 8
 
-/** Contacts nobody before the first request. A 401 is answered by one fresh assertion and one more try: the request was not acted on. */
+/** Contacts nobody before the first request. A 401 is answered by one fresh token and one more try: the request was not acted on. */
 export function createMcpEndpoint({
   server,
-  path = `/mcp/apps/${encodeURIComponent(server)}`,
+  path = renderMcpEndpoint({ type: 'app', name: server ?? '' }),
   open,
   headers: extra = {},
   now,
 }: McpEndpointOptions): McpEndpoint {
-  let held: { assertion: string; expiresAt: number } | undefined
+  let held: { token: string; expiresAt: number } | undefined
   let fetching: Promise<string> | undefined
   let link: Link | undefined
   const links = new Set<ProxyHttp>()
@@ -53,24 +54,24 @@ export function createMcpEndpoint({
   async function fetchFresh(): Promise<string> {
     const connection = await open()
     try {
-      held = await fetchAssertion(connection.api, server)
+      held = await (server === undefined ? fetchEndpointToken(connection.api, path) : fetchAssertion(connection.api, server))
       link = relink(link, connection)
       links.add(link.http)
       closeOldest(links)
-      return held.assertion
+      return held.token
     } finally {
       connection.close()
     }
   }
 
-  function assertion(): Promise<string> {
-    if (held && link && held.expiresAt - now() > RENEW_BEFORE_MS) return Promise.resolve(held.assertion)
+  function findToken(): Promise<string> {
+    if (held && link && held.expiresAt - now() > RENEW_BEFORE_MS) return Promise.resolve(held.token)
     fetching ??= fetchFresh().finally(() => (fetching = undefined))
     return fetching
   }
 
   async function attempt(request: McpRequest): Promise<IncomingMessage> {
-    const bearer = await assertion()
+    const bearer = await findToken()
     if (!link) throw new AppError('internal', 'no proxy to send to')
     return await sendWithin(link.http, CONNECT_TIMEOUT_MS, {
       ...request,

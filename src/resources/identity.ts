@@ -31,6 +31,8 @@ export interface Identity {
   /** The token's name, or what stands for it where the name is a secret. */
   joinToken?: string
   joinMethod?: string
+  /** The same for all credentials of which each replaces the one before, as those that a bot keeps renewing; no white space. Absent: the name says it. */
+  holder?: string
   /** A bot's own certificate: it renews itself and gets outputs, and opens nothing. */
   internal?: boolean
   /** False: the Auth Service issues no further credentials for this one. */

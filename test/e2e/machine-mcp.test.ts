@@ -62,7 +62,8 @@ test('without the token, from a web page, and anywhere but at a server: refused'
   const authorization = `Bearer ${await token()}`
   expect((await post('/mcp/apps/tools', { authorization, origin: 'https://evil.example' })).status).toBe(403)
   expect((await post('/v1/whoami', { authorization })).status).toBe(404)
-  expect((await post('/mcp', { authorization })).status).toBe(501)
+  expect((await post('/mcp/other/x', { authorization })).status).toBe(404)
+  expect((await post('/mcp/sets/none', { authorization })).status).toBe(502)
   for (const [path, mode] of [
     ['run/mcp.sock', '600'],
     ['run', '700'],
@@ -97,10 +98,31 @@ test('tbot mcp serves a stdio client through the socket, also after tbot was kil
   await use(new Client({ name: 'stdio', version: '1' }), open())
 }, 60_000)
 
-async function use(client: Client, transport: StdioClientTransport | StreamableHTTPClientTransport): Promise<void> {
+test('all servers as one and those of a set, over the port and by tbot mcp', async () => {
+  await cluster.save({ kind: 'mcp_set', version: 'v1', metadata: { name: 'mine' }, spec: { servers: { names: ['tools'] } } })
+  for (const path of ['/mcp', '/mcp/sets/mine'])
+    await use(
+      new Client({ name: 'http', version: '1' }),
+      new StreamableHTTPClientTransport(new URL(path, url), { requestInit: { headers: { authorization: `Bearer ${await token()}` } } }),
+      'tools_echo',
+    )
+  for (const choice of [['--all'], ['--set', 'mine']])
+    await use(
+      new Client({ name: 'stdio', version: '1' }),
+      new StdioClientTransport({
+        command: bin('tbot'),
+        args: ['mcp', ...choice, '-c', config, '--service=socket'],
+        env: { PATH: process.env['PATH'] ?? '', HOME: home.path },
+        stderr: 'ignore',
+      }),
+      'tools_echo',
+    )
+}, 60_000)
+
+async function use(client: Client, transport: StdioClientTransport | StreamableHTTPClientTransport, tool = 'echo'): Promise<void> {
   await client.connect(transport)
-  expect((await client.listTools()).tools.map(({ name }) => name)).toEqual(['echo'])
-  const answer = await client.callTool({ name: 'echo', arguments: { text: 'hello' } })
+  expect((await client.listTools()).tools.map(({ name }) => name)).toEqual([tool])
+  const answer = await client.callTool({ name: tool, arguments: { text: 'hello' } })
   expect(JSON.stringify(answer.content)).toContain('hello')
   await client.close()
 }

@@ -116,10 +116,15 @@ function addRest(program: Program, io: TbotIo): void {
   })
   command(program, {
     path: 'mcp',
-    summary: 'Serve one MCP server over standard input and output, through a running tbot with a service of type mcp',
-    arguments: [{ name: '<name>', description: 'The MCP server' }],
-    options: [CONFIG, { flags: '--service <name>', description: 'Which of its services, when there are several of type mcp' }],
-    examples: ['tbot mcp my-mcp-server -c /etc/tbot.yaml'],
+    summary: 'Serve one MCP server, or all as one, over standard input and output, through a running tbot with a service of type mcp',
+    arguments: [{ name: '[name]', description: 'The MCP server' }],
+    options: [
+      CONFIG,
+      { flags: '-R, --all', description: 'All MCP servers that the bot may use, as one' },
+      { flags: '--set <set>', description: 'The MCP servers of this set, as one' },
+      { flags: '--service <name>', description: 'Which of its services, when there are several of type mcp' },
+    ],
+    examples: ['tbot mcp my-mcp-server -c /etc/tbot.yaml', 'tbot mcp --all -c /etc/tbot.yaml'],
     load: action(io, () => import('./mcp.ts')),
   })
   command(program, { path: 'keypair', summary: 'The key pair of a bot that joins by bound_keypair' })

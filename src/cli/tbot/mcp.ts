@@ -4,6 +4,7 @@ import { createAnswerMemory } from '../../client/mcp-memory.ts'
 import { AppError } from '../../lib/errors.ts'
 import { readTextIfPresent } from '../../lib/atomic-file.ts'
 import { sanitizeTerminal } from '../../lib/output.ts'
+import { renderMcpEndpoint } from '../../resources/mcp-endpoint.ts'
 import { loadBotConfig } from '../../services/bot/config.ts'
 import type { BotConfig, NamedService } from '../../services/bot/config.ts'
 import { createLocalEndpoint } from '../../services/bot/local-endpoint.ts'
@@ -19,9 +20,9 @@ export async function run({ call, io }: Context): Promise<number> {
   if (file === undefined) throw new AppError('invalid_argument', 'name the configuration file of the running tbot with -c')
   const config = await loadBotConfig(file, io.env, { top: {}, onboarding: {} })
   const service = findMcpService(config, call.text('service'), file)
-  const server = call.argument('name') ?? ''
+  const path = findPath(call.argument('name'), call.text('set'), call.flag('all'))
   const log = (line: string): void => void io.stderr.write(`${sanitizeTerminal(line)}\n`)
-  const endpoint = createLocalEndpoint(server, parseListen(service.listen), await readToken(service))
+  const endpoint = createLocalEndpoint(path, parseListen(service.listen), await readToken(service))
   const input = io.stdin
   call.signal.addEventListener('abort', () => input.destroy(), { once: true })
   const running = runMcpBridge({
@@ -32,7 +33,7 @@ export async function run({ call, io }: Context): Promise<number> {
     wait: pause,
     memory:
       config.storage.type === 'directory'
-        ? createAnswerMemory({ folder: join(config.storage.path, `answers-${service.name}`), server, log })
+        ? createAnswerMemory({ folder: join(config.storage.path, `answers-${service.name}`), server: path, log })
         : undefined,
     write: (line) =>
       new Promise((fulfil) => {
@@ -45,6 +46,13 @@ export async function run({ call, io }: Context): Promise<number> {
   })
   await running.finally(() => input.destroy())
   return call.signal.aborted ? 130 : 0
+}
+
+function findPath(name: string | undefined, set: string | undefined, isAll: boolean): string {
+  if ([name !== undefined, set !== undefined, isAll].filter(Boolean).length !== 1)
+    throw new AppError('invalid_argument', 'give one of these: the NAME of an MCP server, --all, or --set NAME')
+  if (name !== undefined) return renderMcpEndpoint({ type: 'app', name })
+  return renderMcpEndpoint(set === undefined ? { type: 'all' } : { type: 'set', name: set })
 }
 
 function findMcpService({ services }: BotConfig, name: string | undefined, file: string): McpConfig & NamedService {

@@ -5,6 +5,12 @@ import { addDatabases } from './database-commands.ts'
 import type { TshIo } from './context.ts'
 import { FORMAT } from './format.ts'
 
+/** What select-endpoint.ts reads, beside the argument `[name]`. */
+const ENDPOINT_OPTIONS: readonly OptionRow[] = [
+  { flags: '-R, --all', description: 'All MCP servers that you may use, as one' },
+  { flags: '--set <set>', description: 'The MCP servers of this set, as one' },
+]
+
 /** Runs `tsh`; the exit code. */
 export async function main(argv: readonly string[], io: TshIo): Promise<number> {
   const signal = io.signal ?? (io.signals ? interruptSignal(io.signals) : undefined)
@@ -129,13 +135,18 @@ function addMcp(program: Program, io: TshIo): void {
   addMcpConfig(program, io)
   command(program, {
     path: 'mcp connect',
-    summary: 'Serve one MCP server over standard input and output, for an MCP client to start',
-    arguments: [{ name: '<name>', description: 'The MCP server' }],
+    summary: 'Serve one MCP server, or all as one, over standard input and output, for an MCP client to start',
+    arguments: [{ name: '[name]', description: 'The MCP server' }],
     options: [
+      ...ENDPOINT_OPTIONS,
       { flags: '--[no-]auto-reconnect', description: 'Start a lost session again unseen by the client', default: true },
       { flags: '-H, --header <header>', description: 'Send this HTTP header too, "Name: value"', list: true },
     ],
-    examples: ['tsh mcp connect everything', 'tsh mcp connect -i /opt/machine-id/identity --proxy=sallyport.example.com:443 everything'],
+    examples: [
+      'tsh mcp connect everything',
+      'tsh mcp connect --all',
+      'tsh mcp connect -i /opt/machine-id/identity --proxy=sallyport.example.com:443 everything',
+    ],
     load: action(io, () => import('./mcp-connect.ts')),
   })
   addMcpAccounts(program, io)
@@ -172,14 +183,15 @@ function addMcpAccounts(program: Program, io: TshIo): void {
 
 function addProxy(program: Program, io: TshIo): void {
   const options: OptionRow[] = [
+    ...ENDPOINT_OPTIONS,
     { flags: '-p, --port <port>', description: 'Port of this machine to listen on; any free one unless told' },
     { flags: '-H, --header <header>', description: 'Send this HTTP header too, "Name: value"', list: true },
   ]
   command(program, { path: 'proxy', summary: 'Local endpoints with your credentials' })
   command(program, {
     path: 'proxy mcp',
-    summary: 'Serve one MCP server on a port of this machine, over streamable HTTP',
-    arguments: [{ name: '<name>', description: 'The MCP server' }],
+    summary: 'Serve one MCP server, or all as one, on a port of this machine, over streamable HTTP',
+    arguments: [{ name: '[name]', description: 'The MCP server' }],
     options,
     examples: ['tsh proxy mcp everything -p 8000'],
     load: action(io, () => import('./proxy-mcp.ts')),
@@ -187,7 +199,7 @@ function addProxy(program: Program, io: TshIo): void {
   command(program, {
     path: 'proxy app',
     summary: 'The same as tsh proxy mcp: all apps are MCP servers',
-    arguments: [{ name: '<name>', description: 'The MCP server' }],
+    arguments: [{ name: '[name]', description: 'The MCP server' }],
     options,
     load: action(io, () => import('./proxy-mcp.ts')),
   })

@@ -5,12 +5,13 @@ import { toAppError } from '../../lib/errors.ts'
 import { sanitizeTerminal } from '../../lib/output.ts'
 import type { Context } from './context.ts'
 import { parseHeaders } from './headers.ts'
+import { selectEndpoint } from './select-endpoint.ts'
 
 /** Standard output carries MCP messages and nothing else. */
 export async function run(context: Context): Promise<number> {
   const { call, io, now } = context
-  const server = call.argument('name') ?? ''
-  const endpoint = createMcpEndpoint({ server, open: context.connect, headers: parseHeaders(call.list('header')), now })
+  const { place } = selectEndpoint(call)
+  const endpoint = createMcpEndpoint({ ...place, open: context.connect, headers: parseHeaders(call.list('header')), now })
   const input = io.stdin
   call.signal.addEventListener('abort', () => input.destroy(), { once: true })
   const log = (line: string): void => void io.stderr.write(`${sanitizeTerminal(line)}\n`)
@@ -21,7 +22,7 @@ export async function run(context: Context): Promise<number> {
     autoReconnect: call.flag('auto-reconnect'),
     log,
     wait: pause,
-    memory: folder ? createAnswerMemory({ folder, server, log }) : undefined,
+    memory: folder ? createAnswerMemory({ folder, server: place.server ?? place.path, log }) : undefined,
     write: (line) =>
       new Promise((fulfil) => {
         io.stdout.cork()

@@ -4,21 +4,22 @@ import { AppError } from '../../lib/errors.ts'
 import { sanitizeTerminal } from '../../lib/output.ts'
 import type { Context } from './context.ts'
 import { parseHeaders } from './headers.ts'
+import { selectEndpoint } from './select-endpoint.ts'
 
 /** Runs until it is interrupted. */
 export async function run(context: Context): Promise<number> {
   const { call, io, now } = context
-  const server = call.argument('name') ?? ''
+  const { place, title } = selectEndpoint(call)
   // Who has no credentials hears of it at once, not from an MCP client.
   const connection = await context.connect()
   connection.close()
-  const endpoint = createMcpEndpoint({ server, open: context.connect, headers: parseHeaders(call.list('header')), now })
+  const endpoint = createMcpEndpoint({ ...place, open: context.connect, headers: parseHeaders(call.list('header')), now })
   const forwarder = await startMcpForwarder({
     endpoint,
     listen: { host: '127.0.0.1', port: parsePort(call.text('port')) },
     log: (line) => void io.stderr.write(`${sanitizeTerminal(line)}\n`),
   })
-  io.stdout.write(`Proxying connections to ${sanitizeTerminal(server)} on http://127.0.0.1:${forwarder.port}/mcp\n`)
+  io.stdout.write(`Proxying connections to ${sanitizeTerminal(title)} on http://127.0.0.1:${forwarder.port}/mcp\n`)
   await interrupted(call.signal)
   await forwarder.close()
   return 0

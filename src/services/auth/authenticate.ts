@@ -7,16 +7,18 @@ import type { Route } from '../../api/route.ts'
 import { buildEvent } from '../../audit/build-event.ts'
 import { parseApiToken } from '../../ca/api-token.ts'
 import { verifyIdentityCertificate } from '../../ca/identity-certificate.ts'
-import type { CertificateFacts } from '../../ca/identity-certificate.ts'
+import { isEndpointToken, verifyEndpointToken } from '../../ca/endpoint-token.ts'
+import type { IdentityFields } from '../../ca/identity-uris.ts'
 import { AppError } from '../../lib/errors.ts'
 import { botTraits } from '../../resources/bot.ts'
 import type { Identity } from '../../resources/identity.ts'
+import { findMcpEndpoint, renderMcpEndpoint } from '../../resources/mcp-endpoint.ts'
 import { findApiToken, touchApiToken } from '../../storage/api-tokens.ts'
 import { findAccountId } from '../../storage/credentials.ts'
 import type { AuthContext } from './context.ts'
 import { isForeignToken, verifyForeignToken } from './foreign-tokens.ts'
 import { findMachine } from './join/bot-instances.ts'
-import { isAccessToken, verifyAccessToken } from './oauth/access-tokens.ts'
+import { findServersAt, isAccessToken, verifyAccessToken } from './oauth/access-tokens.ts'
 import type { PresentedToken } from './oauth/access-tokens.ts'
 
 /** What the connection says of its other end, before anything of the request is believed. */
@@ -44,7 +46,7 @@ export function peerOf(request: IncomingMessage): Peer {
 
 /**
  * The identity behind a request: given by the process itself, else of the client certificate, else of a bearer token, which is an API token,
- * the access token of an MCP client, or a JWT of another issuer. Throws `unauthenticated` when there is none or it is not valid.
+ * an endpoint token, the access token of an MCP client, or a JWT of another issuer. Throws `unauthenticated` when there is none or it is not valid.
  */
 export async function authenticate(
   context: AuthContext,
@@ -60,6 +62,7 @@ export async function authenticate(
   // What the proxy saw is heard of the proxy only: others could say anything.
   const seen = (name: string) => (peer.internal ? header(name) : undefined)
   const presented = { token, endpoint: seen(ENDPOINT_HEADER), proof: seen(PROOF_HEADER) }
+  if (isEndpointToken(token)) return await identityOfEndpointToken(context, row, presented, peer.remoteAddress)
   if (isAccessToken(token)) return await identityOfAccessToken(context, row, presented, peer.remoteAddress)
   if (presented.proof !== undefined) throw new AppError('unauthenticated', 'this token is not bound to a key: send it as Bearer')
   const isForeign = row.forMcpClients && isForeignToken(token)
@@ -86,26 +89,29 @@ async function identityOfCertificate(context: AuthContext, certificate: X509Cert
     clusterName,
     now: context.now(),
   })
-  const proven = {
-    kind: facts.kind,
-    name: facts.name,
-    credential: 'certificate' as const,
-    credentialId: facts.serial,
-    expiresAt: facts.expiresAt,
-    mfaVerified: facts.mfaVerified,
-  }
-  if (facts.kind === 'host') return { ...proven, ...hostRights(context, facts), ...machineFields(facts) }
-  if (facts.kind === 'bot') return { ...proven, ...botRights(context, facts), ...machineFields(facts) }
+  const proven = { credential: 'certificate' as const, credentialId: facts.serial, expiresAt: facts.expiresAt }
+  if (facts.kind === 'host')
+    return { kind: facts.kind, name: facts.name, mfaVerified: false, ...proven, ...hostRights(context, facts), ...machineFields(facts) }
+  return { ...proven, ...(await identityOfFields(context, facts)) }
+}
+
+/** Who a person or a bot is now whom a certificate names. */
+async function identityOfFields(
+  context: AuthContext,
+  fields: IdentityFields,
+): Promise<Omit<Identity, 'credential' | 'credentialId' | 'expiresAt'>> {
+  const { kind, name, mfaVerified } = fields
+  if (kind === 'bot') return { kind, name, mfaVerified, ...botRights(context, fields), ...machineFields(fields) }
   // A name may have been given to somebody else since, or its holder been reset.
-  const account = await findAccountId(context.db, facts.name)
-  const rights = currentRights(context, facts.name)
-  if (account === undefined || facts.account !== account)
-    throw new AppError('unauthenticated', `this certificate is from before user "${facts.name}" was reset or created anew: run tsh login`)
-  return { ...proven, ...rights }
+  const account = await findAccountId(context.db, name)
+  const rights = currentRights(context, name)
+  if (account === undefined || fields.account !== account)
+    throw new AppError('unauthenticated', `this certificate is from before user "${name}" was reset or created anew: run tsh login`)
+  return { kind, name, mfaVerified, ...rights }
 }
 
 /** A host is what it joined as last; removed from the inventory, it is nobody. */
-function hostRights(context: AuthContext, { name, roles, account }: CertificateFacts): Pick<Identity, 'roles' | 'traits'> {
+function hostRights(context: AuthContext, { name, roles, account }: IdentityFields): Pick<Identity, 'roles' | 'traits'> {
   const host = context.live.find('host', name)
   if (!host || account === undefined || host.status.join_id !== account)
     throw new AppError('unauthenticated', `host ${name} was removed, or has joined anew since: join again with a join token`)
@@ -113,12 +119,12 @@ function hostRights(context: AuthContext, { name, roles, account }: CertificateF
 }
 
 /** Roles and traits of the bot now, as far as the certificate has them. */
-function botRights(context: AuthContext, { name, roles, botInstanceId }: CertificateFacts): Pick<Identity, 'roles' | 'traits'> {
+function botRights(context: AuthContext, { name, roles, botInstanceId }: IdentityFields): Pick<Identity, 'roles' | 'traits'> {
   const { bot } = findMachine(context, name, botInstanceId)
   return { roles: roles.filter((role) => bot.spec.roles.includes(role)), traits: botTraits(bot) }
 }
 
-function machineFields(facts: CertificateFacts): Partial<Identity> {
+function machineFields(facts: IdentityFields): Partial<Identity> {
   const { botInstanceId, joinToken, joinMethod, internal, allowReissue } = facts
   return {
     ...(botInstanceId !== undefined && { botInstanceId }),
@@ -126,6 +132,43 @@ function machineFields(facts: CertificateFacts): Partial<Identity> {
     ...(joinMethod !== undefined && { joinMethod }),
     ...(internal !== undefined && { internal }),
     ...(allowReissue !== undefined && { allowReissue }),
+  }
+}
+
+/** The proxy says which certificate its client shows. A refusal is in the audit log, in bounds. */
+async function identityOfEndpointToken(
+  context: AuthContext,
+  row: Route,
+  { token, endpoint, proof }: PresentedToken,
+  remoteAddress: string,
+): Promise<Identity> {
+  const { clusterName, keys } = context
+  try {
+    const at = row.forMcpClients && endpoint !== undefined ? findMcpEndpoint(endpoint) : undefined
+    const path = at && renderMcpEndpoint(at)
+    const verified = await verifyEndpointToken(token, [keys.assertion], {
+      clusterName,
+      endpoint: path,
+      shown: proof,
+      now: context.now(),
+    })
+    const { fields, credential, credentialId, credentialExpiresAt, holder, expiresAt } = verified
+    const servers = at && findServersAt(context, at)
+    return {
+      ...(await identityOfFields(context, fields)),
+      credential,
+      credentialId,
+      expiresAt: credentialExpiresAt,
+      tokenExpiresAt: expiresAt,
+      holder,
+      ...(servers && { servers }),
+    }
+  } catch (thrown) {
+    if (!(thrown instanceof AppError) || thrown.code !== 'unauthenticated') throw thrown
+    await context.limits.countPublicCall(remoteAddress)
+    const event = { remote_addr: remoteAddress, kind: 'endpoint_token', verb: 'use', success: false, error: thrown.message }
+    await context.journal.record([buildEvent('access.denied', event, context.build)])
+    throw thrown
   }
 }
 

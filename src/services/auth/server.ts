@@ -17,6 +17,7 @@ import { addSsoPages } from './pages/sso.ts'
 import { addUpstreamAccountPages } from './pages/upstream-accounts.ts'
 import { announceServers } from './routes/app-servers.ts'
 import { createApiToken, deleteApiToken, listApiTokens } from './routes/api-tokens.ts'
+import { issueEndpointToken } from './routes/endpoint-tokens.ts'
 import { issueIdentityToken, rotateJwtKey } from './routes/identity-tokens.ts'
 import { issueRouteAssertion } from './routes/assertions.ts'
 import { emitEvents, searchEvents } from './routes/audit.ts'
@@ -59,6 +60,7 @@ const TABLE: readonly Served[] = [
   open(ROUTES.finishBrowserLogin, finishBrowserLogin),
   known(ROUTES.whoami, whoami),
   known(ROUTES.issueRouteAssertion, issueRouteAssertion),
+  known(ROUTES.issueEndpointToken, issueEndpointToken),
   known(ROUTES.issueIdentityToken, issueIdentityToken),
   known(ROUTES.rotateJwtKey, rotateJwtKey),
   known(ROUTES.readSecret, readSecret),

@@ -29,7 +29,7 @@ export function directoryDependencies(now: () => number = Date.now): DirectoryDe
 }
 
 /** An Auth Service that keeps generations as the real one does: a certificate that was renewed already locks the instance. */
-export class FakeCluster implements BotCluster {
+export class FakeCluster implements Pick<BotCluster, 'join' | 'renew' | 'issueOutput'> {
   /** Set to make every call fail. */
   outage: AppError | undefined
   locked: AppError | undefined

@@ -36,6 +36,13 @@ export interface OutputRequest {
   privateKey: KeyObject
 }
 
+export interface TokenWanted {
+  /** Path of the MCP endpoint. */
+  endpoint: string
+  roles?: readonly string[] | undefined
+  ttlSeconds: number
+}
+
 /** What the bot asks of the Auth Service. Refusals come as the AppErrors they are; `unavailable` and `deadline_exceeded` pass. */
 export interface BotCluster {
   /** `boundKey` and `joinState` are for the method bound_keypair. */
@@ -43,4 +50,6 @@ export interface BotCluster {
   /** With the identity that is being renewed; one whose answer was lost may be asked for again. */
   renew(own: OwnIdentity, wanted: { ttlSeconds: number }): Promise<OwnIdentity>
   issueOutput(own: OwnIdentity, wanted: OutputRequest): Promise<Issued>
+  /** A bearer token for one MCP endpoint, by its path. */
+  issueToken(own: OwnIdentity, wanted: TokenWanted): Promise<{ token: string; expiresAt: number }>
 }

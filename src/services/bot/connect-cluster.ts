@@ -6,6 +6,7 @@ import type { Connection } from '../../client/credentials.ts'
 import { createProxyHttp } from '../../client/proxy-http.ts'
 import type { ProxyHttp } from '../../client/proxy-http.ts'
 import { parseProxyAddress } from '../../client/proxy-address.ts'
+import { fetchEndpointToken } from '../../client/servers.ts'
 import { readTextIfPresent } from '../../lib/atomic-file.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { BotCluster, Issued, OwnIdentity } from './cluster.ts'
@@ -37,6 +38,8 @@ export function connectCluster(
       return ownOf(await joinCluster(target, { role: 'Bot', ttlSeconds, ...facts }, proofOf(proof, boundKey, joinState), { now }))
     },
     renew: async (own, { ttlSeconds }) => ownOf(await as(own, (api) => renewIdentity(api, { ttlSeconds, ...facts }, { now }))),
+    issueToken: (own, { endpoint, roles, ttlSeconds }) =>
+      as(own, (api) => fetchEndpointToken(api, endpoint, { roles: roles && [...roles], ttlSeconds })),
     issueOutput: (own, { roles, ...wanted }) => as(own, (api) => issueBotOutput(api, { ...wanted, ...(roles && { roles: [...roles] }) })),
   }
 }

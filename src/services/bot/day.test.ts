@@ -111,7 +111,6 @@ test('a day of outages, a full disk, clock jumps and kills: a reader never sees 
           await dieAt('renewed')
           return renewed
         },
-        issueOutput: (before, wanted) => cluster.issueOutput(before, wanted),
       },
       readProof: async () => ({ method: 'token', token: 'secret-token' }),
     })

@@ -13,7 +13,7 @@ import type { BotService } from './bot-service.ts'
  */
 export function createIdentityService(
   config: NamedService & IdentityConfig,
-  { cluster, destination }: { cluster: BotCluster; destination: Destination },
+  { cluster, destination }: { cluster: Pick<BotCluster, 'issueOutput'>; destination: Destination },
 ): BotService {
   return {
     name: config.name,

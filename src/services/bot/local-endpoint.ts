@@ -5,8 +5,8 @@ import type { ListenAddress } from './service.ts'
 
 const CONNECT_TIMEOUT_MS = 10_000
 
-/** An MCP server behind a running tbot on this machine; `token` for who listens on a port. */
-export function createLocalEndpoint(server: string, address: ListenAddress, token: string | undefined): McpEndpoint {
+/** An MCP endpoint, by its path, behind a running tbot on this machine; `token` for who listens on a port. */
+export function createLocalEndpoint(path: string, address: ListenAddress, token: string | undefined): McpEndpoint {
   const where = 'path' in address ? address.path : `${address.host}:${address.port}`
   const target = 'path' in address ? { socketPath: address.path } : { host: address.host, port: address.port }
   return {
@@ -15,7 +15,7 @@ export function createLocalEndpoint(server: string, address: ListenAddress, toke
         const call = request({
           ...target,
           method,
-          path: `/mcp/apps/${encodeURIComponent(server)}`,
+          path,
           headers: {
             host: 'localhost',
             ...headers,

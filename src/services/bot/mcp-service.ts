@@ -10,6 +10,7 @@ import type { McpEndpoint } from '../../client/mcp-endpoint.ts'
 import { startMcpForwarder } from '../../client/mcp-forwarder.ts'
 import type { McpEndpoints, McpForwarder } from '../../client/mcp-forwarder.ts'
 import { AppError } from '../../lib/errors.ts'
+import { findMcpEndpoint, renderMcpEndpoint } from '../../resources/mcp-endpoint.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { BotService } from './bot-service.ts'
 import type { BotCluster, Issued } from './cluster.ts'
@@ -20,7 +21,7 @@ import { parseListen } from './service.ts'
 import type { ListenAddress, McpConfig } from './service.ts'
 
 export interface McpServiceOptions {
-  cluster: BotCluster
+  cluster: Pick<BotCluster, 'issueOutput'>
   /** A connection to the cluster as this identity. */
   connect: (identity: Issued) => Connection
   /** Where the token goes that clients of a port send. */
@@ -36,7 +37,7 @@ export const TOKEN_FILE = 'mcp-token'
 const MAX_ENDPOINTS = 256
 
 /**
- * A local MCP endpoint, `/mcp/apps/NAME` for each server, that carries the credentials of the moment: they stay in memory. On a socket the file
+ * A local MCP endpoint, `/mcp/apps/NAME` for each server and `/mcp` for all as one, that carries the credentials of the moment: they stay in memory. On a socket the file
  * system says who may use it (mode 0600), on a port of loopback a token.
  */
 export function createMcpService(config: NamedService & McpConfig, options: McpServiceOptions): BotService {
@@ -70,23 +71,20 @@ export function createMcpService(config: NamedService & McpConfig, options: McpS
   }
 }
 
-const APP_PATH = /^\/mcp\/apps\/([^/]+)(?:\/sse)?\/?$/
-const AGGREGATE_PATH = /^\/mcp(?:\/sets\/[^/]+)?\/?$/
-
 function createEndpoints(open: () => Promise<Connection>, now: () => number): McpEndpoints {
   const known = new Map<string, McpEndpoint>()
   return {
     at(path) {
-      if (AGGREGATE_PATH.test(path))
-        throw new AppError('unimplemented', 'the URL of all servers takes no certificate yet: use /mcp/apps/NAME for each server', {
-          details: { http: 501 },
+      const place = findMcpEndpoint(path)
+      if (!place)
+        throw new AppError('not_found', 'MCP servers are at /mcp/apps/NAME, all as one at /mcp, those of a set at /mcp/sets/NAME', {
+          details: { http: 404 },
         })
-      const server = decode(APP_PATH.exec(path)?.[1] ?? '')
-      if (server === '') throw new AppError('not_found', 'MCP servers are at /mcp/apps/NAME', { details: { http: 404 } })
-      const found = known.get(server) ?? createMcpEndpoint({ server, open, now })
+      const key = renderMcpEndpoint(place)
+      const found = known.get(key) ?? createMcpEndpoint({ ...(place.type === 'app' ? { server: place.name } : { path: key }), open, now })
       // In the order of their last use: a client that makes up names costs nobody a server that is used.
-      known.delete(server)
-      known.set(server, found)
+      known.delete(key)
+      known.set(key, found)
       const [oldest] = known
       if (known.size > MAX_ENDPOINTS && oldest) {
         known.delete(oldest[0])
@@ -97,14 +95,6 @@ function createEndpoints(open: () => Promise<Connection>, now: () => number): Mc
     close() {
       for (const endpoint of known.values()) endpoint.close()
     },
-  }
-}
-
-function decode(text: string): string {
-  try {
-    return decodeURIComponent(text)
-  } catch {
-    return '' // a broken escape names nothing
   }
 }
 
@@ -147,5 +137,5 @@ function isListening(path: string): Promise<boolean> {
 
 function addressOf(listen: ListenAddress, port: number): string {
   if ('path' in listen) return listen.path
-  return `http://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${port}/mcp/apps/NAME`
+  return `http://${listen.host.includes(':') ? `[${listen.host}]` : listen.host}:${port}/mcp`
 }

@@ -28,7 +28,7 @@ export class OwnRefusal extends Error {
 
 export interface OwnOptions {
   storage: Storage
-  cluster: BotCluster
+  cluster: Pick<BotCluster, 'join' | 'renew'>
   readProof: () => Promise<Onboarding>
 }
 

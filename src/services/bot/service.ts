@@ -1,5 +1,6 @@
 import { isAbsolute } from 'node:path'
 import { z } from 'zod'
+import { findMcpEndpoint } from '../../resources/mcp-endpoint.ts'
 import { destinationSchema } from './destination.ts'
 import { spanFields } from './durations.ts'
 
@@ -52,10 +53,31 @@ const oauthTokenSchema = z
       .string()
       .min(1)
       .max(255)
-      .describe('The oauth_client that acts as the bot; its jwks has what `tbot keypair create --format=jwk` prints.'),
-    audience: z.url({ protocol: /^https?$/ }).describe('The URL of the MCP server that the token is for.'),
-    scope: z.string().min(1).max(1024).default('mcp').describe('`mcp` for all that the roles allow there, `mcp:server:NAME` for less.'),
-    renewal_interval: spanFields.renewal_interval,
+      .optional()
+      .describe(
+        'An oauth_client that acts as the bot; its jwks has what `tbot keypair create --format=jwk` prints. Without, the token is of this instance of the bot.',
+      ),
+    audience: z
+      .url({ protocol: /^https?$/ })
+      .refine(
+        (url) => findMcpEndpoint(new URL(url).pathname) !== undefined,
+        'must be the URL of an MCP endpoint, such as https://HOST/mcp/apps/NAME',
+      )
+      .describe('The URL that the token is for: of an MCP server, of a set, or of all servers (`https://HOST/mcp`).'),
+    scope: z
+      .string()
+      .min(1)
+      .max(1024)
+      .optional()
+      .describe('With client_id: `mcp` for all that the roles allow there, which it is unless told, `mcp:server:NAME` for less.'),
+    roles: rolesSchema,
+    ...spanFields,
+  })
+  .superRefine(({ client_id, scope, roles }, context) => {
+    const fault = (key: string, message: string): void => context.addIssue({ code: 'custom', path: [key], message })
+    if (client_id === undefined && scope !== undefined)
+      fault('scope', 'is for tokens of an oauth_client: name it with client_id, or use roles')
+    if (client_id !== undefined && roles) fault('roles', 'is for tokens without client_id: use scope')
   })
   .describe('Keeps an access token fresh, for clients that speak HTTP.')
 

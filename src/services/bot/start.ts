@@ -117,9 +117,17 @@ function createService(service: NamedService, options: StartOptions, storage: St
   }
 }
 
-/** Asks for access tokens with the key that the storage holds. */
-function requestWith({ config, now }: StartOptions, storage: Storage) {
-  return async (own: OwnIdentity, { client_id, audience, scope }: OauthTokenConfig): Promise<IssuedToken> => {
+/** An endpoint token lives for an hour at most. */
+const MAX_TOKEN_SECONDS = 3600
+
+/** Asks for access tokens: with the identity of the bot, or for an OAuth client with the key that the storage holds. */
+function requestWith({ cluster, config, now }: StartOptions, storage: Storage) {
+  return async (own: OwnIdentity, service: NamedService & OauthTokenConfig): Promise<IssuedToken> => {
+    const { client_id, audience, scope = 'mcp', roles, ttlMs } = service
+    if (client_id === undefined) {
+      const endpoint = new URL(audience).pathname
+      return await cluster.issueToken(own, { endpoint, roles, ttlSeconds: Math.min(MAX_TOKEN_SECONDS, Math.floor(ttlMs / 1000)) })
+    }
     const privateKey = createPrivateKey(await findBoundKey(storage))
     const http = openProxy(config, own)
     try {

@@ -8,7 +8,10 @@ import type { IssuedToken } from './token-request.ts'
 /** Keeps the file `token` of a destination fresh, for clients that speak HTTP. How long a token lives is the cluster's to say. */
 export function createTokenService(
   config: NamedService & OauthTokenConfig,
-  { request, destination }: { request: (own: OwnIdentity, config: OauthTokenConfig) => Promise<IssuedToken>; destination: Destination },
+  {
+    request,
+    destination,
+  }: { request: (own: OwnIdentity, config: NamedService & OauthTokenConfig) => Promise<IssuedToken>; destination: Destination },
 ): BotService {
   return {
     name: config.name,

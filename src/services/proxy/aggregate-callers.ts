@@ -22,7 +22,7 @@ const CONCURRENT_CHECKS = 8
 export interface AggregateCaller {
   /**
    * `KIND:NAME`; with the id of an API token or of the grant of an MCP client, since two of one person may be narrowed to different servers and
-   * roles. The same for all tokens that come of one grant. No white space.
+   * roles; with the holder of an endpoint token. The same for all tokens that come of one grant, or replace each other. No white space.
    */
   owner: string
   /** Milliseconds since 1970. */
@@ -213,7 +213,8 @@ function keyOf({ endpoint, token }: Shown): string {
   return `${endpoint} ${token}`
 }
 
-function ownerOf({ kind, name, credential, credential_id, scope }: Awaited<ReturnType<typeof fetchCaller>>): string {
+function ownerOf({ kind, name, credential, credential_id, scope, holder }: Awaited<ReturnType<typeof fetchCaller>>): string {
+  if (holder !== undefined) return `${kind}:${name}:${holder}`
   if (credential !== 'api_token' && credential !== 'oauth') return `${kind}:${name}`
   return [kind, name, ...(scope === undefined ? [] : [encodeURIComponent(scope)]), credential_id].join(':')
 }

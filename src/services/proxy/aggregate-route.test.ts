@@ -87,7 +87,7 @@ const ask = (path: string, { token = 'spt_ana', body = '{}', type = 'application
 test.each([
   ['no token', '', 'a bearer token is required'],
   ['a token that is not valid', 'spt_other', 'the API token is not valid'],
-  ['an assertion for one server', 'a.b.c', 'this URL takes API tokens: "tsh api-tokens add NAME" makes one'],
+  ['an assertion for one server', 'a.b.c', 'what you sent is for one server: use its URL, or come with "tsh mcp connect --all"'],
 ])('%s is refused as unauthenticated, whether the set exists or not', async (_, token, why) => {
   for (const path of ['/mcp', '/mcp/sse', '/mcp/sets/none']) {
     const { status, headers, text } = await ask(path, { token })

@@ -29,7 +29,7 @@ import type { DpopProofs } from './dpop.ts'
 import { ExposedNames } from './exposed-names.ts'
 import type { ForeignHeaders } from './foreign-headers.ts'
 import { type Asked, askedBy } from './challenge.ts'
-import { isAssertion } from './bound-assertions.ts'
+import { BoundAssertions, isAssertion } from './bound-assertions.ts'
 import { refuse, refuseExchange } from './mcp-route.ts'
 import { headersForAgent, readExchange } from './node-exchange.ts'
 import { bearerOf, boundOf, isBound, readBearer } from './presented.ts'
@@ -64,7 +64,7 @@ const SWEEP_MS = 100
 /** Views that are kept of one caller. */
 const MAX_VIEWS = 64
 const ASSERTION_HINT =
-  'this URL takes API tokens: "tsh api-tokens add NAME" makes one. What you sent is for one server: use its URL, or "tsh mcp connect NAME"'
+  'what you sent is for one server: use its URL, or come with "tsh mcp connect --all", or with an API token ("tsh api-tokens add NAME")'
 
 /** What a path names: all servers, or the set of that name; undefined when it is neither. */
 export function findAggregate(path: string): { set: string | undefined } | undefined {
@@ -99,6 +99,7 @@ export class Aggregate {
   readonly #door: SseDoor<Visitor>
   readonly #watch: AggregateWatch
   readonly #sweeping: NodeJS.Timeout
+  readonly #bound = new BoundAssertions()
   /** A session keeps its view: one for all sessions of a caller, by what it rests on. */
   readonly #views = new WeakMap<AggregateCaller, Map<string, { set: McpSet | undefined; view: View }>>()
 
@@ -126,7 +127,8 @@ export class Aggregate {
   async serve(request: IncomingMessage, response: ServerResponse, set: string | undefined): Promise<void> {
     try {
       const bound = isBound(request) ? await boundOf(request, this.#options.proofs) : undefined
-      const visitor = await this.#visitorOf(bound?.credential ?? bearerOf(request), request.socket.remoteAddress ?? '', set)
+      const token = bound?.credential ?? this.#bound.credentialOf(bearerOf(request), request.socket)
+      const visitor = await this.#visitorOf(token, request.socket.remoteAddress ?? '', set)
       bound?.use()
       const { promise, resolve, reject } = Promise.withResolvers<HttpExchange>()
       const { foreign, maxRequestBytes } = this.#options
@@ -141,7 +143,7 @@ export class Aggregate {
 
   /** The same for requests of our own server. @throws AppError unauthenticated, to be said by the other; a proof of a key is its business too. */
   routeOf(head: PlainRequest, socket: Socket, set: string | undefined): Route {
-    const token = readBearer(head.headers['authorization'])
+    const token = this.#bound.credentialOf(readBearer(head.headers['authorization']), socket)
     return {
       headers: headersForAgent(head.headers, this.#options.foreign.names),
       maxBodyBytes: this.#options.maxRequestBytes,

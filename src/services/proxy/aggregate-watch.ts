@@ -140,5 +140,6 @@ function isSuspect(owner: string, { users, credentials, locks }: Changes): boole
 
 /** Of one of these users, or of one whose name goes on after a colon, who is asked about and told in vain. */
 function isOfAny(owner: string, users: ReadonlySet<string>): boolean {
-  return [...users].some((user) => owner === `user:${user}` || owner.startsWith(`user:${user}:`))
+  const rest = owner.slice(owner.indexOf(':') + 1)
+  return [...users].some((user) => rest === user || rest.startsWith(`${user}:`))
 }

@@ -88,8 +88,8 @@ export class Assertions {
     for (let attempt = 1; ; attempt++) {
       for (let waited = 0; this.#options.now() <= this.#changedAt && waited < MAX_ATTEMPTS; waited++) await sleep(1)
       const generation = this.#generation
-      const kept = await fetchAssertion(api, server)
-      if (generation === this.#generation || attempt === MAX_ATTEMPTS) return { ...kept, generation }
+      const { token: assertion, expiresAt } = await fetchAssertion(api, server)
+      if (generation === this.#generation || attempt === MAX_ATTEMPTS) return { assertion, expiresAt, generation }
     }
   }
 

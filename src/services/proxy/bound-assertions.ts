@@ -2,6 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
 import { findBoundCertificate, thumbprintOf } from '../../ca/assertion.ts'
+import { isEndpointToken } from '../../ca/endpoint-token.ts'
 
 const MAX_KEPT = 10_000
 
@@ -19,6 +20,12 @@ export class BoundAssertions {
     if (!isAssertion(token)) return false
     const bound = this.#boundTo(token)
     return bound !== undefined && bound === this.#shownOn(socket)
+  }
+
+  /** What a client brings as one credential: of an endpoint token, with the thumbprint of the certificate that the client shows, after a space. */
+  credentialOf(token: string, socket: Socket): string {
+    const shown = isEndpointToken(token) ? this.#shownOn(socket) : undefined
+    return shown === undefined ? token : `${token} ${shown}`
   }
 
   #boundTo(assertion: string): string | undefined {
@@ -46,6 +53,7 @@ export class BoundAssertions {
 
 /** By its form: three parts, as of any JWT. */
 export function isAssertion(token: string): boolean {
+  if (isEndpointToken(token)) return false
   const first = token.indexOf('.')
   if (first === -1) return false
   const second = token.indexOf('.', first + 1)

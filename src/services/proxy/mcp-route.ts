@@ -84,7 +84,7 @@ export class McpRoutes {
   routeOf(head: PlainRequest, socket: Socket, server: string): Route {
     const { headers } = head
     const { assertions, foreign, maxRequestBytes } = this.#options
-    const token = readBearer(headers['authorization'] ?? foreign.find(headers))
+    const token = this.#bound.credentialOf(readBearer(headers['authorization'] ?? foreign.find(headers)), socket)
     const isOwn = this.#bound.isAcceptable(token, { socket })
     return {
       headers: headersForAgent(headers, foreign.names),
@@ -107,7 +107,9 @@ export class McpRoutes {
 
   #tokenOf(request: IncomingMessage): string {
     const { headers } = request
-    return headers.authorization === undefined ? readBearer(this.#options.foreign.find(headers)) : bearerOf(request)
+    const { foreign } = this.#options
+    const token = headers.authorization === undefined ? readBearer(foreign.find(headers)) : bearerOf(request)
+    return this.#bound.credentialOf(token, request.socket)
   }
 
   #serveUnknown(exchange: WireExchange, asked: Asked, token: string, server: string): void {

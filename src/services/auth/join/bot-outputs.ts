@@ -4,11 +4,10 @@ import { maxSessionTtlMs } from '../../../access/session-limits.ts'
 import type { IdentityFields } from '../../../ca/identity-uris.ts'
 import { parseDuration } from '../../../lib/duration.ts'
 import { AppError } from '../../../lib/errors.ts'
-import { upsertResource } from '../../../storage/resources.ts'
 import { rolesOf } from '../authorize.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { parseProvenKey } from '../issue.ts'
-import { getMachine, lockInstance, statusAfterUse, useOf } from './bot-instances.ts'
+import { commitAsBot, pickRoles } from './as-bot.ts'
 import { certificateEvent, findLockReason, issueMachine, renderJoined } from './machine.ts'
 
 const DEFAULT_TTL_MS = 3_600_000
@@ -27,12 +26,9 @@ export async function issueOutput(
       'this identity gets no further certificates: set allow_reissue on the output of tbot that wrote it',
     )
   const key = parseProvenKey('bot-output', '', input)
-  const outcome = await context.journal.commit<JoinedIdentity | AppError>(async (tx) => {
-    const { bot, instance } = getMachine(context, caller)
+  return await commitAsBot(context, caller, async ({ bot, instance }) => {
     const isOwn = identity.internal === true
-    const use = isOwn ? useOf(instance, caller) : undefined
-    if (use === 'copied') return await lockInstance(context, tx, instance, caller)
-    const roles = rolesWanted(isOwn ? bot.spec.roles : identity.roles, input.roles)
+    const roles = pickRoles(isOwn ? bot.spec.roles : identity.roles, input.roles)
     const fields: IdentityFields = {
       kind: 'bot',
       name: identity.name,
@@ -49,8 +45,6 @@ export async function issueOutput(
     const ttlMs = maxSessionTtlMs(rolesOf(context, roles), input.ttl === undefined ? DEFAULT_TTL_MS : input.ttl * 1000, longest)
     const left = isOwn ? longest : identity.expiresAt - context.now()
     const certificate = issueMachine(context, key, fields, Math.min(ttlMs, longest, left))
-    const status = use && statusAfterUse(instance, use)
-    if (status) await upsertResource(tx, 'bot_instance', { ...instance, status }, context.now())
     return {
       output: renderJoined(context, certificate, {
         kind: 'bot',
@@ -62,14 +56,4 @@ export async function issueOutput(
       events: [certificateEvent(context, caller.remoteAddress, { certificate, fields, type: 'bot-output' })],
     }
   })
-  if (outcome instanceof AppError) throw outcome
-  return outcome
-}
-
-/** All that it may give on, or those of them that are asked for. */
-function rolesWanted(available: readonly string[], wanted: readonly string[] | undefined): string[] {
-  const missing = wanted?.find((role) => !available.includes(role))
-  if (missing !== undefined)
-    throw new AppError('permission_denied', `the bot does not have the role "${missing}": tctl bots update adds roles`)
-  return wanted ? [...new Set(wanted)] : [...available]
 }

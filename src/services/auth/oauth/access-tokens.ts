@@ -52,7 +52,7 @@ export async function verifyAccessToken(context: AuthContext, { token, endpoint,
   const holder = payload.kind === 'ClientCredentials' ? findBot(context, payload) : await findPerson(context, payload)
   if (!holder) throw invalid('was revoked')
   const { scope = '' } = payload
-  const servers = narrow(serversOf(scope.split(' ')), listServers(context, at))
+  const servers = narrow(serversOf(scope.split(' ')), findServersAt(context, at))
   return { credential: 'oauth', expiresAt: exp * 1000, ...holder, tokenExpiresAt: exp * 1000, scope, ...(servers && { servers }) }
 }
 
@@ -112,7 +112,7 @@ function narrow(scoped: string[] | undefined, shown: string[] | undefined): stri
 }
 
 /** What an endpoint shows at most; undefined: all. */
-function listServers({ live }: AuthContext, endpoint: McpEndpoint): string[] | undefined {
+export function findServersAt({ live }: Pick<AuthContext, 'live'>, endpoint: McpEndpoint): string[] | undefined {
   if (endpoint.type !== 'set') return endpoint.type === 'app' ? [endpoint.name] : undefined
   const set = live.find('mcp_set', endpoint.name)
   if (!set) return []

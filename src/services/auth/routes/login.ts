@@ -43,7 +43,7 @@ export async function whoami(
   _input: Input<'whoami'>,
   { identity }: KnownCaller,
 ): Promise<OutputOf<typeof ROUTES.whoami>> {
-  const { kind, name, grantingRoles, traits, credential, credentialId, expiresAt, tokenExpiresAt, scope } = identity
+  const { kind, name, grantingRoles, traits, credential, credentialId, expiresAt, tokenExpiresAt, scope, holder } = identity
   const roles = identity.roles.filter((role) => grantingRoles?.includes(role) ?? true)
   const expires = new Date(expiresAt).toISOString()
   return {
@@ -56,6 +56,7 @@ export async function whoami(
     expires,
     ...(tokenExpiresAt !== undefined && { token_expires: new Date(tokenExpiresAt).toISOString() }),
     ...(scope !== undefined && { scope }),
+    ...(holder !== undefined && { holder }),
     cluster_name: context.clusterName,
   }
 }
