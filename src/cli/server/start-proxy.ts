@@ -1,5 +1,4 @@
 import type { Duplex } from 'node:stream'
-import { randomBytes } from 'node:crypto'
 import { createApiClient } from '../../client/call.ts'
 import { withToken } from '../../client/presented-token.ts'
 import type { WireServer } from '../../lib/http-wire/server.ts'
@@ -53,7 +52,7 @@ export function createProxy(
     version,
     now,
     ids: createIds(),
-    key: randomBytes(32),
+    key: auth.deriveKey('cursors of the aggregate'),
     log,
   })
   closers.push(() => aggregate.close())

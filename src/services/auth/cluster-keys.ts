@@ -17,14 +17,28 @@ import { JwtKeys } from './jwt-keys.ts'
 
 const KEY_FILE = 'secret.key'
 
-/** The sealer of this data directory. Its key is the one secret outside the database: a backup of both or of neither is worth something. */
-export async function openSealer(dataDirectory: string): Promise<Sealer> {
-  const path = join(dataDirectory, KEY_FILE)
-  const text = (await readTextIfPresent(path)) ?? (await makeKeyFile(path))
+/**
+ * What seals the secrets in the store. Its key is the one secret outside of it: a backup of both or of neither is worth something, and all
+ * processes on one store have the same. It is made with the cluster, never for one that is there. Throws `failed_precondition` when it is
+ * missing, damaged, or readable by others.
+ * @param file in place of `secret.key` in the data directory.
+ */
+export async function openSealer(db: Executor, dataDirectory: string, file: string | undefined): Promise<Sealer> {
+  const path = file ?? join(dataDirectory, KEY_FILE)
+  const text = (await readTextIfPresent(path)) ?? (await makeFirstKey(db, path))
   if ((await stat(path)).mode & 0o077) throw new AppError('failed_precondition', `${path} can be read by others: run chmod 600 on it`)
   const key = Buffer.from(text.trim(), 'base64url')
   if (key.length !== 32) throw new AppError('failed_precondition', `${path} is damaged: restore it from your backup`)
   return createSealer(key)
+}
+
+async function makeFirstKey(db: Executor, path: string): Promise<string> {
+  if ((await findSecret(db, 'cluster')) !== undefined)
+    throw new AppError(
+      'failed_precondition',
+      `${path} is missing, and the store is sealed with its key: copy the file from another replica, or restore it from your backup`,
+    )
+  return await makeKeyFile(path)
 }
 
 /** Of several that begin at once all get the key of the first: a link is made only where there is none. */
@@ -104,7 +118,7 @@ async function loadOrMake<T>(db: Executor, sealer: Sealer, name: string, schema:
   } catch (cause) {
     throw new AppError(
       'failed_precondition',
-      `${KEY_FILE} does not belong to this database: restore the file that was there when the cluster was made`,
+      `${KEY_FILE} does not belong to this database: replicas need a copy of the file of the one that made the cluster; else restore that from your backup`,
       { cause },
     )
   }

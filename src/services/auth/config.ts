@@ -1,4 +1,5 @@
 import { hostname } from 'node:os'
+import { isAbsolute } from 'node:path'
 import { z } from 'zod'
 import { yesNoSchema } from '../../lib/yes-no.ts'
 import { findDuration } from '../../lib/duration.ts'
@@ -18,6 +19,13 @@ export const authConfigSchema = z
     cluster_name: clusterName
       .optional()
       .describe('Name of the cluster. It is fixed at the first start and stands in every certificate; the host name unless told.'),
+    secret_key_file: z
+      .string()
+      .refine(isAbsolute, 'must be an absolute path')
+      .optional()
+      .describe(
+        'File with the key that seals secrets in the store; DATA/secret.key unless told. Every replica needs the same: mount or copy the file of the first.',
+      ),
     api_tokens: z
       .strictObject({
         max_ttl: duration.default('8784h').describe('The longest life an API token may be given.'),

@@ -1,6 +1,9 @@
 import { expect, test } from 'vitest'
-import { createLimits, DEFAULT_LIMITS } from './limits.ts'
+import { openDatabase } from '../../storage/database.ts'
+import { createLimits as createShared, DEFAULT_LIMITS, type LimitOptions, openAttempts } from './limits.ts'
 
+const attempts = () => openAttempts(openDatabase(':memory:'), () => 1_000_000)
+const createLimits = (options: LimitOptions) => createShared(options, attempts())
 const refused = { code: 'resource_exhausted' }
 
 test('failures are counted by user and network; a success forgets those of that user', async () => {
@@ -51,4 +54,19 @@ test('costly work runs a few at once, and the queue is bounded', async () => {
   await Promise.all(all)
   expect(running).toBe(66)
   await limits.hash(async () => {})
+})
+
+test('whoever guesses has no more tries for there being two replicas, until the window is over', async () => {
+  const clock = { now: 1_000_000 }
+  const shared = openAttempts(openDatabase(':memory:'), () => clock.now)
+  const [a, b] = [
+    createShared({ ...DEFAULT_LIMITS, failuresPerUser: 2 }, shared),
+    createShared({ ...DEFAULT_LIMITS, failuresPerUser: 2 }, shared),
+  ]
+  await a.startLogin('ana', '192.0.2.1')
+  await b.startLogin('ana', '192.0.2.1')
+  await expect(a.startLogin('ana', '192.0.2.1')).rejects.toMatchObject({ ...refused, details: { retry_after_seconds: 900 } })
+  await expect(b.startLogin('ana', '192.0.2.1')).rejects.toMatchObject(refused)
+  clock.now += 900_000
+  await b.startLogin('ana', '192.0.2.1')
 })

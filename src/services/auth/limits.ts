@@ -1,6 +1,9 @@
+import { createHash } from 'node:crypto'
 import { RateLimiterMemory, RateLimiterRes } from 'rate-limiter-flexible'
 import { AppError } from '../../lib/errors.ts'
 import { renderDuration } from '../../lib/duration.ts'
+import type { Database } from '../../storage/database.ts'
+import { countAttempt, forgetAttempts, uncountAttempt } from '../../storage/shared-marks.ts'
 
 export interface LimitOptions {
   /** Failed sign-ins of one user from one address within a quarter of an hour. */
@@ -47,37 +50,69 @@ export interface Limits {
   hash<T>(work: () => Promise<T>): Promise<T>
 }
 
-const WINDOW_SECONDS = 15 * 60
+const WINDOW_MS = 15 * 60_000
 const MAX_WAITING = 64
 
-export function createLimits(options: LimitOptions): Limits {
-  const perUser = new RateLimiterMemory({ keyPrefix: 'user', points: options.failuresPerUser, duration: WINDOW_SECONDS })
-  const perAddress = new RateLimiterMemory({ keyPrefix: 'address', points: options.failuresPerAddress, duration: WINDOW_SECONDS })
-  const joins = new RateLimiterMemory({ keyPrefix: 'join', points: options.failedJoins, duration: WINDOW_SECONDS })
+/** Counts that all processes of the cluster share: whoever guesses has no more tries for there being more of them. */
+export interface Attempts {
+  /** One more within a quarter of an hour, which the first began: how many, and how long until they are forgotten. */
+  count(key: string): Promise<{ count: number; waitMs: number }>
+  uncount(key: string): Promise<void>
+  forget(key: string): Promise<void>
+}
+
+export function openAttempts(db: Database, now: () => number): Attempts {
+  return {
+    async count(key) {
+      const { count, expiresAt } = await countAttempt(db, key, WINDOW_MS, now())
+      return { count, waitMs: expiresAt - now() }
+    },
+    uncount: (key) => uncountAttempt(db, key),
+    forget: (key) => forgetAttempts(db, key),
+  }
+}
+
+/** What somebody guesses is counted for the whole cluster, what somebody only does too often in each process for itself. */
+export function createLimits(options: LimitOptions, attempts: Attempts): Limits {
+  const perUser = guesses(attempts, 'user', options.failuresPerUser, 'too many failed sign-ins')
+  const perAddress = guesses(attempts, 'address', options.failuresPerAddress, 'too many failed sign-ins from this address')
+  const joins = guesses(attempts, 'join', options.failedJoins, 'too many refused joins from this address')
   const publicCalls = new RateLimiterMemory({ keyPrefix: 'public', points: options.publicCallsPerMinute, duration: 60 })
   const oauthCalls = new RateLimiterMemory({ keyPrefix: 'oauth', points: options.oauthCallsPerMinute, duration: 60 })
   const registrations = new RateLimiterMemory({ keyPrefix: 'registration', points: options.registrationsPerHour, duration: 3600 })
   return {
     async startLogin(user, address) {
-      await consume(perAddress, networkOf(address), 'too many failed sign-ins from this address')
-      await consume(perUser, pairOf(user, address), 'too many failed sign-ins')
+      await perAddress.count(networkOf(address))
+      await perUser.count(pairOf(user, address))
     },
     async undoLogin(user, address) {
-      await perUser.reward(pairOf(user, address))
-      await perAddress.reward(networkOf(address))
+      await perUser.uncount(pairOf(user, address))
+      await perAddress.uncount(networkOf(address))
     },
     async finishLogin(user, address) {
-      await perUser.delete(pairOf(user, address))
-      await perAddress.reward(networkOf(address))
+      await perUser.forget(pairOf(user, address))
+      await perAddress.uncount(networkOf(address))
     },
-    startJoin: (address) => consume(joins, networkOf(address), 'too many refused joins from this address'),
-    async undoJoin(address) {
-      await joins.reward(networkOf(address))
-    },
+    startJoin: (address) => joins.count(networkOf(address)),
+    undoJoin: (address) => joins.uncount(networkOf(address)),
     countPublicCall: (address) => consume(publicCalls, networkOf(address), 'too many requests from this address'),
     countOAuthCall: (address) => consume(oauthCalls, networkOf(address), 'too many requests from this address'),
     countRegistration: (address) => consume(registrations, networkOf(address), 'too many clients were registered from this address'),
     hash: createTurnstile(options.concurrentHashes),
+  }
+}
+
+/** Guesses of one sort; `count` throws once there are more than `points` of them within a quarter of an hour. */
+function guesses(attempts: Attempts, sort: string, points: number, message: string) {
+  // Of a fixed length, whatever a user calls itself.
+  const nameOf = (key: string): string => `${sort}:${createHash('sha256').update(key).digest('base64url')}`
+  return {
+    async count(key: string): Promise<void> {
+      const { count, waitMs } = await attempts.count(nameOf(key))
+      if (count > points) throw tooMany(message, waitMs)
+    },
+    uncount: (key: string): Promise<void> => attempts.uncount(nameOf(key)),
+    forget: (key: string): Promise<void> => attempts.forget(nameOf(key)),
   }
 }
 
@@ -86,11 +121,15 @@ async function consume(limiter: RateLimiterMemory, key: string, message: string)
     await limiter.consume(key)
   } catch (thrown) {
     if (!(thrown instanceof RateLimiterRes)) throw thrown
-    const waitMs = Math.max(1000, thrown.msBeforeNext)
-    throw new AppError('resource_exhausted', `${message}: try again in ${renderDuration(waitMs)}`, {
-      details: { retry_after_seconds: Math.ceil(waitMs / 1000) },
-    })
+    throw tooMany(message, thrown.msBeforeNext)
   }
+}
+
+function tooMany(message: string, ms: number): AppError {
+  const waitMs = Math.max(1000, ms)
+  return new AppError('resource_exhausted', `${message}: try again in ${renderDuration(waitMs)}`, {
+    details: { retry_after_seconds: Math.ceil(waitMs / 1000) },
+  })
 }
 
 function pairOf(user: string, address: string): string {

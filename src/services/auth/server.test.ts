@@ -183,6 +183,8 @@ test('the second start finds what the first one made; a deleted preset stays del
   expect(second.auth.feed.list('role').map((role) => role.metadata.name)).toEqual(['access', 'auditor', 'editor'])
   await second.auth.close()
 
+  await rm(join(dataDirectory, 'secret.key'))
+  await expect(startFixture({ dataDirectory })).rejects.toThrow('is missing, and the store is sealed with its key')
   await writeFile(join(dataDirectory, 'secret.key'), Buffer.alloc(32, 7).toString('base64url'))
   await expect(startFixture({ dataDirectory })).rejects.toMatchObject({
     code: 'failed_precondition',

@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto'
+import { hkdfSync, randomBytes } from 'node:crypto'
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
@@ -35,13 +35,14 @@ import { startJobs } from './jobs.ts'
 import { createIssuerKeys } from './join/issuer-keys.ts'
 import { createNonces } from './join/nonces.ts'
 import { createJournal } from './journal.ts'
-import { createLimits, DEFAULT_LIMITS } from './limits.ts'
+import { createLimits, openAttempts, DEFAULT_LIMITS } from './limits.ts'
 import type { LimitOptions } from './limits.ts'
 import { createLiveResources } from './live-resources.ts'
 import { createDocumentFetch } from './oauth/document-fetch.ts'
 import { createOAuthServer } from './oauth/serve.ts'
 import type { OAuthServer } from './oauth/serve.ts'
 import { createSecretReads } from './secret-reads.ts'
+import { useOnce } from '../../storage/shared-marks.ts'
 import { createServer } from './server.ts'
 import { createAccountFetch } from './upstream-accounts/account-fetch.ts'
 import { CurrentTokens } from './upstream-accounts/current-tokens.ts'
@@ -99,6 +100,8 @@ export interface AuthService {
   feed: ResourceFeed
   /** Stores what comes into the journal of a service in the same process, in a thread of its own; close it before this service. */
   shipJournal(source: JournalSource): Shipping
+  /** 32 bytes, the same in every process of the cluster, for one purpose. */
+  deriveKey(purpose: string): Buffer
   assertionKeys(): VerificationKey[]
   hostAuthorityPems(): string[]
   userAuthorityPems(): string[]
@@ -131,7 +134,7 @@ export async function startAuthService(options: AuthServiceOptions): Promise<Aut
 
 async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthService> {
   const { config, dataDirectory, log, version, now = Date.now, random = randomBytes } = options
-  const sealer = await openSealer(dataDirectory)
+  const sealer = await openSealer(db, dataDirectory, config.secret_key_file)
   const { name: clusterName } = await openCluster(db, sealer, config.cluster_name)
   const keys = await openClusterKeys(db, sealer, clusterName, now)
   await seedResources(db, sealer, now())
@@ -147,10 +150,10 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
     sealer,
     secretReads: createSecretReads(),
     journal: createJournal(db, clusterName, changes, (events) => fileLog?.append(renderLines(events))),
-    nonces: createNonces(random, now),
+    nonces: createNonces({ key: keys.formKey, random, now, useOnce: (id, expiresAt) => useOnce(db, id, expiresAt) }),
     issuerKeys: createIssuerKeys({ now }),
     connectorClients: createConnectorClients({ now }),
-    limits: createLimits({ ...DEFAULT_LIMITS, ...options.limits }),
+    limits: createLimits({ ...DEFAULT_LIMITS, ...options.limits }, openAttempts(db, now)),
     accountTokens: () => accountTokens,
     build: { ids: createIds(random, now), now, cluster: clusterName, redactor: createRedactor() },
     dummyHash: await hashPassword(Buffer.from(random(32)).toString('base64url')),
@@ -230,6 +233,7 @@ function services(
         onAppended: fileLog && ((lines) => fileLog.append(lines)),
         log: context.log,
       }),
+    deriveKey: (purpose) => Buffer.from(hkdfSync('sha256', keys.formKey, '', purpose, 32)),
     assertionKeys: () => [{ kid: keys.assertion.kid, publicKey: keys.assertion.publicKey }],
     hostAuthorityPems: () => [keys.host.certificatePem],
     userAuthorityPems: () => [keys.user.certificatePem],

@@ -46,7 +46,7 @@ export async function join(context: AuthContext, input: Input<'join'>, caller: C
 
 async function proveJoin(context: AuthContext, input: Input<'join'>, remoteAddress: string): Promise<ProvenJoin> {
   const key = parseProvenKey('join', joinDigest(input), input)
-  context.nonces.use(input.nonce)
+  await context.nonces.use(input.nonce)
   const token = findJoinToken(context, input.token)
   // Of one that is used up it tells which it was, and of a guess nothing.
   if (!token) throw new JoinRefusal('there is no such token, or it is over', { join_token: safeNameOf(context, input.token) })

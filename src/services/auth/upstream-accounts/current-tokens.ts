@@ -8,6 +8,7 @@ import {
   type UpstreamRecord,
 } from '../../../storage/upstream-records.ts'
 import type { AuthContext } from '../context.ts'
+import { alone } from '../leases.ts'
 import { issuerOf } from '../oauth/issuer.ts'
 import { registrationId } from './clients.ts'
 import type { AccountFetch } from './discovery.ts'
@@ -72,9 +73,22 @@ export class CurrentTokens {
   #renew(record: UpstreamRecord, grant: Grant, app: App): Promise<Grant> {
     const underWay = this.#renewing.get(record.id)
     if (underWay) return underWay
-    const renewing = this.#renewNow(record, grant, app).finally(() => this.#renewing.delete(record.id))
+    // A refresh token that two processes use at once looks stolen to whoever issued it.
+    const renewing = alone(
+      this.#context,
+      `upstream-account/${record.id}`,
+      () => this.#findOther(record, app),
+      () => this.#renewNow(record, grant, app),
+    ).finally(() => this.#renewing.delete(record.id))
     this.#renewing.set(record.id, renewing)
     return renewing
+  }
+
+  /** What somebody else has made of it meanwhile. */
+  async #findOther(record: UpstreamRecord, app: App): Promise<Grant | undefined> {
+    const current = await findUpstreamRecord(this.#context.db, 'grant', record.id)
+    if (!current) throw missing(this.#context, app)
+    return current.document === record.document ? undefined : openGrant(this.#context, current)
   }
 
   async #renewNow(record: UpstreamRecord, grant: Grant, app: App): Promise<Grant> {
@@ -91,10 +105,7 @@ export class CurrentTokens {
       if (thrown.isClient) await deleteUpstreamRecord(context.db, 'client', registrationId(context, app, grant.issuer))
       return await this.#end(record, app, thrown.message)
     }
-    // Somebody else renewed or ended it meanwhile.
-    const current = await findUpstreamRecord(context.db, 'grant', record.id)
-    if (!current) throw missing(context, app)
-    return openGrant(context, current)
+    return (await this.#findOther(record, app)) ?? grant
   }
 
   async #end(record: UpstreamRecord, app: App, reason: string): Promise<never> {
