@@ -1,13 +1,14 @@
-// Run by database.test.ts: writes to the given database until it is killed. What it says on stdout was acknowledged.
+// Run by database.test.ts: writes to the given store until it is killed. What it says on stdout was acknowledged.
 import { writeSync } from 'node:fs'
 import type { AuditEvent } from '../audit/event.ts'
 import { parseResource } from '../resources/registry.ts'
-import { openDatabase } from './database.ts'
+import { silentLogger } from '../lib/log.ts'
 import { appendEvents } from './events.ts'
 import { createResource, deleteResource } from './resources.ts'
+import { openStore } from './store.ts'
 
-const db = openDatabase(process.argv[2] ?? '')
-const run = process.argv[3] ?? ''
+const [, , type, at = '', run = ''] = process.argv
+const db = await openStore({ type: type === 'postgresql' ? type : 'sqlite', at }, silentLogger)
 
 for (let round = 0; ; round += 1) {
   const name = `${run}-${round}`

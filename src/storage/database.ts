@@ -1,139 +1,25 @@
-import { chmodSync, closeSync, mkdirSync, openSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { DatabaseSync } from 'node:sqlite'
-import type { SQLInputValue, StatementSync } from 'node:sqlite'
-import { Kysely, SqliteDialect } from 'kysely'
-import type { SqliteDatabase } from 'kysely'
-import { AppError } from '../lib/errors.ts'
-import { migrate } from './migrate.ts'
+import { PostgresAdapter } from 'kysely'
+import type { Kysely } from 'kysely'
 import type { Tables } from './tables.ts'
 
 /** What the functions of this folder work on: the database, or a transaction of it. */
 export type Executor = Kysely<Tables>
 
-export type Database = Executor & { close(): void }
-
-const MAX_STATEMENTS = 200
-
-/**
- * Opens the store and brings its schema up to date; creates the file (mode 0600) when missing. A commit that returned is on disk.
- * Throws `failed_precondition` for a file that is damaged, of a newer version or not ours, `unavailable` when it cannot be opened.
- */
-export function openDatabase(file: string): Database {
-  const connection = openConnection(file)
-  const kysely = new Kysely<Tables>({ dialect: new SqliteDialect({ database: adapt(connection) }) })
-  return Object.assign(kysely, {
-    close() {
-      if (connection.isOpen) connection.close()
-    },
-  })
+export type Database = Executor & {
+  /** Ends what is under way, and all connections. May be called twice. */
+  close(): Promise<void>
 }
 
 /**
- * Runs `work` in a transaction that is undone when it throws; within a transaction, as a part of it.
- * `work` must use only the executor it is given: the database itself waits for the transaction to end.
+ * Runs `work` in a transaction that is undone when it throws; within a transaction, as a part of it. Transactions of a store come one after
+ * the other, whichever process begins them, so that what `work` has read is still true when it writes.
+ * `work` must use only the executor it is given: the database itself may wait for the transaction to end.
  */
 export function transact<T>(db: Executor, work: (tx: Executor) => Promise<T>): Promise<T> {
   return db.isTransaction ? work(db) : db.transaction().execute(work)
 }
 
-/** A connection as `openDatabase` makes it, for what is faster without kysely: statements throw the driver's errors (`toStoreError`). */
-export function openConnection(file: string): DatabaseSync {
-  const connection = connect(file)
-  try {
-    // WAL and FULL: one sync a commit, readers beside a writer. The busy timeout is for other connections to the same file. Events are
-    // about a kilobyte each: in pages of 16 KiB, which a new file gets, storing them costs little more than half.
-    connection.exec(
-      `pragma busy_timeout = 5000; pragma page_size = 16384; pragma journal_mode = wal; pragma wal_autocheckpoint = 500;
-       pragma synchronous = full; pragma foreign_keys = on; pragma trusted_schema = off`,
-    )
-    migrate(connection)
-    return connection
-  } catch (cause) {
-    connection.close()
-    const failure = toStoreError(cause)
-    throw new AppError(failure.code, `cannot use ${file}: ${failure.message}`, { cause })
-  }
-}
-
-function connect(file: string): DatabaseSync {
-  try {
-    if (file !== ':memory:') {
-      mkdirSync(dirname(file), { recursive: true, mode: 0o700 })
-      closeSync(openSync(file, 'a', 0o600))
-      chmodSync(file, 0o600) // the WAL beside it takes its mode
-    }
-    return new DatabaseSync(file)
-  } catch (cause) {
-    throw new AppError('unavailable', `cannot open ${file}: check that the directory is there and writable`, { cause })
-  }
-}
-
-/** The part of better-sqlite3's interface that kysely's SQLite dialect uses, over node:sqlite; compiled statements are kept. */
-function adapt(connection: DatabaseSync): SqliteDatabase {
-  const statements = new Map<string, { reader: boolean; statement: StatementSync }>()
-  const prepare = (sql: string): { reader: boolean; statement: StatementSync } => {
-    const known = statements.get(sql)
-    if (known) return known
-    const statement = connection.prepare(sql)
-    const prepared = { reader: statement.columns().length > 0, statement }
-    const oldest = statements.size >= MAX_STATEMENTS ? statements.keys().next().value : undefined
-    if (oldest !== undefined) statements.delete(oldest)
-    statements.set(sql, prepared)
-    return prepared
-  }
-  return {
-    close: () => connection.close(),
-    prepare(sql) {
-      // Taking the write lock at once: a transaction that reads first and then cannot get it would have to be repeated.
-      const { reader, statement } = guard(() => prepare(sql === 'begin' ? 'begin immediate' : sql))
-      return {
-        reader,
-        all: (parameters) => guard(() => statement.all(...parameters.map(toInput))),
-        run: (parameters) => guard(() => statement.run(...parameters.map(toInput))),
-        iterate: (parameters) => statement.iterate(...parameters.map(toInput)),
-      }
-    },
-  }
-}
-
-function toInput(value: unknown): SQLInputValue {
-  if (typeof value === 'string' || typeof value === 'number' || typeof value === 'bigint' || value === null) return value
-  throw new TypeError(`no SQL value: ${typeof value}`)
-}
-
-function guard<T>(work: () => T): T {
-  try {
-    return work()
-  } catch (cause) {
-    throw toStoreError(cause)
-  }
-}
-
-/** Result codes of SQLite (sqlite.org/rescode.html) that an operator can do something about; the others are faults of ours. */
-export function toStoreError(cause: unknown): AppError {
-  if (cause instanceof AppError) return cause
-  const extended = cause instanceof Error && 'errcode' in cause && typeof cause.errcode === 'number' ? cause.errcode : 0
-  switch (extended & 0xff) {
-    case 5: // BUSY
-    case 6: // LOCKED
-      return new AppError('unavailable', 'the database is in use by another process: try again', { cause })
-    case 8: // READONLY
-    case 10: // IOERR
-    case 14: // CANTOPEN
-      return new AppError(
-        'unavailable',
-        'the database cannot be read or written: check the disk and the permissions of the data directory',
-        { cause },
-      )
-    case 11: // CORRUPT
-    case 26: // NOTADB
-      return new AppError('failed_precondition', 'the file is damaged or is no database: restore it from a backup or move it away', {
-        cause,
-      })
-    case 13: // FULL
-      return new AppError('resource_exhausted', 'the disk of the database is full: free some space', { cause })
-    default:
-      return new AppError('internal', 'the database refused a statement', { cause })
-  }
+/** The operator that compares with a pattern, letters of ASCII in either case: texts are in the collation "C", see `renderStatement`. */
+export function likeInEitherCase(db: Executor): 'like' | 'ilike' {
+  return db.getExecutor().adapter instanceof PostgresAdapter ? 'ilike' : 'like'
 }

@@ -4,8 +4,9 @@ import { chainHash, genesisHash } from '../audit/chain.ts'
 import type { Link } from '../audit/chain.ts'
 import type { AuditEvent } from '../audit/event.ts'
 import { AppError } from '../lib/errors.ts'
-import { transact } from './database.ts'
+import { likeInEitherCase, transact } from './database.ts'
 import type { Executor } from './database.ts'
+import { columnsOf, searchable } from './event-appender.ts'
 import type { Tables } from './tables.ts'
 
 /** An event in its place; `text` is the exact JSON that was hashed. Render it with `renderChained`. */
@@ -164,30 +165,20 @@ async function findKnown(tx: Executor, events: readonly AuditEvent[]): Promise<S
   return known
 }
 
-function columnsOf(event: AuditEvent): Omit<Tables['events'], 'seq' | 'prev_hash' | 'hash' | 'document'> {
-  return {
-    uid: event.uid,
-    time: Date.parse(event.time),
-    type: event.event,
-    code: event.code,
-    user: event.user ?? null,
-    server: event.server ?? null,
-    tool: event.tool ?? null,
-    outcome: event.outcome ?? null,
-    sid: event.sid ?? null,
-  }
-}
-
 function filtered(db: Executor, query: EventQuery) {
   let rows = db.selectFrom('events').select(['seq', 'uid', 'prev_hash', 'hash', 'document'])
   if (query.from !== undefined) rows = rows.where('time', '>=', query.from)
   if (query.to !== undefined) rows = rows.where('time', '<=', query.to)
-  if (query.type !== undefined) rows = rows.where('type', 'in', typeof query.type === 'string' ? [query.type] : [...query.type])
-  if (query.user !== undefined) rows = rows.where('user', '=', query.user)
-  if (query.server !== undefined) rows = rows.where('server', '=', query.server)
-  if (query.tool !== undefined) rows = rows.where('tool', '=', query.tool)
-  if (query.outcome !== undefined) rows = rows.where('outcome', '=', query.outcome)
-  if (query.sid !== undefined) rows = rows.where('sid', '=', query.sid)
+  if (query.type !== undefined) {
+    const types = [query.type].flat()
+    rows = types.length > 0 ? rows.where('type', 'in', types) : rows.where(sql<boolean>`1 = 0`)
+  }
+  const { user, ...others } = searchable(query)
+  if (user !== null) rows = rows.where('user', '=', user)
+  for (const column of ['server', 'tool', 'outcome', 'sid'] as const) {
+    const wanted = others[column]
+    if (wanted !== null) rows = rows.where(column, '=', wanted)
+  }
   if (query.after !== undefined) rows = rows.where('seq', query.order === 'desc' ? '<' : '>', query.after)
   return rows
 }
@@ -212,7 +203,9 @@ async function scanEvents(db: Executor, query: EventQuery, limit: number): Promi
     if (descending ? at <= Number(first) : at >= Number(last)) return { events: found, next: null }
     const end = descending ? Math.max(at - SCAN_SLICE, Number(first)) : Math.min(at + SCAN_SLICE, Number(last))
     const slice = filtered(db, { ...query, after: at }).where('seq', descending ? '>=' : '<=', end)
-    const rows = await (pattern === undefined ? slice : slice.where(sql<boolean>`document like ${pattern} escape '\\'`))
+    const rows = await (
+      pattern === undefined ? slice : slice.where(sql<boolean>`document ${sql.raw(likeInEitherCase(db))} ${pattern} escape '\\'`)
+    )
       .orderBy('seq', query.order ?? 'asc')
       .limit(limit + 1 - found.length)
       .execute()

@@ -1,11 +1,8 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { parseResource } from '../resources/registry.ts'
 import type { App } from '../resources/app.ts'
 import { getChangeSeq } from './changes.ts'
-import { openDatabase } from './database.ts'
+import type { Database } from './database.ts'
 import {
   createResource,
   deleteExpired,
@@ -16,9 +13,7 @@ import {
   updateResource,
   upsertResource,
 } from './resources.ts'
-
-const directory = mkdtempSync(join(tmpdir(), 'resources-'))
-afterAll(() => rmSync(directory, { recursive: true, force: true }))
+import { freshStore, STORES } from './stores.fixture.ts'
 
 const NOW = Date.UTC(2026, 0, 1)
 
@@ -26,11 +21,11 @@ function app(name: string, metadata: Record<string, unknown> = {}): App {
   return parseResource('app', { kind: 'app', version: 'v3', metadata: { name, ...metadata }, spec: { uri: 'mcp+http://localhost:1' } })
 }
 
-describe.each([
-  ['in memory', ':memory:'],
-  ['in a file', join(directory, 'store.db')],
-])('%s', (where, file) => {
-  const db = openDatabase(file)
+describe.each(STORES)('on %s', (type) => {
+  let db: Database
+  beforeAll(async () => {
+    db = await freshStore(type)
+  })
   afterAll(() => db.close())
 
   test('what is not there cannot be read, changed or deleted', async () => {

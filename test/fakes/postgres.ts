@@ -15,6 +15,10 @@ export interface TestPostgres {
   configure(files: Partial<Record<'pg_hba.conf' | 'server.crt' | 'server.key' | 'clients.crt', string>>): Promise<void>
   /** Its log so far. */
   log(): string
+  /** Ends the server, sessions and all; its data stay. */
+  stop(): Promise<void>
+  /** Starts it again at the same port. */
+  start(): Promise<void>
   close(): Promise<void>
 }
 
@@ -41,8 +45,12 @@ export async function startPostgres(settings: readonly string[] = []): Promise<T
   const conf = [`port = ${port}`, "listen_addresses = '127.0.0.1'", `unix_socket_directories = '${directory}'`, 'fsync = off', ...settings]
   await writeFile(join(data, 'postgresql.auto.conf'), `${conf.join('\n')}\n`)
   const log: string[] = []
-  const server = spawn(join(bin, 'postgres'), ['-D', data], { ...account, cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] })
-  for (const stream of [server.stdout, server.stderr]) stream.on('data', (chunk: Buffer) => void log.push(chunk.toString()))
+  const launch = (): ChildProcess => {
+    const child = spawn(join(bin, 'postgres'), ['-D', data], { ...account, cwd: directory, stdio: ['ignore', 'pipe', 'pipe'] })
+    for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => void log.push(chunk.toString()))
+    return child
+  }
+  let server = launch()
   const admin = async (sql: string, database = 'postgres'): Promise<Record<string, unknown>[]> => {
     const client = new Client({ host: directory, port, user: 'postgres', database })
     await client.connect()
@@ -53,7 +61,8 @@ export async function startPostgres(settings: readonly string[] = []): Promise<T
       await client.end()
     }
   }
-  await eventually('PostgreSQL', async () => (await admin('SELECT 1').catch(() => undefined)) !== undefined || undefined)
+  const listening = () => eventually('PostgreSQL', async () => (await admin('SELECT 1').catch(() => undefined)) !== undefined || undefined)
+  await listening()
   return {
     port,
     admin,
@@ -66,6 +75,11 @@ export async function startPostgres(settings: readonly string[] = []): Promise<T
       await admin('SELECT pg_reload_conf()')
     },
     log: () => log.join(''),
+    stop: () => stop(server),
+    start: async () => {
+      server = launch()
+      await listening()
+    },
     close: async () => {
       await stop(server)
       await rm(directory, { recursive: true, force: true })

@@ -9,6 +9,7 @@ import { agentConfigSchema } from '../../services/agent/config.ts'
 import { databasesConfigSchema } from '../../services/agent/databases-config.ts'
 import { authConfigSchema } from '../../services/auth/config.ts'
 import { proxyConfigSchema, splitAddress } from '../../services/proxy/config.ts'
+import type { StoreLocation } from '../../storage/store.ts'
 import { findMembership, type Membership, membershipFields, type MembershipFlags } from './membership.ts'
 
 const LEVELS = { DEBUG: 'debug', INFO: 'info', WARN: 'warn', WARNING: 'warn', ERROR: 'error', ERR: 'error' } as const
@@ -65,6 +66,8 @@ export const fileSchema = z
 
 export interface Config {
   dataDirectory: string
+  /** Where the store is; absent: in the data directory. */
+  store?: StoreLocation | undefined
   logLevel: (typeof LEVELS)[keyof typeof LEVELS]
   nodename: string | undefined
   auth: z.output<typeof authConfigSchema>

@@ -61,6 +61,7 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
     const auth = await startAuthService({
       config: config.auth,
       dataDirectory: config.dataDirectory,
+      store: config.store,
       publicAddress: () => publicAddress,
       isConnected: (host) => host === hostId || later.tunnels?.isConnected(host) === true,
       otherAddresses: publicAddresses(config.proxy),

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { openDatabase } from '../../storage/database.ts'
+import { openSqlite } from '../../storage/sqlite.ts'
 import { join } from 'node:path'
 import { ADMIN, role } from './auth-fixture.ts'
 import { heard, type Replicas, startReplicas } from './replicas-fixture.ts'
@@ -70,13 +70,13 @@ test('a replica that missed what is forgotten by now reads everything anew, and 
   await b.call('GET', '/v1/resources/user', undefined, ADMIN)
   const told: string[] = []
   b.auth.feed.subscribe(({ type, kind, name }) => kind === 'user' && told.push(`${type} ${name}`))
-  const db = openDatabase(join(a.dataDirectory, 'sallyport.db'))
+  const db = openSqlite(join(a.dataDirectory, 'sallyport.db'))
   await db.transaction().execute(async (tx) => {
     await tx.deleteFrom('resources').where('kind', '=', 'user').where('name', '=', 'bob').execute()
     await tx.updateTable('counters').set({ value: 1000 }).execute()
     await tx.deleteFrom('changes').execute()
   })
-  db.close()
+  await db.close()
   expect((await b.call('GET', '/v1/resources/user/bob', undefined, ADMIN)).status).toBe(404)
   expect(told).toEqual(['delete alice', 'delete bob', 'put alice'])
   await a.call('POST', '/v1/resources/role', { resource: role('r', {}) }, ADMIN)

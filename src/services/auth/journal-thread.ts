@@ -10,15 +10,14 @@ import { JournalReader } from '../../audit/journal-reader.ts'
 import { createBell, JournalShipper } from '../../audit/journal-shipper.ts'
 import type { Bell } from '../../audit/journal-shipper.ts'
 import type { Logger, LogLevel } from '../../lib/log.ts'
-import { openEventAppender } from '../../storage/event-appender.ts'
+import { openEventAppender } from '../../storage/store.ts'
 
 const setupSchema = z.object({
   /** Of the journal. */
   directory: z.string(),
   /** Of a `SharedEnd`. */
   end: z.instanceof(SharedArrayBuffer),
-  /** File of the store. */
-  database: z.string(),
+  store: z.object({ type: z.enum(['sqlite', 'postgresql']), at: z.string() }),
   clusterName: z.string(),
   /** Whether to tell of every new event. */
   wantsLines: z.boolean(),
@@ -32,7 +31,7 @@ const NICE = 10
 if (parentPort) await ship(parentPort, setupSchema.parse(workerData))
 
 /** Ships until it is told `stop`, then what is left. Rejects when that cannot be stored. */
-async function ship(port: MessagePort, { directory, end: memory, database, clusterName, wantsLines }: ShippingSetup): Promise<void> {
+async function ship(port: MessagePort, { directory, end: memory, store, clusterName, wantsLines }: ShippingSetup): Promise<void> {
   lowerPriority()
   const log = createPortLog(port)
   const end = new SharedEnd(memory)
@@ -41,9 +40,9 @@ async function ship(port: MessagePort, { directory, end: memory, database, clust
   const reader = new JournalReader(directory, () => (seen = end.load()), log)
   const bell = createSleepBell(end, () => seen)
   port.on('message', (message) => (message === 'stop' ? stop.abort() : bell.ring()))
-  const appender = openEventAppender(database, clusterName)
+  const appender = await openEventAppender(store, clusterName)
   const send: Parameters<JournalShipper['drain']>[0] = async (events) => {
-    const lines = appender.append(events)
+    const lines = await appender.append(events)
     if (lines && wantsLines) port.postMessage({ kind: 'lines', lines })
   }
   try {
@@ -51,7 +50,7 @@ async function ship(port: MessagePort, { directory, end: memory, database, clust
     await shipper.ship(send, { batch: BATCH, signal: stop.signal, bell, log })
     await shipper.drain(send, BATCH)
   } finally {
-    appender.close()
+    await appender.close()
     port.close()
   }
 }

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest'
-import { openDatabase } from '../../storage/database.ts'
+import { openSqlite } from '../../storage/sqlite.ts'
 import { createLimits as createShared, DEFAULT_LIMITS, type LimitOptions, openAttempts } from './limits.ts'
 
-const attempts = () => openAttempts(openDatabase(':memory:'), () => 1_000_000)
+const attempts = () => openAttempts(openSqlite(':memory:'), () => 1_000_000)
 const createLimits = (options: LimitOptions) => createShared(options, attempts())
 const refused = { code: 'resource_exhausted' }
 
@@ -58,7 +58,7 @@ test('costly work runs a few at once, and the queue is bounded', async () => {
 
 test('whoever guesses has no more tries for there being two replicas, until the window is over', async () => {
   const clock = { now: 1_000_000 }
-  const shared = openAttempts(openDatabase(':memory:'), () => clock.now)
+  const shared = openAttempts(openSqlite(':memory:'), () => clock.now)
   const [a, b] = [
     createShared({ ...DEFAULT_LIMITS, failuresPerUser: 2 }, shared),
     createShared({ ...DEFAULT_LIMITS, failuresPerUser: 2 }, shared),

@@ -9,9 +9,9 @@ import type { AuditEvent } from '../../audit/event.ts'
 import { openSpool } from '../../audit/spool.ts'
 import type { Shipping, Spool } from '../../audit/spool.ts'
 import { silentLogger } from '../../lib/log.ts'
-import { openDatabase } from '../../storage/database.ts'
 import type { Database } from '../../storage/database.ts'
 import { appendEvents, searchEvents } from '../../storage/events.ts'
+import { openSqlite } from '../../storage/sqlite.ts'
 import { startShippingThread } from './shipping.ts'
 
 let directory = ''
@@ -21,21 +21,21 @@ let told: ChainedLines[]
 let warnings: string[]
 beforeEach(() => {
   directory = mkdtempSync(join(tmpdir(), 'shipping-'))
-  db = openDatabase(join(directory, 'store.db'))
+  db = openSqlite(join(directory, 'store.db'))
   spool = openSpool(join(directory, 'spool'), { log: silentLogger })
   told = []
   warnings = []
 })
 afterEach(async () => {
   await spool.close()
-  db.close()
+  await db.close()
   rmSync(directory, { recursive: true, force: true })
 })
 
 const start = (database = 'store.db'): Shipping =>
   startShippingThread({
     source: spool.source,
-    database: join(directory, database),
+    store: { type: 'sqlite', at: join(directory, database) },
     clusterName: 'example',
     onAppended: (lines) => void told.push(lines),
     log: { ...silentLogger, warn: (message) => void warnings.push(message), error: (message) => void warnings.push(message) },

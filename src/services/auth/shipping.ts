@@ -4,12 +4,12 @@ import { z } from 'zod'
 import type { ChainedLines } from '../../audit/chain.ts'
 import type { JournalSource, Shipping } from '../../audit/spool.ts'
 import type { Logger } from '../../lib/log.ts'
+import type { StoreLocation } from '../../storage/store.ts'
 import type { ShippingSetup } from './journal-thread.ts'
 
 export interface ShippingThreadOptions {
   source: JournalSource
-  /** File of the store. */
-  database: string
+  store: StoreLocation
   clusterName: string
   /** Told of new events in the order of the chain, except for those of other writers between them. */
   onAppended: ((lines: ChainedLines) => void) | undefined
@@ -20,11 +20,11 @@ const RESTART_MS = 1000
 const CLOSE_MS = 30_000
 
 /** Reads a journal and stores its events in a thread, which is started again when it dies. */
-export function startShippingThread({ source, database, clusterName, onAppended, log }: ShippingThreadOptions): Shipping {
+export function startShippingThread({ source, store, clusterName, onAppended, log }: ShippingThreadOptions): Shipping {
   const setup: ShippingSetup = {
     directory: source.directory,
     end: source.end,
-    database,
+    store,
     clusterName,
     wantsLines: onAppended !== undefined,
   }

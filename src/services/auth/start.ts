@@ -18,8 +18,9 @@ import type { Logger } from '../../lib/log.ts'
 import { createRedactor } from '../../lib/redact.ts'
 import type { ResourceFeed } from '../../resources/feed.ts'
 import type { Identity } from '../../resources/identity.ts'
-import { openDatabase } from '../../storage/database.ts'
 import type { Database, Executor } from '../../storage/database.ts'
+import { openStore } from '../../storage/store.ts'
+import type { StoreLocation } from '../../storage/store.ts'
 import { peerOf } from './authenticate.ts'
 import type { AppEnv, Peer } from './authenticate.ts'
 import { Changes } from './changes.ts'
@@ -53,8 +54,9 @@ import { Watches } from './watches.ts'
 
 export interface AuthServiceOptions {
   config: AuthConfig
-  /** Private folder of the service: database, sealing key, audit files. */
+  /** Private folder of the service: sealing key, audit files, and the database unless `store` says where else it is. */
   dataDirectory: string
+  store?: StoreLocation | undefined
   /** `host:port` of the Proxy Service as people reach it; known only once it listens. */
   publicAddress: () => string
   /** Whether the proxy reaches this agent now: what an agent offers that it does not reach is on no list. All, unless given. */
@@ -123,16 +125,17 @@ const LOCAL_SESSION_MS = 3_600_000
  */
 export async function startAuthService(options: AuthServiceOptions): Promise<AuthService> {
   await ensurePrivateDirectory(options.dataDirectory)
-  const db = openDatabase(join(options.dataDirectory, DATABASE_FILE))
+  const store: StoreLocation = options.store ?? { type: 'sqlite', at: join(options.dataDirectory, DATABASE_FILE) }
+  const db = await openStore(store, options.log)
   try {
-    return await startOn(db, options)
+    return await startOn(db, store, options)
   } catch (thrown) {
-    db.close()
+    await db.close()
     throw thrown
   }
 }
 
-async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthService> {
+async function startOn(db: Database, store: StoreLocation, options: AuthServiceOptions): Promise<AuthService> {
   const { config, dataDirectory, log, version, now = Date.now, random = randomBytes } = options
   const sealer = await openSealer(db, dataDirectory, config.secret_key_file)
   const { name: clusterName } = await openCluster(db, sealer, config.cluster_name)
@@ -181,14 +184,14 @@ async function startOn(db: Database, options: AuthServiceOptions): Promise<AuthS
   const following = followChanges(changes, { everyMs: options.followEveryMs ?? 500, log })
   await context.journal.record([buildEvent('cluster.start', { version, success: true }, context.build)])
   return {
-    ...services(context, oauth, accountFetch, join(dataDirectory, DATABASE_FILE), fileLog),
+    ...services(context, oauth, accountFetch, store, fileLog),
     async close() {
       context.watches.close()
       await following.close()
       await jobs.close()
-      await context.journal.record([buildEvent('cluster.stop', { version, success: true }, context.build)])
+      await recordStop(context)
       await fileLog?.close()
-      db.close()
+      await db.close()
     },
   }
 }
@@ -207,11 +210,20 @@ async function openMemory(
   return { live, changes, watches }
 }
 
+/** A store that is away keeps nobody from stopping. */
+async function recordStop({ journal, version, build, log }: AuthContext): Promise<void> {
+  try {
+    await journal.record([buildEvent('cluster.stop', { version, success: true }, build)])
+  } catch (error) {
+    log.warn('the store did not take the word that the Auth Service stops', { error })
+  }
+}
+
 function services(
   context: AuthContext,
   oauth: OAuthServer,
   accountFetch: AccountFetch,
-  database: string,
+  store: StoreLocation,
   fileLog: FileLog | undefined,
 ): Omit<AuthService, 'close'> {
   const { keys, live } = context
@@ -228,7 +240,7 @@ function services(
     shipJournal: (source) =>
       startShippingThread({
         source,
-        database,
+        store,
         clusterName: context.clusterName,
         onAppended: fileLog && ((lines) => fileLog.append(lines)),
         log: context.log,

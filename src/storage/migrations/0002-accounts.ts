@@ -6,6 +6,9 @@ export const accounts: Migration = {
   name: 'accounts',
   statements: [
     `create table accounts ("user" text primary key, id text not null)`,
-    `insert into accounts ("user", id) select name, lower(hex(randomblob(16))) from resources where kind = 'user'`,
+    {
+      sqlite: `insert into accounts ("user", id) select name, lower(hex(randomblob(16))) from resources where kind = 'user'`,
+      postgresql: `insert into accounts ("user", id) select name, replace(gen_random_uuid()::text, '-', '') from resources where kind = 'user'`,
+    },
   ],
 }

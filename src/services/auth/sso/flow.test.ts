@@ -3,7 +3,8 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { openDatabase } from '../../../storage/database.ts'
+import type { Database } from '../../../storage/database.ts'
+import { openSqlite } from '../../../storage/sqlite.ts'
 import { beginFlow, endFlow, flowCookiesIn } from './flow.ts'
 
 const FLOW = {
@@ -15,15 +16,17 @@ const FLOW = {
 
 let folder: string
 let clock: { now: number }
+let db: Database
 let context: Parameters<typeof beginFlow>[0]
 
 beforeEach(async () => {
   folder = await mkdtemp(join(tmpdir(), 'sallyport-flow-'))
   clock = { now: 1000 }
-  context = { db: openDatabase(join(folder, 'flow.db')), now: () => clock.now, random: randomBytes }
+  db = openSqlite(join(folder, 'flow.db'))
+  context = { db, now: () => clock.now, random: randomBytes }
 })
 afterEach(async () => {
-  context.db.close()
+  await db.close()
   await rm(folder, { recursive: true })
 })
 

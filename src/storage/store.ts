@@ -1,0 +1,28 @@
+import type { Logger } from '../lib/log.ts'
+import type { Database } from './database.ts'
+import type { EventAppender } from './event-appender.ts'
+import type { StoreType } from './migrations/migration.ts'
+import { openSqliteAppender } from './sqlite-appender.ts'
+import { openSqlite } from './sqlite.ts'
+
+/** Where the store is: a path (or `:memory:`), or a connection string, which may hold a password and is for no message. */
+export interface StoreLocation {
+  type: StoreType
+  at: string
+}
+
+// The driver of PostgreSQL is loaded by those who need it.
+
+/** Opens the store and brings its schema up to date; throws as `openSqlite` and `openPostgres` do. */
+export async function openStore({ type, at }: StoreLocation, log: Logger): Promise<Database> {
+  if (type === 'sqlite') return openSqlite(at)
+  const { openPostgres } = await import('./postgres.ts')
+  return openPostgres(at, log)
+}
+
+/** Opens it for appending to the chain of `cluster`, once `openStore` was there. */
+export async function openEventAppender({ type, at }: StoreLocation, cluster: string): Promise<EventAppender> {
+  if (type === 'sqlite') return openSqliteAppender(at, cluster)
+  const { openPostgresAppender } = await import('./postgres-appender.ts')
+  return openPostgresAppender(at, cluster)
+}
