@@ -23,8 +23,11 @@ export const ping = route({
     auth: z.object({
       type: z.string(),
       second_factor: z.string(),
-      allow_local_auth: z.boolean().optional().describe('whether anybody may sign in with a password'),
-      default_connector: z.string().optional().describe('how people sign in unless they choose'),
+      second_factors: z.array(z.string()).optional().describe('what counts as one: otp, webauthn, sso'),
+      allow_passwordless: z.boolean().optional().describe('whether a passkey alone signs in'),
+      webauthn: z.object({ rp_id: z.string().describe('the domain that passkeys are for') }).optional(),
+      allow_local_auth: z.boolean().optional().describe('whether anybody may sign in with a password or passkey'),
+      default_connector: z.string().optional().describe('how people sign in unless they choose: a connector, or passwordless'),
       connectors: z
         .array(z.object({ name: z.string(), type: z.string(), display: z.string() }))
         .optional()

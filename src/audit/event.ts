@@ -93,6 +93,12 @@ export const eventFieldsSchema = z.object({
   attributes: foreign,
   /** By which a person signed in elsewhere. */
   connector: text,
+  /** The second factor that was proved. */
+  mfa_device: z.object({ mfa_device_name: z.string(), mfa_device_uuid: z.string(), mfa_device_type: z.string() }).optional(),
+  mfa_device_name: text,
+  mfa_device_uuid: text,
+  /** `TOTP` or `WebAuthn`. */
+  mfa_device_type: text,
   cert_type: text,
   serial: text,
   token_id: text,

@@ -1,4 +1,6 @@
 import type { FieldName } from './event.ts'
+import { ACCOUNT, CALLER, NAMED } from './field-sets.ts'
+import { PEOPLE_EVENTS } from './people-events.ts'
 
 /**
  * `public` is kept as it is, `sensitive` goes through the redactor, `secret` is never written.
@@ -12,27 +14,6 @@ export interface EventRow {
   fields: Partial<Record<FieldName, FieldClass>>
   summary: string
 }
-
-const CALLER = {
-  user: 'public',
-  user_kind: 'public',
-  user_roles: 'public',
-  user_traits: 'sensitive',
-  with_mfa: 'public',
-  impersonator: 'public',
-  bot_name: 'public',
-  bot_instance_id: 'public',
-  join_token: 'public',
-  join_method: 'public',
-  access_requests: 'public',
-  credential: 'public',
-  remote_addr: 'public',
-  success: 'public',
-  error: 'sensitive',
-  outcome: 'public',
-  decision: 'public',
-  reason: 'sensitive',
-} as const
 
 const SESSION = {
   ...CALLER,
@@ -53,7 +34,6 @@ const SESSION = {
 } as const
 
 const MESSAGE = { ...SESSION, message: 'sensitive', tool: 'public', result_bytes: 'public', answer: 'sensitive' } as const
-const NAMED = { ...CALLER, name: 'public', kind: 'public', expires: 'public', revision: 'public', labels: 'public' } as const
 const DATABASE = { ...NAMED, db_protocol: 'public', db_uri: 'sensitive' } as const
 const DATABASE_SESSION = {
   ...SESSION,
@@ -63,7 +43,6 @@ const DATABASE_SESSION = {
   db_name: 'public',
   db_user: 'public',
 } as const
-const ACCOUNT = { ...NAMED, roles: 'public', connector: 'public' } as const
 /** With the join method `token` the name is the secret itself. */
 const JOIN_TOKEN = { ...CALLER, name: 'secret', roles: 'public', expires: 'public', revision: 'public' } as const
 const JOIN = {
@@ -112,27 +91,7 @@ export const EVENTS = {
     summary: 'An HTTP request was no valid MCP message.',
   },
 
-  'user.login': {
-    code: { success: 'T1000I', failure: 'T1000W' },
-    fields: { ...CALLER, method: 'public', connector: 'public', client_info: 'public' },
-    summary: 'Somebody signed in, or tried to.',
-  },
-  'sso.test': {
-    code: { success: 'SPSSO001I', failure: 'SPSSO001W' },
-    fields: { ...NAMED, connector: 'public', roles: 'public' },
-    summary: 'A connector was tried out; nobody was signed in.',
-  },
-  'user.create': { code: { success: 'SPUSR001I' }, fields: ACCOUNT, summary: 'A user was created.' },
-  'user.update': { code: { success: 'SPUSR002I' }, fields: ACCOUNT, summary: 'A user was changed.' },
-  'user.delete': { code: { success: 'SPUSR003I' }, fields: ACCOUNT, summary: 'A user was deleted.' },
-  'user.invite': { code: { success: 'SPUSR004I' }, fields: ACCOUNT, summary: 'A one-time sign-up link was made.' },
-  'user.reset': { code: { success: 'SPUSR005I' }, fields: ACCOUNT, summary: 'Password and second factor of a user were dropped.' },
-  'user.password_change': {
-    code: { success: 'SPUSR006I', failure: 'SPUSR006W' },
-    fields: ACCOUNT,
-    summary: 'A one-time link was used to set a password.',
-  },
-
+  ...PEOPLE_EVENTS,
   'role.created': { code: { success: 'SPROL001I' }, fields: NAMED, summary: 'A role was created.' },
   'role.updated': { code: { success: 'SPROL002I' }, fields: NAMED, summary: 'A role was changed.' },
   'role.deleted': { code: { success: 'SPROL003I' }, fields: NAMED, summary: 'A role was deleted.' },
@@ -188,7 +147,6 @@ export const EVENTS = {
   },
   'lock.created': { code: { success: 'SPLCK001I' }, fields: LOCK, summary: 'A lock was created or changed.' },
   'lock.deleted': { code: { success: 'SPLCK002I' }, fields: LOCK, summary: 'A lock was deleted.' },
-  'auth_preference.update': { code: { success: 'SPCAP001I' }, fields: NAMED, summary: 'How people sign in was changed.' },
 
   'cert.create': {
     code: { success: 'SPCRT001I', failure: 'SPCRT001W' },

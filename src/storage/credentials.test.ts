@@ -10,19 +10,14 @@ import {
 } from './api-tokens.ts'
 import {
   consumeInvite,
-  consumeLoginFlow,
   createInvite,
-  createLoginFlow,
   deleteExpiredInvites,
   deleteLocalCredential,
   findAccountId,
   findInvite,
   findLocalCredential,
-  findLoginFlow,
-  markTotpUsed,
   setAccountId,
   setLocalCredential,
-  updateLoginFlow,
 } from './credentials.ts'
 import type { Database } from './database.ts'
 import { deleteSecret, findSecret, insertSecretIfAbsent, setSecret } from './secrets.ts'
@@ -52,7 +47,7 @@ describe.each(STORES)('on %s', (type) => {
     expect(await consumeInvite(db, 'h1', 1000)).toBeUndefined()
     expect(await findInvite(db, 'h1', 999)).toEqual(invite)
     const race = await Promise.all([1, 2, 3].map(() => consumeInvite(db, 'h1', 999)))
-    expect(race).toEqual([invite, undefined, undefined])
+    expect(race.filter((won) => won !== undefined)).toEqual([invite])
 
     await createInvite(db, { ...invite, token_hash: 'older' })
     await createInvite(db, { ...invite, token_hash: 'newer', purpose: 'reset' })
@@ -61,52 +56,16 @@ describe.each(STORES)('on %s', (type) => {
     expect(await findInvite(db, 'newer', 1)).toBeUndefined()
   })
 
-  test('a one-time code is accepted once for each user', async () => {
-    expect(await markTotpUsed(db, 'ana', 500)).toBe(true)
-    expect(await Promise.all([markTotpUsed(db, 'ana', 500), markTotpUsed(db, 'ana', 501), markTotpUsed(db, 'ana', 501)])).toEqual([
-      false,
-      true,
-      false,
-    ])
-    expect(await markTotpUsed(db, 'bob', 500)).toBe(true)
-    expect(await markTotpUsed(db, 'ana', 600)).toBe(true)
-    expect(await markTotpUsed(db, 'ana', 500)).toBe(false)
-  })
-
   test('dropping a credential drops the links with it', async () => {
-    const credential = { user: 'ana', password_hash: '$argon2id$…', totp_sealed: null, updated_at: 5 }
+    const credential = { user: 'ana', password_hash: '$argon2id$…', updated_at: 5 }
     await setLocalCredential(db, credential)
-    await setLocalCredential(db, { ...credential, totp_sealed: 'sealed', updated_at: 6 })
-    expect(await findLocalCredential(db, 'ana')).toEqual({ ...credential, totp_sealed: 'sealed', updated_at: 6 })
+    await setLocalCredential(db, { ...credential, password_hash: 'newer', updated_at: 6 })
+    expect(await findLocalCredential(db, 'ana')).toEqual({ ...credential, password_hash: 'newer', updated_at: 6 })
     await createInvite(db, invite)
     expect(await deleteLocalCredential(db, 'ana')).toBe(true)
     expect(await deleteLocalCredential(db, 'ana')).toBe(false)
     expect(await findLocalCredential(db, 'ana')).toBeUndefined()
     expect(await consumeInvite(db, 'h1', 1)).toBeUndefined()
-  })
-
-  test('a sign-in flow ends once; their number and size are bounded', async () => {
-    await expect(createLoginFlow(db, { id: 'big', document: 'x'.repeat(17_000), expires_at: 9 }, 1)).rejects.toMatchObject({
-      code: 'invalid_argument',
-    })
-    await createLoginFlow(db, { id: 'f', document: { step: 1 }, expires_at: 100 }, 1)
-    expect(await updateLoginFlow(db, 'f', { step: 2 }, 99)).toBe(true)
-    expect(await updateLoginFlow(db, 'f', { step: 3 }, 100)).toBe(false)
-    expect(await findLoginFlow(db, 'f', 100)).toBeUndefined()
-    expect(await findLoginFlow(db, 'f', 99)).toEqual({ step: 2 })
-    expect(await consumeLoginFlow(db, 'f', 100)).toBeUndefined()
-    expect(await Promise.all([consumeLoginFlow(db, 'f', 99), consumeLoginFlow(db, 'f', 99)])).toEqual([{ step: 2 }, undefined])
-
-    const rows = Array.from({ length: 10_000 }, (_, index) => ({ id: `n${index}`, document: '{}', expires_at: 100 }))
-    for (let from = 0; from < rows.length; from += 5000)
-      await db
-        .insertInto('login_flows')
-        .values(rows.slice(from, from + 5000))
-        .execute()
-    await expect(createLoginFlow(db, { id: 'more', document: {}, expires_at: 200 }, 99)).rejects.toMatchObject({
-      code: 'resource_exhausted',
-    })
-    await createLoginFlow(db, { id: 'more', document: {}, expires_at: 200 }, 100)
   })
 
   const token = {

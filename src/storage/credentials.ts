@@ -1,12 +1,10 @@
 import { z } from 'zod'
-import { AppError } from '../lib/errors.ts'
 import { transact } from './database.ts'
 import type { Executor } from './database.ts'
 
 export interface LocalCredential {
   user: string
   password_hash: string
-  totp_sealed: string | null
   updated_at: number
 }
 
@@ -14,7 +12,7 @@ export async function findLocalCredential(db: Executor, user: string): Promise<L
   return db.selectFrom('local_credentials').selectAll().where('user', '=', user).executeTakeFirst()
 }
 
-/** Sets password and second factor together; null is no second factor. */
+/** Sets the password. */
 export async function setLocalCredential(db: Executor, credential: LocalCredential): Promise<void> {
   const { user: _, ...values } = credential
   await db
@@ -45,12 +43,13 @@ export async function setAccountId(db: Executor, user: string, id: string): Prom
     .execute()
 }
 
-/** Drops password, second factor, open links and account id of a user; whether there was a password. */
+/** Drops password, second factors, open links and account id of a user; whether there was a password. */
 export function deleteLocalCredential(db: Executor, user: string): Promise<boolean> {
   return transact(db, async (tx) => {
     await tx.deleteFrom('accounts').where('user', '=', user).execute()
     await tx.deleteFrom('invites').where('user', '=', user).execute()
-    await tx.deleteFrom('used_codes').where('user', '=', user).execute()
+    await tx.deleteFrom('mfa_devices').where('user', '=', user).execute()
+    await tx.deleteFrom('login_flows').where('user', '=', user).execute()
     const rows = await tx.deleteFrom('local_credentials').where('user', '=', user).returning('user').execute()
     return rows.length > 0
   })
@@ -95,76 +94,6 @@ export async function consumeInvite(db: Executor, tokenHash: string, now: number
   return row && inviteSchema.parse(row)
 }
 
-const MAX_LOGIN_FLOWS = 10_000
-const MAX_FLOW_BYTES = 16 * 1024
-
-/** Anybody may begin a sign-in, so their number and size are bounded: beyond it `resource_exhausted`. */
-export async function createLoginFlow(
-  db: Executor,
-  flow: { id: string; document: unknown; expires_at: number },
-  now: number,
-): Promise<void> {
-  const document = JSON.stringify(flow.document)
-  if (Buffer.byteLength(document) > MAX_FLOW_BYTES) throw new AppError('invalid_argument', 'the sign-in request is too large')
-  await transact(db, async (tx) => {
-    await tx.deleteFrom('login_flows').where('expires_at', '<=', now).execute()
-    const { count } = await tx
-      .selectFrom('login_flows')
-      .select((select) => select.fn.countAll<number>().as('count'))
-      .executeTakeFirstOrThrow()
-    if (count >= MAX_LOGIN_FLOWS) throw new AppError('resource_exhausted', 'too many sign-ins are under way: try again in some minutes')
-    await tx.insertInto('login_flows').values({ id: flow.id, document, expires_at: flow.expires_at }).execute()
-  })
-}
-
-/** The document of a flow under way. */
-export async function findLoginFlow(db: Executor, id: string, now: number): Promise<unknown> {
-  const row = await db.selectFrom('login_flows').select('document').where('id', '=', id).where('expires_at', '>', now).executeTakeFirst()
-  return row && JSON.parse(row.document)
-}
-
-/** Replaces the document of a flow under way; false when it is gone. */
-export async function updateLoginFlow(db: Executor, id: string, document: unknown, now: number): Promise<boolean> {
-  const rows = await db
-    .updateTable('login_flows')
-    .set({ document: JSON.stringify(document) })
-    .where('id', '=', id)
-    .where('expires_at', '>', now)
-    .returning('id')
-    .execute()
-  return rows.length > 0
-}
-
-/** Ends a flow: of any number of callers exactly one gets its document. */
-export async function consumeLoginFlow(db: Executor, id: string, now: number): Promise<unknown> {
-  const row = await db.deleteFrom('login_flows').where('id', '=', id).where('expires_at', '>', now).returning('document').executeTakeFirst()
-  return row && JSON.parse(row.document)
-}
-
-/** Steps of 30 s for which a used code is remembered; far more than any verifier accepts. */
-const REMEMBERED_STEPS = 100
-
-/** False when the code of this time step was used before (RFC 6238 section 5.2: a code is accepted once). */
-export function markTotpUsed(db: Executor, user: string, counter: number): Promise<boolean> {
-  return transact(db, async (tx) => {
-    await tx
-      .deleteFrom('used_codes')
-      .where('user', '=', user)
-      .where('code_counter', '<', counter - REMEMBERED_STEPS)
-      .execute()
-    const rows = await tx
-      .insertInto('used_codes')
-      .values({ user, code_counter: counter })
-      .onConflict((conflict) => conflict.columns(['user', 'code_counter']).doNothing())
-      .returning('user')
-      .execute()
-    return rows.length > 0
-  })
-}
-
-export function deleteExpiredInvites(db: Executor, now: number): Promise<void> {
-  return transact(db, async (tx) => {
-    await tx.deleteFrom('invites').where('expires_at', '<=', now).execute()
-    await tx.deleteFrom('login_flows').where('expires_at', '<=', now).execute()
-  })
+export async function deleteExpiredInvites(db: Executor, now: number): Promise<void> {
+  await db.deleteFrom('invites').where('expires_at', '<=', now).execute()
 }

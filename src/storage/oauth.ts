@@ -86,6 +86,20 @@ export async function listOAuthGrants(db: Executor, now: number, user?: string):
   return (user === undefined ? all : all.where('accounts.user', '=', user)).execute()
 }
 
+/** Of one kind and account, in force, the newest first. */
+export async function listOAuthRecordsOf(db: Executor, kind: string, account: string, now: number): Promise<OAuthRecord[]> {
+  return db
+    .selectFrom('oauth_records')
+    .selectAll()
+    .where('kind', '=', kind)
+    .where('account', '=', account)
+    .where('expires_at', '>', now)
+    .orderBy('created_at', 'desc')
+    .orderBy('id')
+    .limit(100)
+    .execute()
+}
+
 /** Ends a grant with everything that came of it; the grant as it was, undefined when there is none. */
 export async function deleteOAuthGrant(db: Executor, grantId: string): Promise<OAuthRecord | undefined> {
   const rows = await db.deleteFrom('oauth_records').where('grant_id', '=', grantId).returningAll().execute()

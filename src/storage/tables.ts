@@ -13,10 +13,20 @@ export interface Tables {
   }
   secrets: { name: string; sealed: string }
   accounts: { user: string; id: string }
-  local_credentials: { user: string; password_hash: string; totp_sealed: string | null; updated_at: number }
+  local_credentials: { user: string; password_hash: string; updated_at: number }
   invites: { token_hash: string; user: string; purpose: string; expires_at: number; created_at: number }
-  login_flows: { id: string; document: string; expires_at: number }
-  used_codes: { user: string; code_counter: number }
+  login_flows: { id: string; address: string; user: string | null; document: string; created_at: number; expires_at: number }
+  mfa_devices: {
+    id: string
+    user: string
+    name: string
+    type: 'totp' | 'webauthn'
+    credential_id: string | null
+    document: string
+    counter: number
+    created_at: number
+    last_used_at: number | null
+  }
   api_tokens: {
     id: string
     user: string

@@ -2,6 +2,7 @@ import type { AuditEvent } from '../../audit/event.ts'
 import { isConnectorKind } from '../../resources/connector.ts'
 import { deleteExpiredApiTokens } from '../../storage/api-tokens.ts'
 import { deleteExpiredInvites } from '../../storage/credentials.ts'
+import { deleteExpiredLoginFlows } from '../../storage/login-flows.ts'
 import { deleteEventsBefore, searchEvents } from '../../storage/events.ts'
 import { deleteChangesBefore } from '../../storage/changes.ts'
 import type { Executor } from '../../storage/database.ts'
@@ -61,6 +62,7 @@ async function sweep(context: AuthContext, fileLog: FileLog | undefined, retenti
     return { output: undefined, events }
   })
   await deleteExpiredInvites(db, now())
+  await deleteExpiredLoginFlows(db, now())
   await deleteExpiredUpstreamRecords(db, now())
   await deleteExpiredMarks(db, now())
   await deleteChangesBefore(db, now() - CHANGES_KEPT_MS)

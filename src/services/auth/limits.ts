@@ -136,8 +136,8 @@ function pairOf(user: string, address: string): string {
   return JSON.stringify([user, networkOf(address)])
 }
 
-/** Whoever has one IPv6 address has a whole /64 of them. */
-function networkOf(address: string): string {
+/** What an address counts as: whoever has one IPv6 address has a whole /64 of them. */
+export function networkOf(address: string): string {
   const plain = address.replace(/^::ffff:(?=\d+\.)/, '')
   if (!plain.includes(':')) return plain
   const [head = '', tail] = plain.split('::')
@@ -145,6 +145,11 @@ function networkOf(address: string): string {
   const rest = tail === undefined || tail === '' ? [] : tail.split(':')
   if (tail !== undefined) groups.push(...Array.from({ length: Math.max(0, 8 - groups.length - rest.length) }, () => '0'), ...rest)
   return `${groups.slice(0, 4).join(':')}::/64`
+}
+
+/** Of what somebody who has proved who it is begins: not to be pushed out by strangers at the same address. */
+export function provenFlow(user: string): { address: string; user: string } {
+  return { address: `user:${user}`, user }
 }
 
 function createTurnstile(places: number): <T>(work: () => Promise<T>) => Promise<T> {

@@ -35,7 +35,7 @@ export function defaultAuthPreference(): ClusterAuthPreference {
     kind: 'cluster_auth_preference',
     version: 'v2',
     metadata: { name: CLUSTER_AUTH_PREFERENCE, labels: { 'teleport.dev/origin': 'defaults' } },
-    spec: {},
+    spec: { second_factor: 'optional' },
   })
 }
 

@@ -97,6 +97,7 @@ export function checkDeletable(context: AuthContext, caller: KnownCaller, resour
 export type Action = 'create' | 'update' | 'delete'
 
 const ROLE_EVENTS = { create: 'role.created', update: 'role.updated', delete: 'role.deleted' } as const
+const CONNECTOR_EVENTS = { create: 'created', update: 'updated', delete: 'deleted' } as const
 const LOCK_EVENTS = { create: 'lock.created', update: 'lock.created', delete: 'lock.deleted' } as const
 
 /** The event of a change; heartbeats have none, there are too many of them. */
@@ -128,6 +129,9 @@ export function resourceEvent(context: AuthContext, caller: KnownCaller, action:
         { ...named, target: targetOf(resource.spec.target), ...(resource.spec.message && { reason: resource.spec.message }) },
         build,
       )
+    case 'oidc':
+    case 'github':
+      return buildEvent(`${resource.kind}.${CONNECTOR_EVENTS[action]}`, named, build)
     case 'cluster_auth_preference':
       return buildEvent('auth_preference.update', named, build)
     default:

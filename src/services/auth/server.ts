@@ -12,6 +12,7 @@ import { authorize, recordRefusal, refuseLocked } from './authorize.ts'
 import type { AuthContext, Caller, KnownCaller } from './context.ts'
 import { addAccountPage } from './pages/account.ts'
 import { addOAuthPages } from './pages/oauth.ts'
+import { addPasskeyChallenge } from './pages/passkeys.ts'
 import { addPages } from './pages/routes.ts'
 import { addSsoPages } from './pages/sso.ts'
 import { addUpstreamAccountPages } from './pages/upstream-accounts.ts'
@@ -130,6 +131,7 @@ export function createServer(context: AuthContext, oauth: Pick<OAuthServer, 'pro
   addOAuthPages(app, context, oauth)
   addAccountPage(app, context, oauth)
   addSsoPages(app, context, oauth)
+  addPasskeyChallenge(app, context, oauth)
   addUpstreamAccountPages(app, context, oauth, accountFetch)
   return app
 }

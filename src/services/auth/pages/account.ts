@@ -1,97 +1,127 @@
 import type { Hono } from 'hono'
 import type { Provider } from 'oidc-provider'
-import type { OAuthGrant } from '../../../api/oauth-grants.ts'
 import { AppError, CODES } from '../../../lib/errors.ts'
-import { findUserOfAccount } from '../../../storage/credentials.ts'
+import { originOfUser } from '../../../resources/connector.ts'
+import { secondFactorsOf } from '../../../resources/second-factors.ts'
+import { listMfaDevices } from '../../../storage/mfa-devices.ts'
 import type { AppEnv } from '../authenticate.ts'
+import { authPreference } from '../context.ts'
 import type { AuthContext } from '../context.ts'
+import { addDevice, readApp, readPasskey, removeDevice, standsAlone } from '../mfa/devices.ts'
+import { endBrowserSession, listBrowserSessions } from '../oauth/browser-sessions.ts'
 import { findGrant, listGrants, revokeGrant } from '../oauth/held-grants.ts'
 import type { OAuthServer } from '../oauth/serve.ts'
-import { sessionSeconds } from '../oauth/grant-life.ts'
-import { refuseLockedUser } from '../issue.ts'
-import { signIn } from '../sign-in.ts'
-import type { SignedIn } from '../sign-in.ts'
-import { answerPage, checkFormToken, formToken, known, readForm, readSignIn, servePage } from './form.ts'
+import { listOwnApiTokens, revokeOwnApiToken } from '../routes/api-tokens.ts'
+import { describeTotp, offerTotp } from '../totp.ts'
+import { dropGrant, findAccount, listAccounts } from '../upstream-accounts/grants.ts'
+import { renderAccount, renderAddApp } from './account-page.ts'
+import { answerPage, checkFormToken, formToken, known, readForm, servePage } from './form.ts'
 import type { PageContext } from './form.ts'
 import { html } from './html.ts'
-import { layout } from './layout.ts'
-import { hiddenFields, renderSignIn } from './sign-in.ts'
-import { leadToConnector, waysToSignIn } from './ways.ts'
+import { findPasskeys, placeOf } from './passkey-place.ts'
+import { showSignIn, submitSignIn } from './signing-in.ts'
+import type { SignInSurface } from './signing-in.ts'
+import { findSignedIn, flowOfVisitor, isFresh, openSession } from './visitor.ts'
+import type { Visitor } from './visitor.ts'
+import { leadToConnector } from './ways.ts'
+import type { Fault } from './ways.ts'
 
 const PATH = '/web/account'
+const AGAIN = 'Sign in again to change how you sign in.'
 
-/** Who is signed in with this browser. */
-export interface Visitor {
-  user: string
-  /** Another one when the user was created anew. */
-  account: string
-  /** Of the sign-in, for forms. */
-  uid: string
-  end(): Promise<void>
-}
-
-/** The page on which people see which MCP clients act for them, and end that. */
+/** The page on which people see and end everything by which they, and programs for them, get in. */
 export function addAccountPage(app: Hono<AppEnv>, context: AuthContext, oauth: Pick<OAuthServer, 'provider'>): void {
+  const page = (work: (c: PageContext, provider: Provider) => Promise<Response>) =>
+    servePage(context, async (c) => await work(c, await oauth.provider()))
   app.get(
     PATH,
-    servePage(context, async (c) => show(context, c, await findSignedIn(context, c, await oauth.provider()), { status: 200 })),
+    page((c, provider) => show(context, c, provider)),
   )
   app.get(
     `${PATH}/sso`,
-    servePage(context, async (c) =>
-      leadToConnector(
-        context,
-        c,
-        { name: c.req.query('connector') ?? '', purpose: { type: 'account', next: placeAfter(c.req.query('next') ?? '') } },
-        (fault) => show(context, c, undefined, fault),
-      ),
-    ),
+    page((c, provider) => lead(context, c, provider)),
   )
   app.post(
     PATH,
-    servePage(context, async (c) => submit(context, c, await oauth.provider())),
+    page((c, provider) => submit(context, c, provider)),
+  )
+  app.get(
+    `${PATH}/app`,
+    page((c, provider) => showApp(context, c, provider)),
+  )
+  app.post(
+    `${PATH}/app`,
+    page((c, provider) => submitApp(context, c, provider)),
   )
 }
 
-export async function findSignedIn(context: AuthContext, c: PageContext, provider: Provider): Promise<Visitor | undefined> {
-  if (!c.env.node) return undefined
-  const session = await provider.Session.get(provider.createContext(c.env.node.request, c.env.node.response))
-  const user = session.accountId === undefined ? undefined : await findUserOfAccount(context.db, session.accountId)
-  if (user === undefined || session.accountId === undefined || !context.live.find('user', user)) return undefined
-  refuseLockedUser(context, user)
-  return { user, account: session.accountId, uid: session.uid, end: () => session.destroy() }
+async function show(context: AuthContext, c: PageContext, provider: Provider): Promise<Response> {
+  const visitor = await findSignedIn(context, c, provider)
+  if (visitor && c.req.query('again') === undefined) return await showAccount(context, c, visitor, { status: 200 })
+  return showSignIn(context, c, surfaceOf(context, c, provider, { visitor, next: c.req.query('next') ?? '' }), { status: 200 })
 }
 
-interface Shown {
-  status: number
-  error?: string
-  user?: string
-  /** Where the person wanted to go. */
-  next?: string
+async function lead(context: AuthContext, c: PageContext, provider: Provider): Promise<Response> {
+  const next = c.req.query('next') ?? ''
+  const way = { name: c.req.query('connector') ?? '', purpose: { type: 'account' as const, next: placeAfter(next) } }
+  return await leadToConnector(context, c, way, (fault) => showSignIn(context, c, surfaceOf(context, c, provider, { next }), fault))
 }
 
-async function show(
+function surfaceOf(
   context: AuthContext,
   c: PageContext,
-  signedIn: Visitor | undefined,
-  { status, error, user = '', next }: Shown,
-): Promise<Response> {
-  if (signedIn) {
-    const grants = await listGrants(context, signedIn.user)
-    return answerPage(c, renderAccount(context, signedIn, grants), status)
-  }
-  const wanted = next ?? c.req.query('next') ?? ''
-  const body = renderSignIn({
-    clusterName: context.clusterName,
+  provider: Provider,
+  { visitor, next }: { visitor?: Visitor | undefined; next: string },
+): SignInSurface {
+  const query = new URLSearchParams({ ...(visitor && { again: 'yes' }), ...(next && { next }) }).toString()
+  return {
+    flow: 'account:sign-in',
     action: PATH,
-    lead: html`<p>Sign in to see which MCP clients act for you.</p>`,
-    hidden: { form_token: formToken(context, 'account:sign-in'), next: wanted },
-    user,
-    ways: waysToSignIn(
-      context,
-      (connector) => `${PATH}/sso?${new URLSearchParams({ connector, ...(wanted && { next: wanted }) }).toString()}`,
-    ),
+    hidden: { next, sign_in: 'yes' },
+    page: query === '' ? PATH : `${PATH}?${query}`,
+    isMovable: true,
+    lead: visitor ? html`<p>${AGAIN}</p>` : html`<p>Sign in to see who acts for you, and how you sign in.</p>`,
     closing: 'You stay signed in with this browser for a while.',
+    user: visitor?.user,
+    pageOfConnector: (connector) => `${PATH}/sso?${new URLSearchParams({ connector, ...(next && { next }) }).toString()}`,
+    goOn: async (signedIn) => {
+      await visitor?.end()
+      await openSession(context, c, provider, signedIn)
+      return c.redirect(placeAfter(next), 303)
+    },
+  }
+}
+
+async function showAccount(context: AuthContext, c: PageContext, visitor: Visitor, { status, error }: Fault): Promise<Response> {
+  const { user, account, uid } = visitor
+  const flow = flowOfVisitor(visitor)
+  const known = context.live.find('user', user)
+  const { otp, webauthn } = secondFactorsOf(authPreference(context).spec)
+  const devices = await listMfaDevices(context.db, user)
+  const sessions = await listBrowserSessions(context, account)
+  const body = renderAccount({
+    clusterName: context.clusterName,
+    user,
+    formToken: formToken(context, flow),
+    flow,
+    grants: await listGrants(context, user),
+    factors: {
+      devices: devices.map((device) => ({
+        ...device,
+        alone: standsAlone(context, device),
+        added: device.created_at,
+        lastUsed: device.last_used_at,
+      })),
+      connector: known && originOfUser(known)?.id,
+      fresh: await isFresh(context, visitor),
+      codes: otp,
+      passkeys: webauthn && findPasskeys(context, c),
+    },
+    accounts: await listAccounts(context, account),
+    tokens: await listOwnApiTokens(context, user),
+    sessions: sessions
+      .map((session) => ({ ...session, current: session.uid === uid }))
+      .toSorted((a, b) => Number(b.current) - Number(a.current)),
     error,
   })
   return answerPage(c, body, status)
@@ -99,84 +129,93 @@ async function show(
 
 async function submit(context: AuthContext, c: PageContext, provider: Provider): Promise<Response> {
   const form = await readForm(c)
-  const signedIn = await findSignedIn(context, c, provider)
-  if (!signedIn) return await submitSignIn(context, c, provider, form)
-  checkFormToken(context, flowOf(signedIn), form.get('form_token'))
-  if (form.get('action') === 'sign-out') {
-    await signedIn.end()
-    return c.redirect(PATH, 303)
+  const visitor = await findSignedIn(context, c, provider)
+  if (!visitor || form.has('sign_in'))
+    return await submitSignIn(context, c, surfaceOf(context, c, provider, { visitor, next: form.get('next') ?? '' }), form)
+  checkFormToken(context, flowOfVisitor(visitor), form.get('form_token'))
+  const action = form.get('action') ?? ''
+  if ((action === 'add-passkey' || action === 'remove-device') && !(await isFresh(context, visitor)))
+    return showSignIn(context, c, surfaceOf(context, c, provider, { visitor, next: '' }), { status: 403 })
+  try {
+    await change(context, c, visitor, form)
+  } catch (thrown) {
+    const error = known(thrown)
+    if (action === '') throw error
+    return await showAccount(context, c, visitor, { status: CODES[error.code].http, error: error.message })
   }
-  const grant = await findGrant(context, form.get('grant') ?? '')
-  if (grant?.user !== signedIn.user) throw new AppError('not_found', 'that client acts for you no longer')
-  await revokeGrant(context, grant, { identity: undefined, remoteAddress: c.env.peer.remoteAddress }, 'by the user')
   return c.redirect(PATH, 303)
 }
 
-async function submitSignIn(context: AuthContext, c: PageContext, provider: Provider, form: URLSearchParams): Promise<Response> {
-  checkFormToken(context, 'account:sign-in', form.get('form_token'))
-  const entered = readSignIn(form)
-  const next = form.get('next') ?? ''
+async function change(context: AuthContext, c: PageContext, visitor: Visitor, form: URLSearchParams): Promise<void> {
+  const { user, account } = visitor
+  const { remoteAddress } = c.env.peer
+  const caller = { identity: undefined, remoteAddress }
+  switch (form.get('action')) {
+    case 'sign-out':
+      return await visitor.end()
+    case 'add-passkey': {
+      const name = form.get('name')?.trim() || (await freeName(context, user))
+      const place = placeOf(context, c, flowOfVisitor(visitor))
+      return await addDevice(context, { user, remoteAddress }, () => readPasskey(context, name, form.get('passkey') ?? '', place, user))
+    }
+    case 'remove-device':
+      return await removeDevice(context, { user, remoteAddress }, { id: form.get('device') ?? '' })
+    case 'end-account': {
+      const held = await findAccount(context, form.get('account') ?? '')
+      if (held?.user !== user) throw new AppError('not_found', 'you have no such account any more')
+      return await dropGrant(context, held.id, caller, 'by the user')
+    }
+    case 'revoke-token':
+      return await revokeOwnApiToken(context, { user, remoteAddress }, form.get('token') ?? '')
+    case 'end-session':
+      return await endBrowserSession(context, { user, account, remoteAddress }, form.get('session') ?? '')
+    default: {
+      const grant = await findGrant(context, form.get('grant') ?? '')
+      if (grant?.user !== user) throw new AppError('not_found', 'that client acts for you no longer')
+      return await revokeGrant(context, grant, caller, 'by the user')
+    }
+  }
+}
+
+async function showApp(context: AuthContext, c: PageContext, provider: Provider): Promise<Response> {
+  const visitor = await findSignedIn(context, c, provider)
+  if (!visitor || !(await isFresh(context, visitor))) return c.redirect(visitor ? `${PATH}?again=yes` : PATH, 303)
+  const totp = offerTotp(visitor.user, context.clusterName, context.random)
+  const token = formToken(context, flowOfVisitor(visitor))
+  return answerPage(c, renderAddApp({ clusterName: context.clusterName, formToken: token, totp }), 200)
+}
+
+async function submitApp(context: AuthContext, c: PageContext, provider: Provider): Promise<Response> {
+  const form = await readForm(c)
+  const visitor = await findSignedIn(context, c, provider)
+  if (!visitor || !(await isFresh(context, visitor))) return c.redirect(visitor ? `${PATH}?again=yes` : PATH, 303)
+  const token = form.get('form_token')
+  checkFormToken(context, flowOfVisitor(visitor), token)
+  const { user } = visitor
+  const secret = form.get('totp_secret') ?? ''
+  const given = { name: form.get('name') ?? '', secret, code: form.get('totp')?.trim() ?? '' }
   try {
-    await openSession(context, c, provider, await signIn(context, entered, c.env.peer.remoteAddress, 'browser'))
-    return c.redirect(placeAfter(next), 303)
+    await addDevice(context, { user, remoteAddress: c.env.peer.remoteAddress }, () => readApp(context, user, given))
+    return c.redirect(PATH, 303)
   } catch (thrown) {
     const error = known(thrown)
-    return await show(context, c, undefined, { status: CODES[error.code].http, error: error.message, user: entered.user, next })
+    const kept = /^[A-Z2-7]{32,64}$/.test(secret) ? secret : undefined
+    const totp = kept === undefined ? offerTotp(user, context.clusterName, context.random) : describeTotp(user, context.clusterName, kept)
+    const page = { clusterName: context.clusterName, formToken: token ?? '', totp, error: error.message.replace(/^(?:totp|name): /, '') }
+    return answerPage(c, renderAddApp(page), CODES[error.code].http)
+  }
+}
+
+/** For who gives none: passkey, passkey 2, … */
+async function freeName(context: AuthContext, user: string): Promise<string> {
+  const taken = new Set((await listMfaDevices(context.db, user)).map(({ name }) => name))
+  for (let number = 1; ; number += 1) {
+    const name = number === 1 ? 'passkey' : `passkey ${number}`
+    if (!taken.has(name)) return name
   }
 }
 
 /** A page of ours, and none that only a redirect leads to. */
 export function placeAfter(next: string): string {
   return /^\/web\/accounts(?:\/[A-Za-z0-9._~%-]{1,800})?$/.test(next) ? next : PATH
-}
-
-/** The same session that requests for authorization go on with; always a new one, whatever the browser brought. */
-export async function openSession(context: AuthContext, c: PageContext, provider: Provider, { account, methods }: SignedIn): Promise<void> {
-  if (!c.env.node) throw new AppError('invalid_argument', 'open the page in a browser')
-  const session = new provider.Session()
-  session.accountId = account
-  session.amr = methods
-  session.loginTs = Math.floor(context.now() / 1000)
-  await session.save(sessionSeconds(context))
-  const { cookies } = provider.createContext(c.env.node.request, c.env.node.response)
-  const secure = provider.issuer.startsWith('https:')
-  // The connection may be plain, behind a proxy that ends TLS.
-  cookies.secure = secure
-  cookies.set(sessionCookie(provider), session.jti, { httpOnly: true, sameSite: 'lax', secure, signed: true })
-}
-
-function sessionCookie(provider: Provider): string {
-  return provider.cookieName('session')
-}
-
-function flowOf({ uid }: Visitor): string {
-  return `account:${uid}`
-}
-
-function renderAccount(context: AuthContext, signedIn: Visitor, grants: readonly OAuthGrant[]): string {
-  const form_token = formToken(context, flowOf(signedIn))
-  return layout(
-    'Your clients',
-    context.clusterName,
-    html`<p>These MCP clients act for you, <b>${signedIn.user}</b>.</p>
-      ${grants.length === 0 && html`<p>There are none.</p>`}
-      ${grants.map(
-        (grant) =>
-          html`<section>
-            <h2>${grant.client_name ?? grant.client_id}</h2>
-            <p>
-              At ${grant.resources.join(', ')}, since ${grant.created.slice(0, 16).replace('T', ' ')} and until
-              ${grant.expires.slice(0, 16).replace('T', ' ')} (UTC).
-            </p>
-            <form method="post" action="${PATH}">
-              ${hiddenFields({ form_token, grant: grant.id })}
-              <button type="submit" class="second">End access of ${grant.client_name ?? grant.client_id}</button>
-            </form>
-          </section>`,
-      )}
-      <form method="post" action="${PATH}">
-        ${hiddenFields({ form_token })}
-        <button type="submit" name="action" value="sign-out" class="second">Sign out</button>
-      </form>`,
-  )
 }

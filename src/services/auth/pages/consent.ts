@@ -1,8 +1,7 @@
 import type { ClientOrigin } from '../oauth/clients.ts'
 import { html } from './html.ts'
 import type { Html } from './html.ts'
-import { layout } from './layout.ts'
-import { hiddenFields } from './sign-in.ts'
+import { hiddenFields, layout } from './layout.ts'
 
 export interface ConsentPage {
   clusterName: string

@@ -1,8 +1,7 @@
 import type { KoaContextWithOIDC } from 'oidc-provider'
 import { OAUTH_PATHS } from '../../../resources/oauth-paths.ts'
 import { html } from './html.ts'
-import { alert, layout, renderNotice } from './layout.ts'
-import { hiddenFields } from './sign-in.ts'
+import { alert, hiddenFields, layout, renderNotice } from './layout.ts'
 
 /** Under which the code of a link reaches the page; a link must not send the form by itself. */
 export const USER_CODE_HEADER = 'x-sallyport-user-code'

@@ -4,19 +4,26 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { AppError, CODES, toAppError } from '../../../lib/errors.ts'
 import type { AppEnv } from '../authenticate.ts'
 import type { AuthContext } from '../context.ts'
-import { renderNotice } from './layout.ts'
+import { renderNotice, SCRIPT_TAG } from './layout.ts'
 
 export type PageContext = Context<AppEnv>
 
-/** No script, nothing from elsewhere; a form may end at `targets` beside ourselves, which matters to browsers also for where it redirects to. */
-export function pagePolicy(targets: string): string {
-  return `default-src 'none'; style-src 'self'; form-action 'self' ${targets}; frame-ancestors 'none'; base-uri 'none'`
+/** Where forms may end beside ourselves: at programs on this computer. */
+const LOCAL_TARGETS = 'http://127.0.0.1:* http://localhost:*'
+
+/**
+ * Nothing from elsewhere, and our one script only on a page that has it; a form may end at `targets` beside ourselves, which matters to
+ * browsers also for where it redirects to.
+ */
+function pagePolicy(targets: string, hasScript: boolean): string {
+  const script = hasScript ? "script-src 'self'; connect-src 'self'; " : ''
+  return `default-src 'none'; ${script}style-src 'self'; form-action 'self' ${targets}; frame-ancestors 'none'; base-uri 'none'`
 }
 
 /** Serves a page: its headers, the limit of calls, and what went wrong as a page. */
 export function servePage(context: AuthContext, work: (c: PageContext) => Promise<Response>): (c: PageContext) => Promise<Response> {
   return async (c) => {
-    c.header('content-security-policy', pagePolicy('http://127.0.0.1:* http://localhost:*'))
+    c.header('content-security-policy', pagePolicy(LOCAL_TARGETS, false))
     // With no-referrer a browser sends `Origin: null` with our own forms (Fetch, 3.1), which nobody could tell from a stranger's.
     c.header('referrer-policy', 'same-origin')
     try {
@@ -30,7 +37,9 @@ export function servePage(context: AuthContext, work: (c: PageContext) => Promis
   }
 }
 
-export function answerPage(c: PageContext, body: string, status: number): Response {
+/** `targets`: where the forms of the page may end, as sources of a content security policy. */
+export function answerPage(c: PageContext, body: string, status: number, targets = LOCAL_TARGETS): Response {
+  c.header('content-security-policy', pagePolicy(targets, body.includes(SCRIPT_TAG)))
   return c.html(body, status as ContentfulStatusCode) // every status of CODES allows a body
 }
 

@@ -1,7 +1,11 @@
 import { html } from './html.ts'
 import type { Html } from './html.ts'
+import { PASSKEY_INTEGRITY, PASSKEY_SCRIPT_URL } from './passkey-script.ts'
 
 export const STYLE_PATH = '/web/style.css'
+
+/** By which `answerPage` knows that a page has the script; text from elsewhere is escaped and never looks like this. */
+export const SCRIPT_TAG = `<script src="${PASSKEY_SCRIPT_URL}" integrity="${PASSKEY_INTEGRITY}" defer></script>`
 
 export function layout(title: string, clusterName: string, content: Html): string {
   return html`<!doctype html>
@@ -12,6 +16,7 @@ export function layout(title: string, clusterName: string, content: Html): strin
         <meta name="color-scheme" content="light dark" />
         <title>${title} – ${clusterName}</title>
         <link rel="stylesheet" href="${STYLE_PATH}" />
+        ${content.markup.includes(PASSKEY_BUTTON) && html`<script src="${PASSKEY_SCRIPT_URL}" integrity="${PASSKEY_INTEGRITY}" defer></script>`}
       </head>
       <body>
         <main>
@@ -21,6 +26,30 @@ export function layout(title: string, clusterName: string, content: Html): strin
         </main>
       </body>
     </html> `.markup
+}
+
+/** Members of a form that nobody sees. */
+export function hiddenFields(fields: Readonly<Record<string, string>>): Html[] {
+  return Object.entries(fields).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}" />`)
+}
+
+const PASSKEY_BUTTON = ' data-passkey="'
+
+/** Sends its form with the answer of a passkey. Shown by the script alone, where the browser can do it. */
+export function passkeyButton(
+  words: string,
+  { flow, alone = false, first = false }: { flow: string; alone?: boolean; first?: boolean },
+): Html {
+  return html`<input type="hidden" name="passkey" value="" />
+    <button
+      type="submit"
+      formnovalidate
+      data-passkey="${flow}"
+      ${alone && html` data-alone="yes"`}${first ? html` data-first="yes"` : html` class="second"`}
+    >
+      ${words}
+    </button>
+    <p class="alert" role="alert" data-fault hidden></p>`
 }
 
 /** Read out at once by a screen reader; the form points at it. */

@@ -2,7 +2,7 @@ import type { Hono } from 'hono'
 import type { Client, Interaction, InteractionResults, Provider } from 'oidc-provider'
 import { buildEvent } from '../../../audit/build-event.ts'
 import { renderDuration } from '../../../lib/duration.ts'
-import { AppError, CODES } from '../../../lib/errors.ts'
+import { AppError } from '../../../lib/errors.ts'
 import { isLoopbackHost } from '../../../lib/loopback.ts'
 import { findUserOfAccount } from '../../../storage/credentials.ts'
 import type { AppEnv } from '../authenticate.ts'
@@ -12,15 +12,15 @@ import { createGrant, grantFields, listReachable } from '../oauth/grants.ts'
 import { grantSeconds } from '../oauth/grant-life.ts'
 import { clientFields } from '../oauth/registration.ts'
 import type { OAuthServer } from '../oauth/serve.ts'
-import { signIn } from '../sign-in.ts'
 import type { SignedIn } from '../sign-in.ts'
 import { takeTicket } from '../sso/serve.ts'
 import { renderConsent } from './consent.ts'
-import { answerPage, checkFormToken, formToken, known, pagePolicy, readForm, readSignIn, servePage } from './form.ts'
+import { answerPage, checkFormToken, formToken, readForm, servePage } from './form.ts'
 import type { PageContext } from './form.ts'
 import { html } from './html.ts'
-import { renderSignIn } from './sign-in.ts'
-import { leadToConnector, waysToSignIn } from './ways.ts'
+import { showSignIn, submitSignIn } from './signing-in.ts'
+import type { SignInSurface } from './signing-in.ts'
+import { leadToConnector } from './ways.ts'
 
 /** A request for authorization that waits for a person. */
 interface Waiting {
@@ -68,10 +68,9 @@ async function getWaiting(c: PageContext, provider: Provider): Promise<Waiting> 
 
 async function show(context: AuthContext, c: PageContext, waiting: Waiting): Promise<Response> {
   const { client, interaction } = waiting
-  c.header('content-security-policy', pagePolicy(formTarget(interaction)))
   if (interaction.prompt.name === 'login') {
     const ticket = c.req.query('ticket')
-    if (ticket === undefined) return showSignIn(context, c, waiting, { status: 200 })
+    if (ticket === undefined) return showSignIn(context, c, surfaceOf(context, c, waiting), { status: 200 })
     return await goOn(c, waiting, await takeTicket(context, interaction.uid, ticket))
   }
   const user = await getUser(context, interaction)
@@ -83,7 +82,7 @@ async function show(context: AuthContext, c: PageContext, waiting: Waiting): Pro
   const body = renderConsent({
     clusterName: context.clusterName,
     action: waiting.page,
-    hidden: { form_token: flowToken(context, interaction) },
+    hidden: { form_token: formToken(context, flowOf(interaction)) },
     user: user.metadata.name,
     client: { id: client.clientId, name: client.clientName ?? client.clientId, origin: originOfClient(context, client.clientId) },
     endpoint,
@@ -92,61 +91,42 @@ async function show(context: AuthContext, c: PageContext, waiting: Waiting): Pro
     isLocal,
     duration: renderDuration(grantSeconds(context, spec.roles) * 1000),
   })
-  return answerPage(c, body, 200)
+  return answerPage(c, body, 200, formTarget(interaction))
 }
 
-interface Shown {
-  status: number
-  error?: string
-  user?: string
-}
-
-function showSignIn(
-  context: AuthContext,
-  c: PageContext,
-  { client, interaction, page }: Waiting,
-  { status, error, user = '' }: Shown,
-): Response {
-  const name = client.clientName ?? client.clientId
-  const body = renderSignIn({
-    clusterName: context.clusterName,
+function surfaceOf(context: AuthContext, c: PageContext, waiting: Waiting): SignInSurface {
+  const { client, interaction, page } = waiting
+  return {
+    flow: flowOf(interaction),
     action: page,
-    lead: html`<p><b>${name}</b> asks to use MCP servers as you. You see what it may do before you allow it.</p>`,
-    hidden: { form_token: flowToken(context, interaction) },
-    user,
-    ways: waysToSignIn(context, (connector) => `${page}/sso?${new URLSearchParams({ connector }).toString()}`),
+    hidden: {},
+    page,
+    isMovable: false,
+    lead: html`<p>
+      <b>${client.clientName ?? client.clientId}</b> asks to use MCP servers as you. You see what it may do before you allow it.
+    </p>`,
     closing: 'Next you are asked whether to allow it.',
-    error,
-  })
-  return answerPage(c, body, status)
+    targets: formTarget(interaction),
+    pageOfConnector: (connector) => `${page}/sso?${new URLSearchParams({ connector }).toString()}`,
+    goOn: (signedIn) => goOn(c, waiting, signedIn),
+  }
 }
 
 async function submit(context: AuthContext, c: PageContext, waiting: Waiting): Promise<Response> {
   const { interaction } = waiting
-  c.header('content-security-policy', pagePolicy(formTarget(interaction)))
   const form = await readForm(c)
+  if (interaction.prompt.name === 'login') return await submitSignIn(context, c, surfaceOf(context, c, waiting), form)
   checkFormToken(context, flowOf(interaction), form.get('form_token'))
-  if (interaction.prompt.name === 'login') return await submitSignIn(context, c, waiting, form)
   if (form.get('decision') === 'switch') return await switchUser(c, waiting)
   const result = form.get('decision') === 'allow' ? await allow(context, c, waiting) : await deny(context, c, waiting)
   return c.redirect(await finish(interaction, result), 303)
-}
-
-async function submitSignIn(context: AuthContext, c: PageContext, waiting: Waiting, form: URLSearchParams): Promise<Response> {
-  const entered = readSignIn(form)
-  try {
-    return await goOn(c, waiting, await signIn(context, entered, c.env.peer.remoteAddress, 'browser'))
-  } catch (thrown) {
-    const error = known(thrown)
-    return showSignIn(context, c, waiting, { status: CODES[error.code].http, error: error.message, user: entered.user })
-  }
 }
 
 async function lead(context: AuthContext, c: PageContext, waiting: Waiting): Promise<Response> {
   const { interaction, page } = waiting
   if (interaction.prompt.name !== 'login') return c.redirect(page, 303)
   const way = { name: c.req.query('connector') ?? '', purpose: { type: 'oauth' as const, uid: interaction.uid } }
-  return await leadToConnector(context, c, way, (fault) => showSignIn(context, c, waiting, fault))
+  return await leadToConnector(context, c, way, (fault) => showSignIn(context, c, surfaceOf(context, c, waiting), fault))
 }
 
 /** The request goes on for who has signed in. */
@@ -243,8 +223,4 @@ function formTarget(interaction: Interaction): string {
 
 function flowOf({ uid, prompt }: Interaction): string {
   return `oauth:${uid}:${prompt.name}`
-}
-
-function flowToken(context: AuthContext, interaction: Interaction): string {
-  return formToken(context, flowOf(interaction))
 }

@@ -5,8 +5,9 @@ import type { AuthContext } from '../context.ts'
 import type { OAuthServer } from '../oauth/serve.ts'
 import { approveLogin } from '../routes/browser-login.ts'
 import { finishSso, issueTicket, startSso } from '../sso/serve.ts'
-import { openSession, placeAfter } from './account.ts'
+import { placeAfter } from './account.ts'
 import { servePage } from './form.ts'
+import { openSession } from './visitor.ts'
 
 /** Where browsers come back to from identity providers, and the page that `tctl sso test` names. */
 export function addSsoPages(app: Hono<AppEnv>, context: AuthContext, oauth: Pick<OAuthServer, 'provider'>): void {

@@ -1,23 +1,34 @@
 import { CODES } from '../../../lib/errors.ts'
+import { secondFactorsOf } from '../../../resources/second-factors.ts'
 import { authPreference } from '../context.ts'
 import type { AuthContext } from '../context.ts'
-import { allowsPasswords, findDefaultConnector, listConnectors, offerOf } from '../sso/connectors.ts'
+import { allowsPasswords, findDefaultConnector, isPasswordlessFirst, listConnectors, offerOf } from '../sso/connectors.ts'
 import type { Purpose } from '../sso/flow.ts'
 import { startSso } from '../sso/serve.ts'
 import { known } from './form.ts'
 import type { PageContext } from './form.ts'
+import { findPasskeys } from './passkey-place.ts'
 import type { WaysToSignIn } from './sign-in.ts'
 
-/** How people may sign in now; `pageOf` is the page that leads to a connector. */
-export function waysToSignIn(context: AuthContext, pageOf: (connector: string) => string): WaysToSignIn {
+/** How people may sign in now, on this page. */
+export function waysToSignIn(
+  context: AuthContext,
+  c: PageContext,
+  { page, isMovable, pageOfConnector }: { page: string; isMovable: boolean; pageOfConnector(connector: string): string },
+): WaysToSignIn {
+  const { otp, passwordless } = secondFactorsOf(authPreference(context).spec)
+  const passwords = allowsPasswords(context)
+  const found = passwords && passwordless && findPasskeys(context, c)
+  const passkeys = typeof found === 'object' ? isMovable && { elsewhere: new URL(page, found.elsewhere).href } : found
   return {
-    passwords: allowsPasswords(context),
-    codes: authPreference(context).spec.second_factor !== 'off',
+    passwords,
+    codes: otp,
+    passkeys,
     connectors: listConnectors(context).map((connector) => {
       const { name, display } = offerOf(connector)
-      return { display, href: pageOf(name) }
+      return { display, href: pageOfConnector(name) }
     }),
-    connectorsFirst: findDefaultConnector(context) !== undefined,
+    first: findDefaultConnector(context) ? 'connector' : isPasswordlessFirst(context) && passkeys === 'here' ? 'passkey' : 'password',
   }
 }
 

@@ -89,6 +89,26 @@ export async function deleteApiToken(
   })
 }
 
+/** Those of a user who is signed in with a browser. */
+export async function listOwnApiTokens(context: AuthContext, user: string): Promise<ApiToken[]> {
+  const rows = await listApiTokenRows(context.db, user)
+  return rows.filter((row) => row.expires_at > context.now()).map(render)
+}
+
+/** Ends one of them; throws `not_found`, also for one of somebody else. */
+export async function revokeOwnApiToken(
+  context: AuthContext,
+  { user, remoteAddress }: { user: string; remoteAddress: string },
+  id: string,
+): Promise<void> {
+  await context.journal.commit(async (tx) => {
+    const row = await deleteApiTokenRow(tx, id, user)
+    const event = { ...tokenFields(row), user, remote_addr: remoteAddress, success: true }
+    await revoke(context, tx, 'api_token', [id])
+    return { output: undefined, events: [buildEvent('api_token.delete', event, context.build)] }
+  })
+}
+
 /** A token may end itself; the user's others it may not. */
 function isOwn(token: ApiTokenRow, identity: Identity): boolean {
   return identity.credential === 'api_token' ? token.id === identity.credentialId : token.user === ownName(identity)
@@ -112,13 +132,12 @@ function tokenEvent(
   type: 'api_token.create' | 'api_token.delete',
   row: Omit<ApiTokenRow, 'last_used_at'>,
 ) {
-  const { id, user, servers, roles, expires_at } = row
+  return buildEvent(type, { ...callerFields(caller), success: true, ...tokenFields(row) }, context.build)
+}
+
+function tokenFields({ id, user, servers, roles, expires_at }: Omit<ApiTokenRow, 'last_used_at'>) {
   const scope = { ...(servers && { servers }), ...(roles && { roles }) }
-  return buildEvent(
-    type,
-    { ...callerFields(caller), success: true, name: user, token_id: id, ...scope, expires: toIso(expires_at) },
-    context.build,
-  )
+  return { name: user, token_id: id, ...scope, expires: toIso(expires_at) }
 }
 
 function render(row: ApiTokenRow): ApiToken {

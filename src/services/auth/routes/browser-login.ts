@@ -5,11 +5,14 @@ import type { OutputOf, ParsedInputOf } from '../../../api/route.ts'
 import type { ROUTES } from '../../../api/routes.ts'
 import { parsePublicKey } from '../../../ca/keys.ts'
 import { AppError } from '../../../lib/errors.ts'
-import { consumeLoginFlow, createLoginFlow, findLoginFlow } from '../../../storage/credentials.ts'
+import { secondFactorsOf } from '../../../resources/second-factors.ts'
+import { consumeLoginFlow, createLoginFlow, findLoginFlow } from '../../../storage/login-flows.ts'
+import { authPreference } from '../context.ts'
 import type { AuthContext, Caller } from '../context.ts'
 import { issueForUser, parseProvenKey, recordIssue } from '../issue.ts'
+import { networkOf, provenFlow } from '../limits.ts'
 import type { SignedIn } from '../sign-in.ts'
-import { getConnector } from '../sso/connectors.ts'
+import { allowsPasswords, getConnector, PASSWORDLESS } from '../sso/connectors.ts'
 
 type Input<N extends keyof typeof ROUTES> = ParsedInputOf<(typeof ROUTES)[N]>
 
@@ -33,16 +36,22 @@ const grantSchema = flowSchema.extend({ login_id: z.string(), user: z.string(), 
 export async function startBrowserLogin(
   context: AuthContext,
   input: Input<'startBrowserLogin'>,
-  _caller: Caller,
+  { remoteAddress }: Caller,
 ): Promise<OutputOf<typeof ROUTES.startBrowserLogin>> {
   parseProvenKey('browser-login', input.user ?? '', input)
   checkRedirect(input.redirect_uri)
-  if (input.connector !== undefined) getConnector(context, input.connector)
+  if (input.connector === PASSWORDLESS) checkPasswordless(context)
+  else if (input.connector !== undefined) getConnector(context, input.connector)
   const id = secret(context)
   const now = context.now()
   const { possession: _, ...document } = input
-  await createLoginFlow(context.db, { id: flowKey(id), document, expires_at: now + FLOW_MS }, now)
+  await createLoginFlow(context.db, { id: flowKey(id), address: networkOf(remoteAddress), document, expires_at: now + FLOW_MS }, now)
   return { login_id: id, path: `/web/login?id=${id}` }
+}
+
+function checkPasswordless(context: AuthContext): void {
+  if (!allowsPasswords(context) || !secondFactorsOf(authPreference(context).spec).passwordless)
+    throw new AppError('failed_precondition', 'this cluster does not let anybody in by a passkey alone: choose another --auth')
 }
 
 /** The sign-in under way that a page belongs to; throws `not_found`. */
@@ -61,7 +70,7 @@ export async function approveLogin(context: AuthContext, id: string, signedIn: S
   const code = secret(context)
   const { user, mfaVerified, account } = signedIn
   const document = { ...flow, login_id: id, user, mfa: mfaVerified, account }
-  await createLoginFlow(context.db, { id: grantKey(code), document, expires_at: now + CODE_MS }, now)
+  await createLoginFlow(context.db, { id: grantKey(code), ...provenFlow(user), document, expires_at: now + CODE_MS }, now)
   const target = new URL(flow.redirect_uri)
   target.searchParams.set('code', code)
   target.searchParams.set('login_id', id)

@@ -3,12 +3,16 @@ import type { OutputOf } from '../../../api/route.ts'
 import type { ROUTES } from '../../../api/routes.ts'
 import { jwksOf } from '../../../ca/assertion.ts'
 import { pinOf } from '../../../ca/authority.ts'
+import { secondFactorsOf, secondFactorWord } from '../../../resources/second-factors.ts'
 import { authPreference } from '../context.ts'
 import type { AuthContext } from '../context.ts'
-import { allowsPasswords, findDefaultConnector, listConnectors, offerOf } from '../sso/connectors.ts'
+import { findRelyingParty } from '../mfa/relying-party.ts'
+import { allowsPasswords, findDefaultConnector, isPasswordlessFirst, listConnectors, offerOf, PASSWORDLESS } from '../sso/connectors.ts'
 
 export async function ping(context: AuthContext): Promise<OutputOf<typeof ROUTES.ping>> {
-  const { type, second_factor } = authPreference(context).spec
+  const { spec } = authPreference(context)
+  const { otp, webauthn, sso, passwordless } = secondFactorsOf(spec)
+  const party = webauthn ? findRelyingParty(context, undefined) : undefined
   const { certificatePem } = context.keys.host
   const preferred = findDefaultConnector(context)
   return {
@@ -16,10 +20,13 @@ export async function ping(context: AuthContext): Promise<OutputOf<typeof ROUTES
     min_client_version: context.version,
     cluster_name: context.clusterName,
     auth: {
-      type,
-      second_factor,
+      type: spec.type,
+      second_factor: secondFactorWord(spec),
+      second_factors: [...(otp ? ['otp'] : []), ...(webauthn ? ['webauthn'] : []), ...(sso ? ['sso'] : [])],
+      allow_passwordless: passwordless && party !== undefined && allowsPasswords(context),
+      ...(party && { webauthn: { rp_id: party.id } }),
       allow_local_auth: allowsPasswords(context),
-      ...(preferred && { default_connector: preferred.metadata.name }),
+      ...((preferred || isPasswordlessFirst(context)) && { default_connector: preferred?.metadata.name ?? PASSWORDLESS }),
       connectors: listConnectors(context).map(offerOf),
     },
     host_authorities: [certificatePem],

@@ -6,7 +6,8 @@ import { hashPassword } from '../../../ca/password.ts'
 import { AppError } from '../../../lib/errors.ts'
 import { originOfUser } from '../../../resources/connector.ts'
 import { parseResource } from '../../../resources/registry.ts'
-import { consumeInvite, createInvite, findInvite, markTotpUsed, setLocalCredential } from '../../../storage/credentials.ts'
+import { secondFactorsOf } from '../../../resources/second-factors.ts'
+import { consumeInvite, createInvite, findInvite, setLocalCredential } from '../../../storage/credentials.ts'
 import type { Invite } from '../../../storage/credentials.ts'
 import type { Executor } from '../../../storage/database.ts'
 import { createResource } from '../../../storage/resources.ts'
@@ -15,9 +16,11 @@ import { noteReplaced } from '../changes.ts'
 import { authPreference } from '../context.ts'
 import type { AuthContext, Caller, KnownCaller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
+import { keepDevice, readApp, readPasskey } from '../mfa/devices.ts'
+import type { NewDevice } from '../mfa/devices.ts'
+import type { PasskeyPlace } from '../mfa/passkeys.ts'
 import { prepareResource, resourceEvent } from '../resource-rules.ts'
-import { totpContext } from '../sign-in.ts'
-import { findTotpStep, offerTotp } from '../totp.ts'
+import { offerTotp } from '../totp.ts'
 
 type Input<N extends keyof typeof ROUTES> = ParsedInputOf<(typeof ROUTES)[N]>
 type Invitation = OutputOf<typeof ROUTES.inviteUser>
@@ -74,24 +77,45 @@ export async function showInvite(
 ): Promise<OutputOf<typeof ROUTES.showInvite>> {
   const { user, purpose } = await getInvite(context, token)
   const offer = offerTotp(user, context.clusterName, context.random)
-  return { user, purpose, totp_required: isTotpRequired(context), totp_secret: offer.secret, totp_uri: offer.uri }
+  const { required, otp } = secondFactorsOf(authPreference(context).spec)
+  return { user, purpose, totp_required: required && otp, totp_secret: offer.secret, totp_uri: offer.uri }
+}
+
+/** What somebody with a one-time link chooses to sign in by. */
+export interface Chosen {
+  /** None: the passkey stands alone. */
+  password: string | undefined
+  totp: { secret: string; code: string } | undefined
+  passkey: { response: string; name: string; place: PasskeyPlace } | undefined
 }
 
 export async function acceptInvite(context: AuthContext, input: Input<'acceptInvite'>, caller: Caller): Promise<{ user: string }> {
-  const { user } = await getInvite(context, input.token)
-  const totp = checkTotp(context, input)
-  const password_hash = await context.limits.hash(() => hashPassword(input.password))
+  const { token, password, totp, totp_secret: secret = '' } = input
+  const code = totp === undefined || totp === '' ? undefined : { secret, code: totp }
+  return await useInvite(context, token, { password, totp: code, passkey: undefined }, caller.remoteAddress)
+}
+
+/** Uses a link up. Throws `not_found` for one that is used or unknown, `invalid_argument` for a choice that does not do here. */
+export async function useInvite(context: AuthContext, token: string, chosen: Chosen, remoteAddress: string): Promise<{ user: string }> {
+  const { user } = await getInvite(context, token)
+  checkChoice(context, chosen)
+  const device = await readDevice(context, user, chosen)
+  const { password } = chosen
+  const password_hash = password === undefined ? undefined : await context.limits.hash(() => hashPassword(password))
   return await context.journal.commit(async (tx) => {
     const now = context.now()
-    const invite = await consumeInvite(tx, hashOf(input.token), now)
+    const invite = await consumeInvite(tx, hashOf(token), now)
     if (!invite || !context.live.find('user', invite.user)) throw unknownLink()
-    const totp_sealed = totp ? context.sealer.seal(Buffer.from(totp.secret), totpContext(user)) : null
-    await setLocalCredential(tx, { user, password_hash, totp_sealed, updated_at: now })
-    // The code that proved the secret is used up, too.
-    if (totp) await markTotpUsed(tx, user, totp.step)
-    const event = buildEvent('user.password_change', { user, name: user, remote_addr: caller.remoteAddress, success: true }, context.build)
-    return { output: { user }, events: [event] }
+    if (password_hash !== undefined) await setLocalCredential(tx, { user, password_hash, updated_at: now })
+    const added = device && (await keepDevice(context, tx, { user, remoteAddress }, device))
+    const event = buildEvent('user.password_change', { user, name: user, remote_addr: remoteAddress, success: true }, context.build)
+    return { output: { user }, events: added ? [event, added] : [event] }
   })
+}
+
+/** Whose link this is. Throws `not_found`. */
+export async function findInvited(context: AuthContext, token: string): Promise<string> {
+  return (await getInvite(context, token)).user
 }
 
 async function makeInvite(
@@ -115,31 +139,28 @@ async function getInvite(context: AuthContext, token: string): Promise<Invite> {
   return invite
 }
 
-/** The secret that is to be kept, once a code has proved that the person has it; undefined where none is set up. */
-function checkTotp(
-  context: AuthContext,
-  { totp, totp_secret: secret }: Input<'acceptInvite'>,
-): { secret: string; step: number } | undefined {
-  if (totp === undefined || totp === '') {
-    if (!isTotpRequired(context)) return undefined
+/** Whether the cluster lets somebody sign in by this alone. */
+function checkChoice(context: AuthContext, { totp, passkey }: Chosen): void {
+  const { required, otp, webauthn } = secondFactorsOf(authPreference(context).spec)
+  if (!required || totp || passkey) return
+  if (otp)
     throw new AppError(
       'invalid_argument',
       'totp: this cluster requires a second factor: add the secret to your authenticator app and enter its code',
     )
-  }
-  const step = secret === undefined ? undefined : findTotpStep(secret, totp, context.now())
-  if (secret === undefined || step === undefined)
-    throw new AppError(
-      'invalid_argument',
-      'totp: the code does not fit the secret: enter the current code of your authenticator app and check the clock',
-    )
-  return { secret, step }
+  if (webauthn)
+    throw new AppError('invalid_argument', 'this cluster requires a passkey, which browsers alone can make: open the link in a browser')
+  throw new AppError('failed_precondition', 'this cluster requires a second factor of an identity provider: sign in with that')
 }
 
-/** A factor that is not supported yet counts as required, and then a code is the one that can be given. */
-function isTotpRequired(context: AuthContext): boolean {
-  const wanted = authPreference(context).spec.second_factor
-  return wanted !== 'off' && wanted !== 'optional'
+async function readDevice(context: AuthContext, user: string, { password, totp, passkey }: Chosen): Promise<NewDevice | undefined> {
+  if (totp) return readApp(context, user, { name: 'otp', ...totp })
+  if (!passkey) return undefined
+  const device = await readPasskey(context, passkey.name, passkey.response, passkey.place, user)
+  const { passwordless } = secondFactorsOf(authPreference(context).spec)
+  if (password === undefined && !(device.alone && passwordless))
+    throw new AppError('invalid_argument', 'choose a password beside this passkey')
+  return device
 }
 
 function unknownLink(): AppError {

@@ -53,7 +53,16 @@ export function findDefaultConnector(context: Pick<AuthContext, 'live'>): Connec
   return usable.find((connector) => connector === named) ?? (connector_name === undefined ? usable[0] : undefined)
 }
 
-/** Whether people may sign in with a password. */
+/** As which tsh names a passkey alone, where it names a connector. */
+export const PASSWORDLESS = 'passwordless'
+
+/** Whether people usually sign in by a passkey alone. */
+export function isPasswordlessFirst(context: Pick<AuthContext, 'live'>): boolean {
+  const { type, connector_name } = authPreference(context).spec
+  return type === 'local' && connector_name === PASSWORDLESS && allowsPasswords(context)
+}
+
+/** Whether people may sign in with a password, or with a passkey of this cluster. */
 export function allowsPasswords(context: Pick<AuthContext, 'live'>): boolean {
   return authPreference(context).spec.allow_local_auth !== false
 }

@@ -31,20 +31,20 @@ afterEach(async () => {
 })
 
 test('without its cookie, or with that of another flow, a flow does not end', async () => {
-  const { state } = await beginFlow(context, FLOW)
-  const other = await beginFlow(context, FLOW)
+  const { state } = await beginFlow(context, FLOW, '192.0.2.1')
+  const other = await beginFlow(context, FLOW, '192.0.2.1')
   await expect(endFlow(context, state, () => undefined)).rejects.toThrow('begun in another browser')
   await expect(endFlow(context, state, () => other.cookie.value)).rejects.toThrow('begun in another browser')
 })
 
 test('after ten minutes it is over', async () => {
-  const { state, cookie } = await beginFlow(context, FLOW)
+  const { state, cookie } = await beginFlow(context, FLOW, '192.0.2.1')
   clock.now += 10 * 60_000
   await expect(endFlow(context, state, () => cookie.value)).rejects.toThrow('used already or has expired')
 })
 
 test('it ends once, with what it began with', async () => {
-  const begun = await beginFlow(context, FLOW)
+  const begun = await beginFlow(context, FLOW, '192.0.2.1')
   const asked: string[] = []
   const ends = Array.from({ length: 3 }, () =>
     endFlow(context, begun.state, (name) => {

@@ -1,8 +1,9 @@
 import { createHash, createHmac, timingSafeEqual } from 'node:crypto'
 import { z } from 'zod'
 import { AppError } from '../../../lib/errors.ts'
-import { consumeLoginFlow, createLoginFlow, findLoginFlow } from '../../../storage/credentials.ts'
+import { consumeLoginFlow, createLoginFlow, findLoginFlow } from '../../../storage/login-flows.ts'
 import type { AuthContext } from '../context.ts'
+import { networkOf } from '../limits.ts'
 
 /** What a person signs in for. */
 const purposeSchema = z.discriminatedUnion('type', [
@@ -43,14 +44,15 @@ const COOKIE = 'sallyport-sso-'
 
 /**
  * Begins a sign-in elsewhere that this browser alone can end: nonce and PKCE verifier follow from its cookie, and the store has neither.
- * Throws `resource_exhausted` when too many are under way.
+ * Throws `resource_exhausted` when too many from this address are under way.
  */
-export async function beginFlow(context: FlowContext, flow: Omit<SsoFlow, 'browser'>): Promise<FlowSecrets> {
+export async function beginFlow(context: FlowContext, flow: Omit<SsoFlow, 'browser'>, remoteAddress: string): Promise<FlowSecrets> {
   const state = secret(context)
   const value = secret(context)
   const now = context.now()
   const document = { ...flow, browser: hashOf(value) }
-  await createLoginFlow(context.db, { id: flowKey(state), document, expires_at: now + FLOW_SECONDS * 1000 }, now)
+  const address = networkOf(remoteAddress)
+  await createLoginFlow(context.db, { id: flowKey(state), address, document, expires_at: now + FLOW_SECONDS * 1000 }, now)
   return secretsOf(state, cookieName(state, flow.redirect_uri), value)
 }
 

@@ -3,8 +3,12 @@ import { z } from 'zod'
 import { buildEvent } from '../../../audit/build-event.ts'
 import { AppError, CODES } from '../../../lib/errors.ts'
 import type { ConnectorKind } from '../../../resources/connector.ts'
-import { consumeLoginFlow, createLoginFlow } from '../../../storage/credentials.ts'
+import { consumeLoginFlow, createLoginFlow } from '../../../storage/login-flows.ts'
+import { secondFactorsOf } from '../../../resources/second-factors.ts'
+import { authPreference } from '../context.ts'
 import type { AuthContext } from '../context.ts'
+import { provenFlow } from '../limits.ts'
+import { readCookie, setCookie } from '../pages/cookies.ts'
 import { answerPage } from '../pages/form.ts'
 import type { PageContext } from '../pages/form.ts'
 import { renderNotice } from '../pages/layout.ts'
@@ -36,7 +40,8 @@ export async function startSso(context: AuthContext, c: PageContext, name: strin
     const client = await context.connectorClients(connector, usable.secret)
     const redirect_uri = redirectUrlOf(context, connector, c.req.header('host')).href
     const revision = connector.metadata.revision ?? ''
-    const secrets = await beginFlow(context, { connector: connector.metadata.name, revision, redirect_uri, purpose })
+    const flow = { connector: connector.metadata.name, revision, redirect_uri, purpose }
+    const secrets = await beginFlow(context, flow, told.remoteAddress)
     const url = await client.authorizeUrl({ ...secrets, redirectUri: redirect_uri })
     keepCookie(c, secrets, redirect_uri)
     return c.redirect(url.href, 303)
@@ -86,7 +91,8 @@ const ticketSchema = z.object({
 export async function issueTicket(context: AuthContext, uid: string, signedIn: SignedIn): Promise<string> {
   const ticket = Buffer.from(context.random(32)).toString('base64url')
   const now = context.now()
-  await createLoginFlow(context.db, { id: ticketKey(ticket), document: { ...signedIn, uid }, expires_at: now + TICKET_MS }, now)
+  const flow = { id: ticketKey(ticket), ...provenFlow(signedIn.user), document: { ...signedIn, uid }, expires_at: now + TICKET_MS }
+  await createLoginFlow(context.db, flow, now)
   return ticket
 }
 
@@ -99,7 +105,7 @@ export async function takeTicket(context: AuthContext, uid: string, ticket: stri
 }
 
 async function admit(context: AuthContext, connector: Connector, person: Identified, remoteAddress: string): Promise<SignedIn> {
-  const { mfaVerified } = person
+  const mfaVerified = person.mfaVerified && secondFactorsOf(authPreference(context).spec).sso
   const { user, account } = await savePerson(context, connector, person, remoteAddress)
   const event = {
     user,
@@ -130,7 +136,7 @@ async function takeFlow(context: AuthContext, c: PageContext): Promise<{ flow: S
   if (states.length !== 1 || state.length > 200)
     throw new AppError('invalid_argument', 'this is not the answer of an identity provider to a sign-in that was begun here: start again')
   const taken = await endFlow(context, state, (name) => readCookie(c, name))
-  setCookie(c, taken.secrets.cookie.name, '', 0, taken.flow.redirect_uri)
+  setCookie(c, { name: taken.secrets.cookie.name, value: '', seconds: 0, secure: isSecure(taken.flow.redirect_uri) })
   return taken
 }
 
@@ -184,25 +190,15 @@ function nextOf(purpose: Purpose): { href: string; words: string } | undefined {
 }
 
 function keepCookie(c: PageContext, { cookie }: FlowSecrets, redirectUri: string): void {
+  const secure = isSecure(redirectUri)
   const collected = flowCookiesIn(c.req.header('cookie') ?? '')
   // Sign-ins that were begun and left: their cookies would be sent with every request for a while.
-  if (collected.length >= MAX_COOKIES) for (const name of collected) setCookie(c, name, '', 0, redirectUri)
-  setCookie(c, cookie.name, cookie.value, FLOW_SECONDS, redirectUri)
+  if (collected.length >= MAX_COOKIES) for (const name of collected) setCookie(c, { name, value: '', seconds: 0, secure })
+  setCookie(c, { ...cookie, seconds: FLOW_SECONDS, secure })
 }
 
-function setCookie(c: PageContext, name: string, value: string, seconds: number, redirectUri: string): void {
-  const secure = redirectUri.startsWith('https:') ? '; Secure' : ''
-  const line = `${name}=${value}; Path=/; Max-Age=${seconds}; HttpOnly; SameSite=Lax${secure}`
-  // Beside the cookies of the authorization server, which writes its own there: those of `c` would replace them.
-  if (c.env.node) c.env.node.response.appendHeader('set-cookie', line)
-  else c.header('set-cookie', line, { append: true })
-}
-
-function readCookie(c: PageContext, name: string): string | undefined {
-  const pairs = (c.req.header('cookie') ?? '').split(/; */)
-  const found = pairs.filter((pair) => pair.startsWith(`${name}=`))
-  // Two of one name: one of them somebody planted.
-  return found.length === 1 ? found[0]?.slice(name.length + 1) : undefined
+function isSecure(redirectUri: string): boolean {
+  return redirectUri.startsWith('https:')
 }
 
 function ticketKey(ticket: string): string {

@@ -5,8 +5,9 @@ import { buildEvent } from '../../../audit/build-event.ts'
 import { AppError } from '../../../lib/errors.ts'
 import { CONNECTOR_KINDS } from '../../../resources/connector.ts'
 import { parseResource } from '../../../resources/registry.ts'
-import { createLoginFlow, findLoginFlow, updateLoginFlow } from '../../../storage/credentials.ts'
+import { createLoginFlow, findLoginFlow, updateLoginFlow } from '../../../storage/login-flows.ts'
 import type { AuthContext } from '../context.ts'
+import { provenFlow } from '../limits.ts'
 import { openSecret } from '../resource-secrets.ts'
 import { checkConnector } from './connectors.ts'
 import type { Connector } from './connector-client.ts'
@@ -36,7 +37,7 @@ export async function beginTrial(context: AuthContext, connector: Connector, own
   const now = context.now()
   const expires = now + TRIAL_MS
   const sealed = context.sealer.seal(Buffer.from(JSON.stringify(tried)), trialKey(id))
-  await createLoginFlow(context.db, { id: trialKey(id), document: { owner, sealed }, expires_at: expires }, now)
+  await createLoginFlow(context.db, { id: trialKey(id), ...provenFlow(owner), document: { owner, sealed }, expires_at: expires }, now)
   return { id, expires }
 }
 
