@@ -4,12 +4,15 @@ import type { Identity } from '../resources/identity.ts'
 import type { Caller } from './caller.ts'
 import type { Mirrors } from './eras/mirrors.ts'
 import { REVISIONS } from './eras/revisions.ts'
+import type { ListFollower } from './list-changes.ts'
+import type { ListKind } from './list-kinds.ts'
 import type { ClientMessage, Fields } from './message.ts'
 import { findMethod } from './methods.ts'
 import type { Outlet } from './outlet.ts'
 import type { Recorder } from './recorder.ts'
 import type { Replays, SessionReplay } from './replay.ts'
 import type { ReplayStream } from './replay-stream.ts'
+import { idKey, keyOfRaw } from './request-ids.ts'
 import type { UpstreamSession } from './upstream/upstream.ts'
 
 export interface ConversationParts {
@@ -36,6 +39,10 @@ export interface RunningRequest extends Listed {
   judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined; written: Promise<unknown> }
   /** Records that it failed, and whose failure it was; at once, and resolves when that is written. */
   interrupt(error: string, origin?: Origin): Promise<void>
+  /** Whether its caller may still ask for it. */
+  readonly isAllowed: boolean
+  /** For one that has no end of its own: records that it ended well; at once, and resolves when that is written. */
+  conclude(): Promise<void>
   /** Breaks it off. */
   abort(): void
 }
@@ -68,6 +75,12 @@ export class Conversation {
   readonly #asked = new Set<string>()
   readonly #outlets = new Roster<Outlet>()
   #revision: string | undefined
+  /** Lists that the server of a session has. */
+  #lists: readonly ListKind[] = []
+  /** Streams on which the client hears of lists that changed; a session has one at most. */
+  #followers: Set<ListFollower> | undefined
+  /** Lists changed while nobody followed. */
+  #hasMissed = false
   #listening: AbortController | undefined
   #usedAt: number
   #why: AppError | undefined
@@ -92,8 +105,38 @@ export class Conversation {
     return this.#revision
   }
 
-  negotiated(revision: string | undefined): void {
+  negotiated(revision: string | undefined, lists: readonly ListKind[] = []): void {
     this.#revision = revision
+    this.#lists = lists
+  }
+
+  /** Who it is, as of the latest request. */
+  get caller(): Caller {
+    return this.#seen.caller
+  }
+
+  get lists(): readonly ListKind[] {
+    return this.#lists
+  }
+
+  /** Tells a stream from now on when lists are others; a session of which it was missed while there was none, at once. Returns what ends that. */
+  follow(follower: ListFollower): () => void {
+    this.#followers ??= new Set()
+    this.#followers.add(follower)
+    if (this.#hasMissed) follower.tell()
+    this.#hasMissed = false
+    return () => this.#followers?.delete(follower)
+  }
+
+  /** What the caller may use is not what it was: subscriptions that are not allowed any more end, and the client is told. */
+  accessChanged(): void {
+    for (const request of this.#running.list()) {
+      if (!findMethod(request.message.method)?.endless || request.isAllowed) continue
+      request.conclude().catch(() => undefined) // whoever relays it is told
+      request.abort()
+    }
+    this.#hasMissed = this.era === 'legacy' && !this.#followers?.size
+    for (const follower of this.#followers ?? []) follower.tell()
   }
 
   /** Whether a request is under way that will end: a subscription does not. */
@@ -237,7 +280,8 @@ export class Conversation {
     this.#listening?.abort()
     for (const outlet of this.#outlets.list()) outlet.release()
     const records = this.#running.list().map((request) => {
-      const recorded = request.interrupt(why?.message ?? 'the MCP session ended', why?.origin)
+      const isEnd = isFarewell(why) && findMethod(request.message.method)?.endless
+      const recorded = isEnd ? request.conclude() : request.interrupt(why?.message ?? 'the MCP session ended', why?.origin)
       request.abort()
       return recorded
     })
@@ -247,17 +291,7 @@ export class Conversation {
   }
 }
 
-/** Ids of JSON-RPC messages compare as type and value, as the servers compare them: `1` and `"1"` are two, `1` and `1.0` are one. */
-export function idKey(id: unknown): string {
-  return JSON.stringify(id) ?? 'null'
-}
-
-export function keyOfRaw(raw: string | undefined): string {
-  if (raw === undefined) return 'null'
-  return isCanonical(raw) ? raw : idKey(JSON.parse(raw))
-}
-
-/** What most clients send: a whole number, or a string without anything to escape. Its text is its key. */
-function isCanonical(raw: string): boolean {
-  return raw.length < 64 && /^(?:0|[1-9]\d{0,14}|"[ !#-[\]-~]*")$/.test(raw)
+/** Whether what ends a conversation is nothing that the caller, or the server, has done. */
+function isFarewell(why: AppError | undefined): boolean {
+  return why === undefined || (why.origin === 'gateway' && why.code !== 'permission_denied' && why.code !== 'unauthenticated')
 }

@@ -26,6 +26,9 @@ const DEFAULT_LIMITS: ConversationLimits = { perCaller: 64, total: 20_000, idleM
 const STEP_MS = 100
 /** How late the end of a credential may be noticed. */
 const CHECK_MS = 1000
+/** Between a change and the word of it, and between the words to so many. */
+const TELL_MS = 100
+const MAX_TOLD = 500
 
 interface Options {
   app: App
@@ -55,6 +58,9 @@ export class Conversations {
   /** Runs while there is a conversation: there may be a thousand servers that nobody uses. */
   #timer: NodeJS.Timeout | undefined
   #closed: AppError | undefined
+  /** To be told that their access changed. */
+  readonly #changed = new Set<Conversation>()
+  #telling: NodeJS.Timeout | undefined
 
   constructor(options: Options) {
     this.#options = options
@@ -203,6 +209,24 @@ export class Conversations {
     }
   }
 
+  /** Tells clients, a little later, since changes come together; a few at a time, since they all ask then. */
+  accessChanged(concerns: (identity: Identity) => boolean): void {
+    for (const conversation of this.#open.values()) if (concerns(conversation.caller.identity)) this.#changed.add(conversation)
+    this.#tellSoon()
+  }
+
+  #tellSoon(): void {
+    if (this.#telling || this.#changed.size === 0) return
+    this.#telling = setTimeout(() => {
+      this.#telling = undefined
+      for (const conversation of this.#changed.values().take(MAX_TOLD)) {
+        this.#changed.delete(conversation)
+        conversation.accessChanged()
+      }
+      this.#tellSoon()
+    }, TELL_MS).unref()
+  }
+
   /** Ends what has been idle too long or whose credential has expired, and keeps streams alive and replayable: a few at a time, ten times a second. */
   sweep(): void {
     const now = this.#options.audit.now()
@@ -218,6 +242,7 @@ export class Conversations {
   #forget(conversation: Conversation): void {
     if (this.#open.get(conversation.id) === conversation) this.#open.delete(conversation.id)
     this.#byOwner.delete(conversation)
+    this.#changed.delete(conversation)
     if (this.#open.size > 0) return
     clearInterval(this.#timer)
     this.#timer = undefined

@@ -2,12 +2,14 @@ import type { Denied } from '../access/decision.ts'
 import { AppError, toAppError } from '../lib/errors.ts'
 import type { HttpExchange } from '../lib/http-exchange.ts'
 import type { Logger } from '../lib/log.ts'
+import type { SseEvent } from '../lib/sse.ts'
 import type { App } from '../resources/app.ts'
 import type { Identity } from '../resources/identity.ts'
 import type { Caller } from './caller.ts'
 import type { Conversation } from './conversation.ts'
 import { type ConversationLimits, Conversations } from './conversations.ts'
 import { isModern } from './eras/revisions.ts'
+import { ListFollower } from './list-changes.ts'
 import { findRequestId } from './message.ts'
 import { Outlet } from './outlet.ts'
 import { protocolHeaders, servePost, SESSION_HEADER } from './posting.ts'
@@ -15,7 +17,9 @@ import type { AuditOptions } from './recorder.ts'
 import { recordRefusal } from './refusal.ts'
 import { judgeEvent } from './relay.ts'
 import { findListening, resumeStream, withoutOurs } from './resumption.ts'
+import { toEvent } from './upstream/in-flight.ts'
 import type { OwnHeaders } from './upstream/own-headers.ts'
+import { createQueue } from './upstream/queue.ts'
 import type { Upstream } from './upstream/upstream.ts'
 
 export interface EndpointOptions {
@@ -82,6 +86,11 @@ export class McpEndpoint {
     this.#conversations.cut(reasonFor)
   }
 
+  /** What callers for whom it is true may use here is not what it was: their clients are told. */
+  accessChanged(concerns: (identity: Identity) => boolean): void {
+    this.#conversations.accessChanged(concerns)
+  }
+
   /** Whether a request is under way. */
   get isBusy(): boolean {
     return this.#conversations.isBusy
@@ -131,9 +140,11 @@ export class McpEndpoint {
       await conversation.recorder.listen(toAppError(thrown).message)
       throw thrown
     })
-    if (reply.kind === 'refused') {
+    const isSilent = reply.kind === 'refused' && reply.status === 405
+    const isOurs = isSilent && conversation.lists.length > 0
+    if (reply.kind === 'refused' && !isOurs) {
       await conversation.recorder.listen(`HTTP ${reply.status}`)
-      if (reply.status === 405) throw methodNotAllowed()
+      if (isSilent) throw methodNotAllowed()
       throw new AppError('unavailable', `the MCP server answered with HTTP ${reply.status}`, { origin: 'upstream' })
     }
     await conversation.recorder.listen()
@@ -141,12 +152,16 @@ export class McpEndpoint {
     outlet.keepAlive() // sends the head at once: clients wait for it
     const kept = conversation.replay?.listening(conversation.primes)
     await kept?.attach(outlet, findListening(exchange, conversation), headers['last-event-id'] !== undefined)
+    const send = (event: SseEvent, bytes: Buffer): Promise<void> => (kept ? kept.take(event, bytes) : outlet.write(bytes))
+    const unfollow = conversation.follow(followerOf(conversation, send))
     try {
-      for await (const event of reply.events) {
+      // A server that has nothing to say outside requests may have lists, of which the gateway has to tell.
+      for await (const event of reply.kind === 'events' ? reply.events : nothingUntil(signal)) {
         const { bytes } = await judgeEvent(event, undefined, conversation)
-        if (bytes) await (kept ? kept.take(event, bytes) : outlet.write(bytes))
+        if (bytes) await send(event, bytes)
       }
     } finally {
+      unfollow()
       kept?.detach(outlet)
     }
   }
@@ -157,6 +172,24 @@ export class McpEndpoint {
     await this.#conversations.end(conversation)
     new Outlet(exchange, {}).empty(200)
   }
+}
+
+function followerOf({ lists }: Conversation, send: (event: SseEvent, bytes: Buffer) => Promise<void>): ListFollower {
+  return new ListFollower({
+    lists,
+    write: (data) => {
+      const event = toEvent(Buffer.from(data))
+      return send(event, event.raw)
+    },
+  })
+}
+
+/** No event, and no end before `signal` fires. */
+function nothingUntil(signal: AbortSignal): AsyncIterable<SseEvent> {
+  const queue = createQueue<SseEvent>({ sizeOf: () => 0, onAbandon: () => undefined })
+  if (signal.aborted) queue.end()
+  else signal.addEventListener('abort', () => queue.end(), { once: true })
+  return queue
 }
 
 function methodNotAllowed(): AppError {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { idKey } from './conversation.ts'
+import { idKey } from './request-ids.ts'
 import { MessageHead, readHead } from './message-head.ts'
 
 test.each([

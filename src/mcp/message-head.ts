@@ -1,4 +1,4 @@
-import { idKey } from './conversation.ts'
+import { idKey } from './request-ids.ts'
 
 /** Members that say what a message is. Some readers take keys in any case for them, and of two the first or the last. */
 const TELLING: ReadonlySet<string> = new Set(['id', 'method', 'result', 'error'])

@@ -18,6 +18,8 @@ export interface MethodRow {
   header?: 'name' | 'uri' | 'taskId'
   /** It is answered when one of the sides goes, and a gateway that goes down does not wait for it. */
   endless?: true
+  /** Its result says what the server has. */
+  offers?: true
   audit: 'always' | 'on-error'
 }
 
@@ -30,8 +32,8 @@ const named =
  * `mcp.methods`: what is not known here could name a tool in a way that no role was asked about.
  */
 export const METHODS: Readonly<Record<string, MethodRow>> = {
-  initialize: { audit: 'always' },
-  'server/discover': { audit: 'on-error' },
+  initialize: { offers: true, audit: 'always' },
+  'server/discover': { offers: true, audit: 'on-error' },
   ping: { audit: 'on-error' },
   'tools/list': { lists: { what: 'tool', in: 'tools', by: 'name' }, audit: 'on-error' },
   'tools/call': {

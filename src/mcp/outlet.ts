@@ -84,8 +84,18 @@ export class Outlet implements Listed {
       return this.json(status, bytes, status === 405 ? { ...headers, allow: 'GET, POST, DELETE' } : headers)
     }
     if (!this.#isEvents) return this.abort(error.message)
+    await this.#answer(renderRpcError(id, rpcOf(error), error.message, error.details?.['data']))
+  }
+
+  /** An answer that the gateway gives, in whatever form is still possible. */
+  async conclude(bytes: Buffer): Promise<void> {
+    if (this.#state === 'empty') return this.json(200, bytes)
+    if (this.#isEvents) await this.#answer(bytes)
+  }
+
+  async #answer(bytes: Buffer): Promise<void> {
     this.#collected = undefined
-    const data = renderRpcError(id, rpcOf(error), error.message, error.details?.['data']).toString('utf8')
+    const data = bytes.toString('utf8')
     await (this.#kept ? this.#kept.say(data) : this.write(frameSse({ data })))
     this.end()
   }

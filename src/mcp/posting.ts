@@ -9,6 +9,7 @@ import { checkMirrors } from './eras/mirrors.ts'
 import { isModern, REVISIONS } from './eras/revisions.ts'
 import { ORIGIN_HEADER } from './failure.ts'
 import { checkMessage } from './guard.ts'
+import { listsOf } from './list-changes.ts'
 import { type ClientMessage, type Fields, fieldsOf, readClientMessages, renderRpcError } from './message.ts'
 import { Outlet } from './outlet.ts'
 import { relayRequest } from './relay.ts'
@@ -103,7 +104,7 @@ function opened(conversation: Conversation, message: ClientMessage, response: Fi
   const result = fieldsOf(response['result'])
   const revision = result?.['protocolVersion']
   if (typeof revision !== 'string' || isModern(revision)) return undefined
-  conversation.negotiated(revision)
+  conversation.negotiated(revision, listsOf(result?.['capabilities']))
   const client = clientInfoText(message.params['clientInfo'])
   const server = clientInfoText(result?.['serverInfo'])
   return conversation.recorder.sessionStart({

@@ -1,8 +1,10 @@
 import { AppError, toAppError } from '../lib/errors.ts'
 import type { HttpExchange } from '../lib/http-exchange.ts'
 import { frameSse, type SseEvent } from '../lib/sse.ts'
-import { type Conversation, idKey, type RunningRequest } from './conversation.ts'
+import type { Conversation, RunningRequest } from './conversation.ts'
+import { idKey } from './request-ids.ts'
 import { modernStatus, rpcOf } from './failure.ts'
+import { ACKNOWLEDGED, ListSubscription } from './list-subscription.ts'
 import { fieldsOf, renderRpcError } from './message.ts'
 import { MessageHead, readHead } from './message-head.ts'
 import { findMethod } from './methods.ts'
@@ -20,6 +22,8 @@ export async function relayRequest(
   headers: Readonly<Record<string, string>>,
 ): Promise<void> {
   const { message } = relayed
+  const row = findMethod(message.method)
+  const subscription = row?.endless && new ListSubscription(message, conversation, outlet)
   // A client of the legacy revisions that goes away cancels nothing; one of the modern revision cancels by going away.
   if (conversation.era === 'modern') abortWith(relayed, exchange.signal)
   try {
@@ -27,23 +31,38 @@ export async function relayRequest(
     conversation.assertOpen()
     if (relayed.signal.aborted) throw new AppError('cancelled', 'the request was cancelled')
     if (conversation.era === 'legacy') outlet.expectAnswer()
-    const row = findMethod(message.method)
-    const reply = await conversation.upstream.send(
-      { ...message, headers, whole: row?.lists !== undefined || message.method === 'initialize', caller: relayed.caller },
-      relayed.signal,
-    )
+    const whole = row?.lists !== undefined || row?.offers === true
+    const reply = await conversation.upstream.send({ ...message, headers, whole, caller: relayed.caller }, relayed.signal)
+    if (subscription?.isAlone(reply)) await subscription.serveAlone(relayed.signal)
     if (reply.kind === 'message') {
       const { bytes, response, written } = relayed.judge(reply.bytes)
       await written
       const code = conversation.era === 'modern' ? fieldsOf(response?.['error'])?.['code'] : undefined
       outlet.json(modernStatus(code), bytes)
-    } else await deliver(reply, relayed, conversation, outlet)
+    } else await deliver(reply, { relayed, conversation, outlet, subscription })
   } catch (thrown) {
+    if (subscription && relayed.isConcluded && (await isRecorded(relayed))) return await outlet.conclude(subscription.result)
     const error = conversation.signal.aborted ? conversation.why : asAnswer(thrown)
     await outlet.fail(await interrupted(relayed, error), message.id)
   } finally {
     relayed.isUnderWay = false
+    subscription?.close()
   }
+}
+
+/** A request on its way to its answer. */
+interface Relaying {
+  relayed: Relayed
+  conversation: Conversation
+  outlet: Outlet
+  subscription: ListSubscription | undefined
+}
+
+async function isRecorded(relayed: Relayed): Promise<boolean> {
+  return relayed.conclude().then(
+    () => true,
+    () => false,
+  )
 }
 
 function abortWith(relayed: Relayed, signal: AbortSignal): void {
@@ -68,17 +87,13 @@ async function interrupted(relayed: RunningRequest, error: AppError): Promise<Ap
 }
 
 /** What is not one message in one piece. */
-async function deliver(
-  reply: Exclude<Reply, { kind: 'message' }>,
-  relayed: Relayed,
-  conversation: Conversation,
-  outlet: Outlet,
-): Promise<void> {
+async function deliver(reply: Exclude<Reply, { kind: 'message' }>, relaying: Relaying): Promise<void> {
+  const { relayed, conversation, outlet } = relaying
   switch (reply.kind) {
     case 'stream':
       return deliverStream(reply.chunks, relayed, outlet)
     case 'events':
-      return deliverEvents(reply.events, relayed, conversation, outlet)
+      return deliverEvents(reply.events, relaying)
     case 'refused':
       return deliverRefusal(reply, relayed, conversation, outlet)
     case 'accepted':
@@ -108,14 +123,14 @@ async function deliverStream(chunks: AsyncIterable<Uint8Array>, relayed: Relayed
   }
 }
 
-async function deliverEvents(events: AsyncIterable<SseEvent>, relayed: Relayed, conversation: Conversation, outlet: Outlet): Promise<void> {
+async function deliverEvents(events: AsyncIterable<SseEvent>, { relayed, conversation, outlet, subscription }: Relaying): Promise<void> {
   let canResume = false
   let isAnswered = false
   outlet.open('events')
   const kept = conversation.keepStream(outlet)
   for await (const event of events) {
     canResume ||= event.id !== undefined
-    const { bytes, answered } = await judgeEvent(event, relayed, conversation)
+    const { bytes, answered } = await judgeEvent(event, relayed, conversation, subscription)
     isAnswered ||= answered === relayed
     if (bytes) await (kept ? kept.take(event, bytes, answered === relayed) : outlet.write(bytes))
   }
@@ -134,6 +149,7 @@ export async function judgeEvent(
   event: SseEvent,
   relayed: Relayed | undefined,
   conversation: Conversation,
+  subscription?: ListSubscription,
 ): Promise<{ bytes: Buffer | undefined; answered?: RunningRequest }> {
   if (!event.hasData || event.data === '') return { bytes: event.raw }
   const parsed = fieldsOf(parseJson(event.data))
@@ -141,6 +157,7 @@ export async function judgeEvent(
   if (parsed['method'] !== undefined) {
     relayed?.count(event.raw.byteLength)
     if (!readHead(event.data).isClear) return { bytes: undefined }
+    if (subscription && parsed['method'] === ACKNOWLEDGED) return { bytes: subscription.acknowledge(parsed) }
     if (parsed['id'] !== undefined) conversation.asked(parsed['id'])
     return { bytes: event.raw }
   }

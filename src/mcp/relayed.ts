@@ -1,9 +1,11 @@
 import type { Allowed } from '../access/decision.ts'
 import type { Origin } from '../lib/errors.ts'
 import type { Caller } from './caller.ts'
-import { type Conversation, keyOfRaw, type RunningRequest } from './conversation.ts'
+import type { Conversation, RunningRequest } from './conversation.ts'
+import { keyOfRaw } from './request-ids.ts'
 import { learnMirrors } from './eras/mirrors.ts'
-import { filterList } from './guard.ts'
+import { checkMessage, filterList } from './guard.ts'
+import { announceChanges } from './list-changes.ts'
 import { type ClientMessage, type Fields, fieldsOf } from './message.ts'
 import { MessageHead } from './message-head.ts'
 import { findMethod } from './methods.ts'
@@ -13,8 +15,8 @@ import type { CallerProof } from './upstream/upstream.ts'
 
 /** Of answers above this size only the head is read: their content is not summarised in the audit log. */
 const READ_LIMIT = 64 * 1024
-/** Of those that tell how the session goes on. */
-const TELLING_LIMIT = 1024 * 1024
+/** Of those that say what the server has. */
+const OFFERS_LIMIT = 1024 * 1024
 
 /** One request from its record to its answer. */
 export class Relayed implements RunningRequest {
@@ -27,6 +29,7 @@ export class Relayed implements RunningRequest {
   readonly #onAnswer: ((response: Fields) => Promise<void> | undefined) | undefined
   readonly #stopping = new AbortController()
   #bytes = 0
+  #isConcluded = false
   /** Settles when the end is written. */
   #finished: Promise<void> | undefined
   /** Between the decision to send it and the end of the stream that answers it. */
@@ -66,6 +69,21 @@ export class Relayed implements RunningRequest {
     return this.#caller
   }
 
+  /** Whether its caller may still ask for it, as things are now. */
+  get isAllowed(): boolean {
+    return checkMessage(this.message, this.#caller.access()).allow
+  }
+
+  /** Whether it came to its end in the way of the protocol, without an answer of the server. */
+  get isConcluded(): boolean {
+    return this.#isConcluded
+  }
+
+  conclude(): Promise<void> {
+    this.#isConcluded ||= this.#finished === undefined
+    return this.passed()
+  }
+
   /** Fires when nobody wants the answer any more. */
   get signal(): AbortSignal {
     return this.#stopping.signal
@@ -81,11 +99,9 @@ export class Relayed implements RunningRequest {
    */
   judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined; written: Promise<unknown> } {
     if (!new MessageHead().push(bytes).isAnswerTo(this.key)) throw notTheAnswer()
-    const lists = findMethod(this.message.method)?.lists
-    const limit = this.#onAnswer ? TELLING_LIMIT : READ_LIMIT
-    const judged = lists
-      ? filterList(bytes, lists, this.#caller.access())
-      : { bytes, response: bytes.byteLength <= limit ? readResponse(bytes) : undefined }
+    const { lists, offers } = findMethod(this.message.method) ?? {}
+    const judged = lists ? filterList(bytes, lists, this.#caller.access()) : readUpTo(offers ? OFFERS_LIMIT : READ_LIMIT, bytes)
+    if (offers && judged.response) judged.bytes = announceChanges(bytes)
     const { response } = judged
     this.#bytes += judged.bytes.byteLength
     const noticed = response && this.#onAnswer?.(response)
@@ -99,7 +115,7 @@ export class Relayed implements RunningRequest {
     this.#bytes += bytes
   }
 
-  /** The end of an answer that was passed on unread. */
+  /** The end of what was passed on unread. */
   passed(): Promise<void> {
     return this.#finish({ bytes: this.#bytes })
   }
@@ -117,4 +133,8 @@ export class Relayed implements RunningRequest {
     }
     return this.#finished
   }
+}
+
+function readUpTo(limit: number, bytes: Buffer): { bytes: Buffer; response: Fields | undefined } {
+  return { bytes, response: bytes.byteLength <= limit ? readResponse(bytes) : undefined }
 }

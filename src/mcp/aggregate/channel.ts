@@ -1,6 +1,6 @@
 import { AppError } from '../../lib/errors.ts'
 import { parseExact } from '../../lib/json-scan.ts'
-import { idKey } from '../conversation.ts'
+import { idKey } from '../request-ids.ts'
 import { type Fields, fieldsOf } from '../message.ts'
 import { type MemberReply, readEvents, readWhole } from './member-exchange.ts'
 import type { Member } from './view.ts'

@@ -1,4 +1,4 @@
-import type { ListKind } from './lists.ts'
+import type { ListKind } from '../list-kinds.ts'
 import type { Timers } from '../../lib/timers.ts'
 
 /** Tells of several changes that come close together once, for each kind of list. */

@@ -1,7 +1,7 @@
 import { frameSse, type SseEvent } from '../../lib/sse.ts'
 import { fieldsOf } from '../message.ts'
 import { exposeNotice, exposeResponse } from './answers.ts'
-import { findChanged, type ListKind } from './lists.ts'
+import { findChanged, type ListKind } from '../list-kinds.ts'
 import type { Questions } from './questions.ts'
 import { readHead } from '../message-head.ts'
 import { replaceParams } from './splice.ts'

@@ -1,5 +1,6 @@
+import type { ListKind } from '../list-kinds.ts'
 import type { AggregateLimits } from './limits.ts'
-import { type ListKind, methodsOf } from './lists.ts'
+import { methodsOf } from './lists.ts'
 
 interface Kept<List> {
   list: List

@@ -1,3 +1,5 @@
+import type { ListKind } from '../list-kinds.ts'
+
 /** What a list of the protocol is made of. */
 export interface ListRow {
   method: string
@@ -12,10 +14,6 @@ export interface ListRow {
   /** What is told when it changes. */
   changes: ListKind | undefined
 }
-
-export type ListKind = 'tools' | 'prompts' | 'resources'
-
-export const LIST_KINDS: readonly ListKind[] = ['tools', 'prompts', 'resources']
 
 const ROWS: readonly ListRow[] = [
   { method: 'tools/list', in: 'tools', by: 'name', capability: 'tools', changes: 'tools' },
@@ -43,12 +41,4 @@ export function findList(method: string): ListRow | undefined {
 /** The methods of lists that change together. */
 export function methodsOf(kind: ListKind): string[] {
   return ROWS.filter(({ changes }) => changes === kind).map(({ method }) => method)
-}
-
-const CHANGED = /^notifications\/(tools|prompts|resources)\/list_changed$/
-
-/** The list that a notification says has changed. */
-export function findChanged(method: string): ListKind | undefined {
-  const name = CHANGED.exec(method)?.[1]
-  return LIST_KINDS.find((kind) => kind === name)
 }

@@ -1,6 +1,6 @@
 import { AppError } from '../../lib/errors.ts'
 import type { HttpExchange } from '../../lib/http-exchange.ts'
-import { idKey, keyOfRaw } from '../conversation.ts'
+import { idKey, keyOfRaw } from '../request-ids.ts'
 import { type ClientMessage, type Fields, fieldsOf, renderRpcError } from '../message.ts'
 import { Outlet } from '../outlet.ts'
 import { encodeHeaderValue } from '../eras/header-value.ts'

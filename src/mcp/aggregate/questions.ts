@@ -1,5 +1,5 @@
 import { parseExact, renderExact } from '../../lib/json-scan.ts'
-import { keyOfRaw } from '../conversation.ts'
+import { keyOfRaw } from '../request-ids.ts'
 import { type Fields, fieldsOf } from '../message.ts'
 
 /** A request of a member that the client has not answered. */

@@ -1,5 +1,5 @@
 import { AppError } from '../../lib/errors.ts'
-import { idKey, keyOfRaw } from '../conversation.ts'
+import { idKey, keyOfRaw } from '../request-ids.ts'
 
 /** A request of the client that a member has not answered. */
 export interface Running {

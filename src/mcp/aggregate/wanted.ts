@@ -1,5 +1,5 @@
 import { type Fields, fieldsOf } from '../message.ts'
-import { LIST_KINDS, type ListKind } from './lists.ts'
+import { LIST_KINDS, type ListKind } from '../list-kinds.ts'
 import { refused } from './routing.ts'
 import { findId, findUri, type Placed } from './uris.ts'
 

@@ -1,5 +1,5 @@
 import type { SseEvent } from '../../lib/sse.ts'
-import { keyOfRaw, idKey } from '../conversation.ts'
+import { keyOfRaw, idKey } from '../request-ids.ts'
 import type { Fields } from '../message.ts'
 import type { Outgoing, Reply, UpstreamSession } from '../upstream/upstream.ts'
 import { eventOf, objectOf, readMessage, renderAnswer } from './compose.ts'

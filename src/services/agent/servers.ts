@@ -95,6 +95,10 @@ export class Servers {
     const current = this.#wanted.get(name)
     const isWanted = app !== undefined && this.#options.selectors.some((selector) => matchLabels(selector, labelsOf(app)))
     if (current && app && isWanted && isSame(current.app, app)) return
+    if (current && app && isWanted && isSameServer(current.app, app)) {
+      this.#wanted.set(name, { ...current, app })
+      return this.#relabel(app)
+    }
     if (current) this.#end(name, isWanted ? `MCP server "${name}" was changed: connect again` : `MCP server "${name}" is no longer served`)
     if (!app || !isWanted) return
     if (hasDynamicLabels(app) && this.#options.allowsCommands !== true) this.#options.log.warn(NO_COMMANDS, { app: name })
@@ -211,6 +215,11 @@ const NO_COMMANDS =
 function isSame(a: App, b: App): boolean {
   const visible = ({ metadata: { revision: _, ...metadata }, spec }: App) => JSON.stringify({ metadata, spec })
   return visible(a) === visible(b)
+}
+
+/** Other labels, or another description: sessions go on, judged by what is so now. Not where commands say what labels there are. */
+function isSameServer(a: App, b: App): boolean {
+  return !hasDynamicLabels(a) && !hasDynamicLabels(b) && JSON.stringify(a.spec) === JSON.stringify(b.spec)
 }
 
 /** The sessions first, since they know why; then the streams of those clients that have one for everything. */

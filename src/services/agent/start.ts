@@ -12,8 +12,10 @@ import type { McpMetrics } from '../../mcp/metrics.ts'
 import { Outlet } from '../../mcp/outlet.ts'
 import type { Upstream } from '../../mcp/upstream/upstream.ts'
 import type { App } from '../../resources/app.ts'
+import { botUserName } from '../../resources/bot.ts'
 import { isRawPath } from '../../resources/db-app.ts'
 import type { Change, ResourceFeed } from '../../resources/feed.ts'
+import type { Identity } from '../../resources/identity.ts'
 import type { Exchange, ExchangeTarget } from '../../tunnel/exchange.ts'
 import { AccountTokens } from './account-tokens.ts'
 import { Callers } from './callers.ts'
@@ -102,6 +104,8 @@ export function startAgent(options: AgentOptions): Agent {
     accounts.apply(change)
     if (secrets.apply(change)) servers.secretChanged(change.name)
     if (change.type === 'revoked' || CUTTING.has(change.kind)) cutWhoMayNotStay()
+    const concerns = concernedBy(change)
+    if (concerns) for (const { endpoint } of listAll()) endpoint.accessChanged(concerns)
   }
   const cutWhoMayNotStay = (): void => {
     for (const { app, endpoint } of listAll()) endpoint.cut((identity) => callers.reasonToCut(identity, app))
@@ -163,8 +167,9 @@ function openServers(
     onChange: (name, entry) => {
       if (!entry) return heartbeat.withdraw(name)
       heartbeat.announce(entry.app)
-      // Another label may be one that somebody may not use.
+      // Another label may be one that somebody may not use, or on which rules about tools rest.
       entry.endpoint.cut((identity) => callers.reasonToCut(identity, entry.app))
+      entry.endpoint.accessChanged(() => true)
     },
   })
 }
@@ -181,6 +186,15 @@ async function drain(list: () => Served[], ms: number): Promise<void> {
 
 /** Changes after which somebody may have to leave. */
 const CUTTING: ReadonlySet<string> = new Set(['lock', 'user', 'bot', 'role', 'cluster_auth_preference'])
+
+/** Who may see other lists after a change than before; nobody when it is undefined. */
+function concernedBy(change: Change): ((identity: Identity) => boolean) | undefined {
+  if (change.type === 'revoked') return undefined
+  if (change.kind === 'role') return ({ roles }) => roles.includes(change.name)
+  if (change.kind === 'user') return ({ kind, name }) => kind === 'user' && name === change.name
+  if (change.kind === 'bot') return ({ kind, name }) => kind === 'bot' && name === botUserName(change.name)
+  return change.kind === 'cluster_auth_preference' ? () => true : undefined
+}
 
 /** What an exchange is for. */
 interface Behind {

@@ -1,6 +1,6 @@
 import { AppError } from '../../../lib/errors.ts'
 import type { SseEvent } from '../../../lib/sse.ts'
-import { idKey, keyOfRaw } from '../../conversation.ts'
+import { idKey, keyOfRaw } from '../../request-ids.ts'
 import type { Fields } from '../../message.ts'
 import type { Outgoing, Reply } from '../../upstream/upstream.ts'
 import { eventOf, numberOf, objectOf, paramsOf, renderAnswer, saidIn } from '../compose.ts'

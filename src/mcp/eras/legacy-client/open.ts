@@ -1,5 +1,5 @@
 import { AppError } from '../../../lib/errors.ts'
-import { idKey, keyOfRaw } from '../../conversation.ts'
+import { idKey, keyOfRaw } from '../../request-ids.ts'
 import type { Fields } from '../../message.ts'
 import type { Outgoing, Reply, UpstreamSession } from '../../upstream/upstream.ts'
 import type { BridgeDeps } from '../bridge.ts'

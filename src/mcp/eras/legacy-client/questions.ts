@@ -1,6 +1,6 @@
 import { AppError } from '../../../lib/errors.ts'
 import { renderExact } from '../../../lib/json-scan.ts'
-import { idKey, keyOfRaw } from '../../conversation.ts'
+import { idKey, keyOfRaw } from '../../request-ids.ts'
 import type { Fields } from '../../message.ts'
 import type { Outgoing } from '../../upstream/upstream.ts'
 import { numberOf, objectOf, readMessage } from '../compose.ts'

@@ -1,6 +1,6 @@
 import { AppError } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
-import { idKey, keyOfRaw } from '../../conversation.ts'
+import { idKey, keyOfRaw } from '../../request-ids.ts'
 import type { Fields } from '../../message.ts'
 import type { Reply } from '../../upstream/upstream.ts'
 import { objectOf, type RpcError, saidIn } from '../compose.ts'

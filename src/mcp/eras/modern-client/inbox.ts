@@ -1,4 +1,4 @@
-import { idKey } from '../../conversation.ts'
+import { idKey } from '../../request-ids.ts'
 import type { Fields } from '../../message.ts'
 import { objectOf, type RpcError } from '../compose.ts'
 import { RELATED_TASK } from '../task.ts'

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { AppError } from '../../../lib/errors.ts'
 import type { Logger } from '../../../lib/log.ts'
-import { idKey } from '../../conversation.ts'
+import { idKey } from '../../request-ids.ts'
 import type { Fields } from '../../message.ts'
 import type { Reply, UpstreamSession } from '../../upstream/upstream.ts'
 import { composeRequest, composeResponse, objectOf, readMessage, saidIn, withMeta } from '../compose.ts'

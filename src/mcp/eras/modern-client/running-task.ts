@@ -1,7 +1,7 @@
 import type { Logger } from '../../../lib/log.ts'
 import { AppError } from '../../../lib/errors.ts'
 import { renderExact } from '../../../lib/json-scan.ts'
-import { idKey } from '../../conversation.ts'
+import { idKey } from '../../request-ids.ts'
 import type { Fields } from '../../message.ts'
 import { objectOf } from '../compose.ts'
 import { isOver, readTask, renderTask, type Task } from '../task.ts'

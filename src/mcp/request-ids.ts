@@ -1,0 +1,14 @@
+/** Ids of JSON-RPC messages compare as type and value, as the servers compare them: `1` and `"1"` are two, `1` and `1.0` are one. */
+export function idKey(id: unknown): string {
+  return JSON.stringify(id) ?? 'null'
+}
+
+export function keyOfRaw(raw: string | undefined): string {
+  if (raw === undefined) return 'null'
+  return isCanonical(raw) ? raw : idKey(JSON.parse(raw))
+}
+
+/** What most clients send: a whole number, or a string without anything to escape. Its text is its key. */
+function isCanonical(raw: string): boolean {
+  return raw.length < 64 && /^(?:0|[1-9]\d{0,14}|"[ !#-[\]-~]*")$/.test(raw)
+}
