@@ -212,9 +212,9 @@ export class Conversation {
   }
 
   /** Begins to keep the stream of events that an outlet has become, where a client may come back for it. */
-  keepStream(outlet: Outlet): ReplayStream | undefined {
+  keepStream(outlet: Outlet, isShared = false): ReplayStream | undefined {
     if (outlet.kept) return outlet.kept
-    const stream = outlet.isWhole ? this.replay?.stream(outlet, this.primes) : undefined
+    const stream = outlet.isWhole ? this.replay?.stream(outlet, this.primes, isShared) : undefined
     if (stream) outlet.keepIn(stream)
     return stream
   }

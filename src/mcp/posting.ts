@@ -149,6 +149,7 @@ async function serveBatch(posting: Posting, conversation: Conversation, messages
     return outlet.empty(202)
   }
   outlet.open('events')
+  conversation.keepStream(outlet, true)
   conversation.attach(outlet)
   try {
     await Promise.all(messages.map((message) => serveElement(posting, conversation, message, dialect, outlet)))
@@ -188,7 +189,7 @@ async function serveElement(
   outlet: Outlet,
 ): Promise<void> {
   const { promise, resolve } = Promise.withResolvers<void>()
-  const exchange = elementExchange(posting.exchange, outlet, resolve)
+  const exchange = elementExchange(posting.exchange, outlet, message.id, resolve)
   try {
     if (message.kind !== 'request') return await sendOneWay(message, conversation, posting.exchange)
     await serveOne({ ...posting, exchange }, message, dialect)

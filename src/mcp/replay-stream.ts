@@ -10,6 +10,8 @@ export interface Sink {
 export interface ReplayStreamOptions {
   /** Whether an event with an id and without data comes first (2025-11-25, Streamable HTTP: clients older than that cannot read it). */
   primes: boolean
+  /** Whether it answers several requests, so that a client may come back after an answer for the next. */
+  isShared?: boolean
   /** Whether the events of a server that gives ids of its own are kept too; not where a client that comes back is the server's to serve. */
   keepsForeign: boolean
   /** Begins the ids of this stream; nobody can guess it. */
@@ -88,7 +90,7 @@ export class ReplayStream {
     this.#hasForeignIds ||= isForeign
     this.#isAnswered ||= isAnswer
     // Without an event before it, nobody could come back for the answer.
-    if (isAnswer && this.#isQuiet) return this.#sink?.write(bytes)
+    if (isAnswer && this.#isQuiet && this.#options.isShared !== true) return this.#sink?.write(bytes)
     if (this.#hasForeignIds) {
       this.#isQuiet = false
       if (!this.#options.keepsForeign || event.isComment) return this.#sink?.write(bytes)

@@ -108,9 +108,9 @@ export class SessionReplay {
     return this.#bytes
   }
 
-  /** The stream that answers a request. */
-  stream(sink: Sink, primes: boolean): ReplayStream {
-    const stream: ReplayStream = this.#create({ primes, keepsForeign: true }, sink, (isKept) => this.#over(stream, isKept))
+  /** The stream that answers a request; a shared one, those of a batch. */
+  stream(sink: Sink, primes: boolean, isShared = false): ReplayStream {
+    const stream: ReplayStream = this.#create({ primes, keepsForeign: true, isShared }, sink, (isKept) => this.#over(stream, isKept))
     this.#live.add(stream)
     return stream
   }
@@ -160,7 +160,11 @@ export class SessionReplay {
     return largest?.dropOldest() ?? false
   }
 
-  #create(kind: { primes: boolean; keepsForeign: boolean }, sink: Sink | undefined, onEnd: (isKept: boolean) => void): ReplayStream {
+  #create(
+    kind: { primes: boolean; keepsForeign: boolean; isShared?: boolean },
+    sink: Sink | undefined,
+    onEnd: (isKept: boolean) => void,
+  ): ReplayStream {
     const { limits, now } = this.#replays
     const makeKey = (): string => this.#replays.makeKey()
     return new ReplayStream({ ...kind, makeKey, now, limits, onBytes: (change) => this.#grow(change), onEnd }, sink)

@@ -5,6 +5,7 @@ import { isModern, REVISIONS } from '../eras/revisions.ts'
 import { type ClientMessage, fieldsOf } from '../message.ts'
 import { Outlet } from '../outlet.ts'
 import { SESSION_HEADER } from '../posting.ts'
+import { idKey } from '../request-ids.ts'
 import { initializeResult } from './capabilities.ts'
 import type { Engine } from './engine.ts'
 import { neutralHeaders } from './headers.ts'
@@ -69,13 +70,14 @@ export function openStream(engine: Engine, exchange: HttpExchange, view: View): 
     throw new AppError('invalid_argument', 'a GET must accept text/event-stream', { details: { http: 406, rpc: -32600 } })
   const outlet = new Outlet(exchange, {})
   const lastEventId = exchange.headers['last-event-id']
+  const resumeAfter = lastEventId === undefined ? undefined : findId(lastEventId)
   const stream = new SessionStream({
     outlet,
     questions: session.questions,
-    answered: (server, id) => session.running.answered(server, id),
+    answered: answeredBy(session, resumeAfter?.server),
     isForeignToken: (server, token) => session.running.isForeignToken(server, token),
     onChanged: (server, kind) => engine.catalogue.changed(session, server, kind),
-    resumeAfter: lastEventId === undefined ? undefined : findId(lastEventId),
+    resumeAfter,
     timers: engine.timers,
     debounceMs: engine.limits.debounceMs,
     openMs: engine.limits.openMs,
@@ -92,6 +94,20 @@ export function openStream(engine: Engine, exchange: HttpExchange, view: View): 
   const onGone = (): void => stream.close()
   if (exchange.signal.aborted) onGone()
   else exchange.signal.addEventListener('abort', onGone, { once: true })
+}
+
+/** The method of the request that a response on a stream answers. Of a member whose stream is resumed, that may be one that was answered: once. */
+function answeredBy(session: Session, resumed: string | undefined): (server: string, id: unknown) => string | undefined {
+  // An idle session has no requests, and no room for them.
+  if (resumed === undefined) return (server, id) => session.running.answered(server, id)
+  const passed = new Set<string>()
+  return (server, id) => {
+    const { running } = session
+    const key = idKey(id)
+    const method = running.answered(server, id) ?? (server === resumed && !passed.has(key) ? running.replayed(server, id) : undefined)
+    if (server === resumed && method !== undefined) passed.add(key)
+    return method
+  }
 }
 
 /** Ends a session. */
@@ -142,7 +158,7 @@ async function serveElement(
   stream: Outlet,
 ): Promise<void> {
   const done = Promise.withResolvers<void>()
-  const outlet = new Outlet(elementExchange(exchange, stream, done.resolve), {})
+  const outlet = new Outlet(elementExchange(exchange, stream, message.id, done.resolve), {})
   try {
     if (message.kind !== 'request') return await sendOneWay(engine, session, message)
     await serveRequest(engine, session, message, outlet)

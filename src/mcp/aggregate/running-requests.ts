@@ -13,6 +13,8 @@ export interface Running {
 const MAX_RUNNING = 1000
 /** Of one server, whose stream ended before the answer. */
 const MAX_LEFT_OPEN = 100
+/** Answered, of which the client may not have the answer: it was written into a connection that may have been dead. */
+const MAX_ANSWERED = 200
 /** Characters of an id that is kept. */
 const MAX_ID = 1024
 
@@ -21,6 +23,8 @@ export class RunningRequests {
   readonly #running = new Map<string, Running>()
   /** Keys of those whose answer may yet come on another stream; the longest waiting first. */
   readonly #leftOpen = new Set<string>()
+  /** The oldest first. */
+  readonly #answered = new Map<string, Pick<Running, 'server' | 'method'>>()
 
   /** @throws AppError resource_exhausted for too many at a time, invalid_argument for an id that another request of the session has. */
   begin(id: string | undefined, running: Running): void {
@@ -32,10 +36,11 @@ export class RunningRequests {
     if (this.#running.has(key))
       throw new AppError('invalid_argument', 'the request id is in use in this MCP session: use another', { details: { rpc: -32600 } })
     this.#running.set(key, running)
+    this.#answered.delete(key)
   }
 
   finish(id: string | undefined): void {
-    this.#forget(keyOfRaw(id))
+    this.#over(keyOfRaw(id))
   }
 
   /** Its stream ended before its answer. A server that never answers must not keep other requests from being sent. */
@@ -56,8 +61,14 @@ export class RunningRequests {
   answered(server: string, id: unknown): string | undefined {
     const running = this.find(id)
     if (running?.server !== server) return undefined
-    this.#forget(idKey(id))
+    this.#over(idKey(id))
     return running.method
+  }
+
+  /** The method of a request that this member has answered before, for a client that comes back for what it did not get. */
+  replayed(server: string, id: unknown): string | undefined {
+    const answered = this.#answered.get(idKey(id))
+    return answered?.server === server ? answered.method : undefined
   }
 
   /** Whether the token is that of a request of another member, and of none of this one. */
@@ -70,6 +81,7 @@ export class RunningRequests {
   /** The member's session has ended: what was left open will not be answered. */
   lost(server: string): void {
     for (const key of this.#leftOpenOf(server)) this.#forget(key)
+    for (const [key, answered] of this.#answered) if (answered.server === server) this.#answered.delete(key)
   }
 
   abortAll(why: AppError): void {
@@ -78,6 +90,15 @@ export class RunningRequests {
 
   #leftOpenOf(server: string): string[] {
     return [...this.#leftOpen].filter((key) => this.#running.get(key)?.server === server)
+  }
+
+  #over(key: string): void {
+    const running = this.#running.get(key)
+    this.#forget(key)
+    if (!running) return
+    this.#answered.set(key, { server: running.server, method: running.method })
+    const [oldest] = this.#answered.keys()
+    if (this.#answered.size > MAX_ANSWERED && oldest !== undefined) this.#answered.delete(oldest)
   }
 
   #forget(key: string): void {

@@ -95,6 +95,38 @@ test('responses on the stream are passed on only for requests of that member, on
   expect(stream.text).toContain('id: a/e2\n')
 })
 
+test('an answer that was lost with a connection comes again to who resumes its stream, once and from its member only', async () => {
+  const [a, b] = [fakeMember('a', ['x']), fakeMember('b', ['y'])]
+  a.on['tools/call'] = ({ exchange, message }) => {
+    exchange.answer.head(200, { 'content-type': 'text/event-stream' })
+    exchange.answer.write(Buffer.from('id: e1\ndata: \n\n'))
+    exchange.answer.end(Buffer.from(`id: e2\ndata: {"jsonrpc":"2.0","id":${message.id},"result":{"lost":true}}\n\n`))
+  }
+  const f = createFixture([a, b])
+  const session = await f.open()
+  await f.call(session, 'tools/list')
+  await f.call(session, 'tools/call', { name: 'a_x' }, 4)
+  const lost = { jsonrpc: '2.0', id: 4, result: { lost: true } }
+  // Without a word of where it lost the stream, nobody knows that it did.
+  const plain = f.send(get(session))
+  await settle()
+  a.emit(lost, 'e2')
+  await settle()
+  expect(plain.events).toEqual([])
+  const stream = f.send(get(session, { 'last-event-id': 'a/e1' }))
+  await settle()
+  b.emit({ ...lost, result: { stolen: true } })
+  a.emit(lost, 'e2')
+  a.emit(lost, 'e2')
+  await settle()
+  expect(stream.events).toEqual([lost])
+  const again = f.send(get(session, { 'last-event-id': 'a/e1' }))
+  await settle()
+  a.emit(lost, 'e2')
+  await settle()
+  expect(again.events).toEqual([lost])
+})
+
 test('changes of lists are told once within 250 ms, whoever says so', async () => {
   const [a, b] = [fakeMember('a', ['x']), fakeMember('b', ['y'])]
   const f = createFixture([a, b])
