@@ -59,7 +59,7 @@ const JOIN = {
 const LOCK = { ...NAMED, target: 'public' } as const
 const API_TOKEN = { ...CALLER, name: 'public', token_id: 'public', servers: 'public', roles: 'public', expires: 'public' } as const
 
-const OAUTH_CLIENT = { ...CALLER, client_id: 'public', client_name: 'sensitive', redirect_uris: 'sensitive' } as const
+const OAUTH_CLIENT = { ...CALLER, client_id: 'public', client_name: 'sensitive', redirect_uris: 'sensitive', connector: 'public' } as const
 const OAUTH_GRANT = { ...OAUTH_CLIENT, name: 'public', grant_id: 'public', resource: 'public', scope: 'public', expires: 'public' } as const
 
 /**

@@ -34,6 +34,10 @@ const specSchema = z.strictObject({
   pkce_mode: z.enum(['enabled', 'disabled']).default('enabled'),
   prompt: z.string().max(100).optional().describe('`select_account`, `login`, `consent`, `none`, as the identity provider understands it'),
   acr_values: z.string().max(255).optional(),
+  accept_id_jag: z
+    .boolean()
+    .optional()
+    .describe('MCP clients may trade what this identity provider asserts of its people (ID-JAG) for tokens, without a page'),
   /** Of Teleport's; kept, without effect. */
   provider: z.string().max(100).optional(),
 })

@@ -49,7 +49,12 @@ export const KINDS = {
   db: { schema: dbSchema, aliases: ['dbs', 'database', 'databases'], purpose: 'A database server that agents may connect to.' },
   db_server: { schema: dbServerSchema, aliases: ['db_servers'], heartbeat: true, purpose: 'A database as one agent offers it now.' },
   mcp_set: { schema: mcpSetSchema, aliases: ['mcp_sets', 'sets'], purpose: 'A selection of MCP servers under one URL, `/mcp/sets/NAME`.' },
-  oauth_client: { schema: oauthClientSchema, aliases: ['oauth_clients'], purpose: 'An MCP client that may ask people to act for them.' },
+  oauth_client: {
+    schema: oauthClientSchema,
+    aliases: ['oauth_clients'],
+    secretFields: ['client_secret'],
+    purpose: 'An MCP client that may ask people to act for them.',
+  },
   secret: { schema: secretSchema, aliases: ['secrets'], purpose: 'A value that MCP servers ask of the gateway; written, never shown.' },
   oidc: {
     schema: oidcSchema,

@@ -12,11 +12,20 @@ export interface Issuer {
   /** Who answers instead, when set. */
   answer: RequestListener | undefined
   /** Signs with the key it has now; `claims` stand beside issuer, issue and end. */
-  sign(claims: Record<string, unknown>, options?: { issuer?: string; expiresAt?: number; kid?: string }): Promise<string>
+  sign(claims: Record<string, unknown>, options?: SignOptions): Promise<string>
   /** From now on it signs with a new key, and publishes that one. */
   rotate(): Promise<void>
   jwks(): { keys: JWK[] }
   close(): Promise<void>
+}
+
+export interface SignOptions {
+  issuer?: string
+  /** Seconds since 1970. */
+  expiresAt?: number
+  issuedAt?: number
+  kid?: string
+  typ?: string
 }
 
 export async function startIssuer(): Promise<Issuer> {
@@ -31,11 +40,11 @@ export async function startIssuer(): Promise<Issuer> {
     url: '',
     seen: [],
     answer: undefined,
-    sign: (claims, { issuer: named = issuer.url, expiresAt = Date.now() / 1000 + 300, kid = key.kid } = {}) =>
+    sign: (claims, { issuer: named = issuer.url, expiresAt = Date.now() / 1000 + 300, issuedAt, kid = key.kid, typ } = {}) =>
       new SignJWT(claims)
-        .setProtectedHeader({ alg: 'RS256', kid })
+        .setProtectedHeader({ alg: 'RS256', kid, ...(typ !== undefined && { typ }) })
         .setIssuer(named)
-        .setIssuedAt()
+        .setIssuedAt(issuedAt)
         .setExpirationTime(Math.floor(expiresAt))
         .sign(key.privateKey),
     rotate: async () => {

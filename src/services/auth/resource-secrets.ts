@@ -1,5 +1,6 @@
 import type { WireResource } from '../../api/resources.ts'
 import { AppError } from '../../lib/errors.ts'
+import { usesSecret } from '../../resources/oauth-client.ts'
 import { kindRow, parseResource } from '../../resources/registry.ts'
 import type { Kind } from '../../resources/registry.ts'
 import type { Executor } from '../../storage/database.ts'
@@ -21,6 +22,10 @@ export async function storeSecrets(
   if (fields.length === 0) return resource
   for (const field of fields) {
     const name = secretName(resource, field)
+    if (!hasSecrets(resource)) {
+      await deleteSecret(tx, name)
+      continue
+    }
     const given: unknown = Reflect.get(resource.spec, field)
     if (typeof given === 'string') await setSecret(tx, name, context.sealer.seal(Buffer.from(given), name))
     else if (!existing || (await findSecret(tx, name)) === undefined)
@@ -30,6 +35,11 @@ export async function storeSecrets(
     ...resource,
     spec: Object.fromEntries(Object.entries(resource.spec).filter(([field]) => !fields.includes(field))),
   })
+}
+
+/** Whether a resource of a kind that may have secrets has to have them. */
+function hasSecrets(resource: AnyResource): boolean {
+  return resource.kind !== 'oauth_client' || usesSecret(resource.spec)
 }
 
 /** The resource with its secret members, for those who may see them. */

@@ -1,6 +1,8 @@
 import type { AdapterPayload, ClientMetadata } from 'oidc-provider'
 import { findOAuthRecord, upsertOAuthRecord } from '../../../storage/oauth.ts'
+import { usesSecret } from '../../../resources/oauth-client.ts'
 import type { AuthContext } from '../context.ts'
+import { openSecret } from '../resource-secrets.ts'
 import { hashOf, openRecord, sealContext } from './sealed-records.ts'
 
 /** How much is known of who a client says it is. */
@@ -21,6 +23,7 @@ export async function findClientDocument(context: AuthContext, clientId: string)
   const registered = context.live.find('oauth_client', clientId)
   if (registered) {
     const { redirect_uris, client_name = clientId, grant_types, jwks, jwks_uri, token_endpoint_auth_method } = registered.spec
+    const secret = usesSecret(registered.spec) ? await openSecret(context, registered, 'client_secret') : undefined
     return {
       client_id: clientId,
       client_name,
@@ -31,6 +34,7 @@ export async function findClientDocument(context: AuthContext, clientId: string)
       application_type: applicationTypeOf(redirect_uris),
       ...(jwks && { jwks: { keys: jwks.keys } }),
       ...(jwks_uri !== undefined && { jwks_uri }),
+      ...(secret !== undefined && { client_secret: secret }),
     }
   }
   const record = await findOAuthRecord(context.db, CLIENT, hashOf(CLIENT, clientId))

@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { fetchGuarded } from '../../../lib/guarded-fetch.ts'
 import type { GuardedFetchOptions } from '../../../lib/guarded-fetch.ts'
+import { JWT_BEARER_GRANT } from '../../../resources/oauth-client.ts'
 import { applicationTypeOf } from './clients.ts'
 import { checkRedirectUri, GRANT_TYPES } from './registration.ts'
 
@@ -14,10 +15,13 @@ export function createDocumentFetch(options: GuardedFetchOptions): (url: string)
   }
 }
 
+/** An identity provider that vouches for people to a client, by the address of its document, vouches for that too. */
+const DOCUMENT_GRANT_TYPES = [...GRANT_TYPES, JWT_BEARER_GRANT]
+
 const documentSchema = z.object({
   client_id: z.string(),
   client_name: z.string().max(200).optional(),
-  redirect_uris: z.array(z.string().max(2000)).max(50),
+  redirect_uris: z.array(z.string().max(2000)).max(50).default([]),
   grant_types: z.array(z.string()).optional(),
   token_endpoint_auth_method: z.string().optional(),
   jwks: z.unknown().optional(),
@@ -32,12 +36,13 @@ function narrowed(url: string, body: Buffer): string | undefined {
   const parsed = documentSchema.safeParse(JSON.parse(body.toString()))
   if (!parsed.success || parsed.data.client_id !== url) return undefined
   const { redirect_uris, grant_types, ...rest } = parsed.data
+  const usesBrowser = grant_types?.includes('authorization_code') ?? true
   for (const uri of redirect_uris) checkRedirectUri(uri)
   return JSON.stringify({
     ...rest,
     redirect_uris,
-    ...(grant_types && { grant_types: grant_types.filter((type) => GRANT_TYPES.includes(type)) }),
-    response_types: ['code'],
+    ...(grant_types && { grant_types: grant_types.filter((type) => DOCUMENT_GRANT_TYPES.includes(type)) }),
+    response_types: usesBrowser ? ['code'] : [],
     application_type: applicationTypeOf(redirect_uris),
   })
 }

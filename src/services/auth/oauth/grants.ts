@@ -23,6 +23,10 @@ export interface NewGrant {
   resource: string
   scopes: readonly string[]
   remoteAddress: string
+  /** The connector whose identity provider allowed it in place of the person. */
+  connector?: string
+  /** When it ends at the latest, ms since 1970. */
+  notAfter?: number
 }
 
 /** A client that somebody allowed something is remembered at least this long after that ended. */
@@ -31,11 +35,11 @@ const OPENID_SCOPES = new Set(['openid', 'offline_access'])
 
 /** Keeps what a person allowed a client, with its event; the id of the grant. */
 export async function createGrant(context: AuthContext, request: NewGrant): Promise<string> {
-  const { client, account, user, roles, resource, scopes, remoteAddress } = request
+  const { client, account, user, roles, resource, scopes, remoteAddress, connector, notAfter = Infinity } = request
   const now = context.now()
   const grantId = Buffer.from(context.random(16)).toString('base64url')
   const issuedAt = Math.floor(now / 1000)
-  const exp = issuedAt + grantSeconds(context, roles)
+  const exp = Math.min(issuedAt + grantSeconds(context, roles), Math.floor(notAfter / 1000))
   const openid = scopes.filter((scope) => OPENID_SCOPES.has(scope)).join(' ')
   const payload = {
     kind: 'Grant',
@@ -48,6 +52,7 @@ export async function createGrant(context: AuthContext, request: NewGrant): Prom
     resources: { [resource]: scopes.filter((scope) => !OPENID_SCOPES.has(scope)).join(' ') },
     // Not of the library: for lists.
     clientName: client.clientName,
+    ...(connector !== undefined && { connector }),
   }
   const id = hashOf('Grant', grantId)
   const expires = new Date(exp * 1000).toISOString()
@@ -59,6 +64,7 @@ export async function createGrant(context: AuthContext, request: NewGrant): Prom
     ...grantFields(resource, scopes),
     grant_id: grantId,
     expires,
+    ...(connector !== undefined && { connector }),
   }
   return await context.journal.commit(async (tx) => {
     await upsertOAuthRecord(tx, {

@@ -10,7 +10,18 @@ import type { AuthContext, Caller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
 import { openRecord } from './sealed-records.ts'
 
-const grantSchema = z.object({ resources: z.record(z.string(), z.string()).default({}), clientName: z.string().optional() })
+const grantSchema = z.object({
+  /** Scopes by endpoint. */
+  resources: z.record(z.string(), z.string()).default({}),
+  clientName: z.string().optional(),
+  /** The connector whose identity provider allowed it, in place of the person. */
+  connector: z.string().optional(),
+})
+
+/** What was allowed, as it is kept. */
+export function grantOf(context: Pick<AuthContext, 'sealer'>, record: OAuthRecord): z.infer<typeof grantSchema> {
+  return grantSchema.parse(openRecord(context, record))
+}
 
 /** What is allowed to MCP clients now, by one user or by all; oldest first. */
 export async function listGrants(context: AuthContext, user?: string): Promise<OAuthGrant[]> {
@@ -41,7 +52,7 @@ export async function revokeGrant(
 }
 
 function render(context: AuthContext, record: OAuthRecord, user: string): OAuthGrant {
-  const { resources, clientName } = grantSchema.parse(openRecord(context, record))
+  const { resources, clientName } = grantOf(context, record)
   return {
     id: record.grant_id ?? '',
     user,

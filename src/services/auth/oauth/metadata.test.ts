@@ -3,7 +3,12 @@ import { findAudience, issuerOf } from './issuer.ts'
 import { findMetadata } from './metadata.ts'
 import { serversOf } from './scopes.ts'
 
-const options = { issuer: 'https://mcp.example.com', origin: 'https://mcp.example.com', grantTypes: ['authorization_code'] }
+const options = {
+  issuer: 'https://mcp.example.com',
+  origin: 'https://mcp.example.com',
+  grantTypes: ['authorization_code'],
+  takesIdJag: false,
+}
 
 test.each([
   '/.well-known/oauth-protected-resource/v1/whoami',

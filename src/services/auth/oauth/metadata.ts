@@ -1,12 +1,20 @@
 import { findMcpEndpoint } from '../../../resources/mcp-endpoint.ts'
+import { JWT_BEARER_GRANT } from '../../../resources/oauth-client.ts'
 import { OAUTH_PATHS, WELL_KNOWN } from '../../../resources/oauth-paths.ts'
 import { ALL_SCOPE } from './scopes.ts'
+
+/** Enterprise-managed authorization of MCP (SEP-990). */
+const ID_JAG_PROFILE = 'urn:ietf:params:oauth:grant-profile:id-jag'
+/** `none` first: some clients take the first that they know. */
+const AUTH_METHODS = ['none', 'private_key_jwt', 'client_secret_basic', 'client_secret_post']
 
 export interface MetadataOptions {
   issuer: string
   /** Of the request, as it was checked: `https://HOST[:PORT]`. */
   origin: string
   grantTypes: readonly string[]
+  /** Whether an identity provider may vouch for people here (ID-JAG). */
+  takesIdJag: boolean
 }
 
 /**
@@ -43,7 +51,7 @@ function resourceMetadata(path: string, { issuer, origin }: MetadataOptions): ob
 }
 
 /** RFC 8414 section 2, with what OpenID Connect Discovery 1.0 section 3 requires beside it. */
-function serverMetadata({ issuer, grantTypes }: MetadataOptions): object {
+function serverMetadata({ issuer, grantTypes, takesIdJag }: MetadataOptions): object {
   const at = (path: string) => `${issuer}${path}`
   return {
     issuer,
@@ -57,12 +65,13 @@ function serverMetadata({ issuer, grantTypes }: MetadataOptions): object {
     scopes_supported: [ALL_SCOPE, 'openid', 'offline_access'],
     response_types_supported: ['code'],
     response_modes_supported: ['query'],
-    grant_types_supported: grantTypes,
-    token_endpoint_auth_methods_supported: ['none', 'private_key_jwt'],
+    grant_types_supported: takesIdJag ? [...grantTypes, JWT_BEARER_GRANT] : grantTypes,
+    ...(takesIdJag && { authorization_grant_profiles_supported: [ID_JAG_PROFILE] }),
+    token_endpoint_auth_methods_supported: AUTH_METHODS,
     token_endpoint_auth_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256', 'PS256'],
     introspection_endpoint_auth_methods_supported: ['private_key_jwt'],
     introspection_endpoint_auth_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256', 'PS256'],
-    revocation_endpoint_auth_methods_supported: ['none', 'private_key_jwt'],
+    revocation_endpoint_auth_methods_supported: AUTH_METHODS,
     revocation_endpoint_auth_signing_alg_values_supported: ['ES256', 'EdDSA', 'RS256', 'PS256'],
     code_challenge_methods_supported: ['S256'],
     dpop_signing_alg_values_supported: ['ES256', 'EdDSA'],

@@ -9,6 +9,8 @@ import type { AuthContext } from '../context.ts'
 import { renderCodeConfirmation, renderCodeDone, renderCodeInput } from '../pages/device.ts'
 import { renderNotice } from '../pages/layout.ts'
 import { sessionSeconds } from './grant-life.ts'
+import { grantOf } from './held-grants.ts'
+import { addIdentityAssertions } from './identity-assertions.ts'
 import { findAudience } from './issuer.ts'
 import { createRecords } from './records.ts'
 import { ALL_SCOPE, serverScope } from './scopes.ts'
@@ -36,6 +38,7 @@ export function createProvider(context: AuthContext, issuer: string, options: Pr
   // Else Koa writes to standard error by itself.
   provider.onerror = (cause) => context.log.error('the authorization server failed', { cause })
   addTokenExchange(provider, context, options.addresses)
+  addIdentityAssertions(provider, context, options.addresses)
   addTrail(context, provider)
   provider.on('server_error', (_, cause) => context.log.error('the authorization server failed', { cause }))
   return provider
@@ -116,7 +119,7 @@ function protocol(): Configuration {
     responseTypes: ['code'],
     pkce: { required: () => true },
     scopes: ['openid', 'offline_access'],
-    clientAuthMethods: ['none', 'private_key_jwt'],
+    clientAuthMethods: ['none', 'private_key_jwt', 'client_secret_basic', 'client_secret_post'],
     clientDefaults: {
       grant_types: ['authorization_code', 'refresh_token'],
       response_types: ['code'],
@@ -237,8 +240,11 @@ async function loadGrant(context: AuthContext, ctx: KoaContextWithOIDC) {
   const account = ctx.oidc.account?.accountId
   const name = account === undefined ? undefined : await findUserOfAccount(context.db, account)
   if (name === undefined) return undefined
-  for (const { client_id, grant_id } of (await listOAuthGrants(context.db, context.now(), name)).toReversed()) {
+  for (const record of (await listOAuthGrants(context.db, context.now(), name)).toReversed()) {
+    const { client_id, grant_id } = record
     if (client_id !== ctx.oidc.client?.clientId || grant_id === null) continue
+    // What an identity provider allowed is nothing that the person agreed to.
+    if (grantOf(context, record).connector !== undefined) continue
     const grant = await Grant.find(grant_id)
     const covers = Object.keys(ctx.oidc.resourceServers ?? {}).every((resource) => grant?.getResourceScope(resource) !== '')
     if (grant && covers) return grant

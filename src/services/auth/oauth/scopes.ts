@@ -8,6 +8,11 @@ export function serverScope(server: string): string {
   return SERVER_SCOPE + encodeURIComponent(server)
 }
 
+/** Whether a scope has a meaning at MCP endpoints. */
+export function isMcpScope(scope: string): boolean {
+  return scope === ALL_SCOPE || (scope.startsWith(SERVER_SCOPE) && scope.length > SERVER_SCOPE.length)
+}
+
 /**
  * The servers that scopes leave open; undefined: all. Scopes narrow what roles allow and never widen it: a token whose scopes say nothing of
  * MCP opens no server.

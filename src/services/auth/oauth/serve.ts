@@ -6,6 +6,7 @@ import { isMetadataPath, isOpenToPages, OAUTH_PATHS } from '../../../resources/o
 import type { AuthContext } from '../context.ts'
 import { USER_CODE_HEADER } from '../pages/device.ts'
 import { checkSource } from '../source.ts'
+import { vouchesForPeople } from './id-jag.ts'
 import { issuerOf, originOf } from './issuer.ts'
 import { findMetadata } from './metadata.ts'
 import type { ProviderOptions } from './provider.ts'
@@ -69,7 +70,7 @@ async function answer(
   response.setHeader('x-content-type-options', 'nosniff')
   if (open) allowPages(response)
   if (open && request.method === 'OPTIONS') return void response.writeHead(204).end()
-  if (isMetadataPath(path)) return answerMetadata(request, response, path, issuerOf(context.publicAddress()))
+  if (isMetadataPath(path)) return answerMetadata(context, request, response, path)
   await context.limits.countOAuthCall(remoteAddress)
   if (path === OAUTH_PATHS.registration) return await answerRegistration(context, request, response, remoteAddress)
   guardPage(response)
@@ -97,11 +98,13 @@ function guardPage(response: ServerResponse): void {
   response.setHeader('referrer-policy', 'same-origin')
 }
 
-function answerMetadata(request: IncomingMessage, response: ServerResponse, path: string, issuer: string): void {
+function answerMetadata(context: AuthContext, request: IncomingMessage, response: ServerResponse, path: string): void {
   if (request.method !== 'GET' && request.method !== 'HEAD') throw new AppError('invalid_argument', 'documents are read with GET')
   const host = request.headers.host ?? ''
   const origin = request.socket instanceof TLSSocket ? new URL(`https://${host}`).origin : originOf(host)
-  const document = findMetadata(path, { issuer, origin, grantTypes: ALL_GRANT_TYPES })
+  const issuer = issuerOf(context.publicAddress())
+  const takesIdJag = context.live.list('oidc').some(vouchesForPeople)
+  const document = findMetadata(path, { issuer, origin, grantTypes: ALL_GRANT_TYPES, takesIdJag })
   if (!document) throw new AppError('not_found', `there is no document at ${path.slice(0, 200)}`)
   send(response, 200, document, { 'cache-control': `public, max-age=${METADATA_SECONDS}`, vary: 'host' })
 }

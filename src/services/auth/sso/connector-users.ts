@@ -4,17 +4,21 @@ import { isConnectorKind, originOfUser } from '../../../resources/connector.ts'
 import type { ConnectorKind } from '../../../resources/connector.ts'
 import type { Kind } from '../../../resources/registry.ts'
 import type { Executor } from '../../../storage/database.ts'
+import { deleteOAuthGrant, listOAuthGrants } from '../../../storage/oauth.ts'
 import { deleteResource } from '../../../storage/resources.ts'
 import { removeAccount, revokeEnded } from '../accounts.ts'
 import type { AuthContext, Caller } from '../context.ts'
+import { revoke } from '../changes.ts'
 import { callerFields } from '../event-fields.ts'
 import { hasExpired } from '../live-resources.ts'
 import type { AnyResource } from '../resource-rules.ts'
+import { grantOf } from '../oauth/held-grants.ts'
+import { vouchesForPeople } from '../oauth/id-jag.ts'
 import { isElsewhere } from './connectors.ts'
 
 /**
- * Removes the users of a connector that is being saved, where it vouches for them no longer: it is disabled, or leads elsewhere now. Returns the
- * events of that.
+ * Ends what rests on a connector that is being saved: its users, where it is disabled or leads elsewhere now; what clients have by assertions, where
+ * it takes none any more. Returns the events of that.
  */
 export async function endUsersOfChange(
   context: AuthContext,
@@ -24,8 +28,22 @@ export async function endUsersOfChange(
   existing: AnyResource | undefined,
 ): Promise<AuditEvent[]> {
   if (!isConnector(saved) || !existing || !isConnector(existing)) return []
-  if (saved.spec.disabled !== true && !isElsewhere(saved, existing)) return []
-  return await endUsersOf(context, tx, caller, saved)
+  if (saved.spec.disabled === true || isElsewhere(saved, existing)) return await endUsersOf(context, tx, caller, saved)
+  const isOver = existing.kind === 'oidc' && vouchesForPeople(existing) && !(saved.kind === 'oidc' && vouchesForPeople(saved))
+  return isOver ? await endAssertedGrants(context, tx, caller, saved.metadata.name) : []
+}
+
+/** Ends what an identity provider allowed MCP clients in place of people, who stay. */
+async function endAssertedGrants(context: AuthContext, tx: Executor, caller: Caller, connector: string): Promise<AuditEvent[]> {
+  const held = (await listOAuthGrants(tx, context.now())).filter((record) => grantOf(context, record).connector === connector)
+  const ids = held.flatMap(({ grant_id }) => grant_id ?? [])
+  for (const id of ids) await deleteOAuthGrant(tx, id)
+  await revoke(context, tx, 'oauth', ids)
+  const reason = `connector "${connector}" takes no assertions any more`
+  return held.map(({ grant_id, client_id, user: name }) => {
+    const about = { name, reason, ...(grant_id !== null && { grant_id }), ...(client_id !== null && { client_id }) }
+    return buildEvent('oauth.grant.revoke', { ...callerFields(caller), success: true, ...about }, context.build)
+  })
 }
 
 /** Removes the users of a resource that is being deleted, if it is a connector, with all they can come in by. Returns the events of that. */

@@ -2,6 +2,7 @@ import { checkClaimMappings } from '../../../access/connector-roles.ts'
 import { AppError } from '../../../lib/errors.ts'
 import { callbackPath, CONNECTOR_KINDS } from '../../../resources/connector.ts'
 import type { ConnectorKind } from '../../../resources/connector.ts'
+import type { OidcConnector } from '../../../resources/oidc.ts'
 import { authPreference } from '../context.ts'
 import type { AuthContext } from '../context.ts'
 import { originOf } from '../oauth/issuer.ts'
@@ -81,10 +82,19 @@ export function checkConnector(context: Pick<AuthContext, 'live'>, connector: Co
     throw new AppError('invalid_argument', `"${name}" is a way to sign in that tsh knows without a connector: choose another name`)
   const other = CONNECTOR_KINDS.find((kind) => kind !== connector.kind && context.live.find(kind, name))
   if (other !== undefined) throw new AppError('already_exists', `there is a connector "${name}" of kind ${other}: choose another name`)
-  if (connector.kind === 'oidc') checkClaimMappings(connector.spec.claims_to_roles)
+  if (connector.kind === 'oidc') checkOidc(context, connector)
   // Else whoever may write but not read secrets would have the one there is sent to a place of their own.
   if (existing && connector.spec.client_secret === undefined && isElsewhere(connector, existing))
     throw new AppError('invalid_argument', 'spec.client_secret: give it again, the identity provider is another one now')
+}
+
+/** Of two that vouch for people of one issuer, nobody could say whose roles they get. */
+function checkOidc({ live }: Pick<AuthContext, 'live'>, { metadata, spec }: OidcConnector): void {
+  checkClaimMappings(spec.claims_to_roles)
+  const others = live.list('oidc').filter((other) => other.metadata.name !== metadata.name)
+  const same = others.find((other) => other.spec.accept_id_jag === true && other.spec.issuer_url === spec.issuer_url)
+  if (spec.accept_id_jag === true && same)
+    throw new AppError('already_exists', `spec.accept_id_jag: the connector "${same.metadata.name}" of this issuer has it already`)
 }
 
 /** Whether two connectors of one name lead to different identity providers. */

@@ -82,7 +82,8 @@ function scopeOf({ spec }: OidcConnector): string {
   return [...new Set(['openid', ...asked])].join(' ')
 }
 
-function maxAgeSeconds({ spec }: OidcConnector): number | undefined {
+/** How old a sign-in at the identity provider may be; undefined: as old as it allows. */
+export function maxAgeSeconds({ spec }: OidcConnector): number | undefined {
   const { max_age } = spec
   return typeof max_age === 'string' ? Math.floor(parseDuration(max_age) / 1000) : max_age
 }

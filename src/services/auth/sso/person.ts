@@ -32,7 +32,7 @@ export function noRoles(connector: Connector, { user, claimNames }: Identified):
 
 /**
  * Creates the user that an identity provider vouches for, or brings it up to date: what it says no longer is lost. The user lives as long as a
- * sign-in with these roles may last. Returns the id of the account.
+ * sign-in with these roles may last, and not after `notAfter` (RFC 3339). Returns the id of the account.
  * Throws `permission_denied` for a name that is somebody else's, for one that cannot be a user's, and for a locked user.
  */
 export async function savePerson(
@@ -40,6 +40,7 @@ export async function savePerson(
   connector: Connector,
   person: Identified,
   remoteAddress: string,
+  notAfter?: string,
 ): Promise<{ user: string; account: string }> {
   return await context.journal.commit(async (tx) => {
     const { kind, metadata } = connector
@@ -58,7 +59,7 @@ export async function savePerson(
         'permission_denied',
         `there is a user "${person.user}" already who signs in another way: sign in that way, or ask your administrator`,
       )
-    const wanted = describeUser(context, connector, person, roles)
+    const wanted = describeUser(context, connector, person, roles, notAfter)
     prepared(() => prepareResource(context, caller, wanted, existing), person)
     const saved = await upsertResource(tx, 'user', wanted, context.now())
     // A name that the provider gave to somebody else since brings nothing along of who had it before.
@@ -74,20 +75,27 @@ export async function savePerson(
   })
 }
 
-function describeUser(context: AuthContext, connector: Connector, { user, identity, traits }: Identified, roles: string[]): User {
+function describeUser(
+  context: AuthContext,
+  connector: Connector,
+  { user, identity, traits }: Identified,
+  roles: string[],
+  notAfter: string | undefined,
+): User {
   const longest = maxSessionTtlMs(
     rolesOf(context, roles),
     Number.MAX_SAFE_INTEGER,
     parseDuration(authPreference(context).spec.default_session_ttl),
   )
   const now = context.now()
+  const ends = Math.min(now + longest, notAfter === undefined ? Infinity : Date.parse(notAfter))
   const origin = { type: connector.kind, id: connector.metadata.name, identity }
   return prepared(
     () =>
       parseResource('user', {
         kind: 'user',
         version: 'v2',
-        metadata: { name: user, expires: new Date(now + longest).toISOString() },
+        metadata: { name: user, expires: new Date(ends).toISOString() },
         spec: { roles, traits, created_by: { connector: origin, time: new Date(now).toISOString(), user: { name: 'system' } } },
       }),
     { user },
