@@ -4,7 +4,10 @@ import { KINDS, type Kind, type ResourceOf } from '../../src/resources/registry.
 /** Resources in memory, changed by a test. */
 export interface FakeFeed extends ResourceFeed {
   /** Parses and stores a document, then tells the watchers. */
-  put(kind: Kind, document: { version: string; metadata: Record<string, unknown> & { name: string }; spec: unknown }): void
+  put(
+    kind: Kind,
+    document: { sub_kind?: string; version: string; metadata: Record<string, unknown> & { name: string }; spec: unknown },
+  ): void
   remove(kind: Kind, name: string): void
   revoke(name: string): void
 }

@@ -7,6 +7,8 @@ import { WireExchange } from './wire-exchange.ts'
 
 /** What becomes of requests with a certain head. */
 export interface Route {
+  /** Whether another one would not be made for the same head now. */
+  isCurrent(): boolean
   /** What is left of the headers in exchanges. */
   headers: PlainRequest['headers']
   maxBodyBytes: number
@@ -187,7 +189,13 @@ export class ServerConnection implements AnswerLink, Listed {
     this.#serve(reading, body.take())
   }
 
-  #serve({ head, route }: Known, body: Buffer): void {
+  #serve(known: Known, body: Buffer): void {
+    const { head } = known
+    // A client may take a minute to send a body, and keep a connection for a day.
+    const route = known.route.isCurrent() ? known.route : this.#host.route(head, this.socket)
+    if (!route || head.bodyBytes > route.maxBodyBytes)
+      return this.#host.handOver(this, Buffer.concat([known.bytes, body, ...(this.#early ?? [])]))
+    known.route = route
     this.#enter('answering')
     this.#answer = new WireAnswer(this, head.isKept)
     route.serve(new WireExchange(head, route.headers, body, this.#remoteAddress, this.#answer))

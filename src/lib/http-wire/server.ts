@@ -6,7 +6,7 @@ import { renderField } from './request-head.ts'
 import { type ConnectionHost, type Route, ServerConnection } from './server-connection.ts'
 
 export interface WireServerOptions {
-  /** Undefined for what `fallback` answers. The same for the same head on the same connection. */
+  /** Undefined for what `fallback` answers. Kept for the same head on the same connection while it is current. */
   route(head: PlainRequest, socket: Socket): Route | undefined
   /** Takes over the connections of all other requests for good, with what was read of them; it must not listen itself. */
   fallback: HttpServer

@@ -49,6 +49,7 @@ export async function startWireServer(): Promise<WireServerFixture> {
       head.target.startsWith('/mcp')
         ? {
             headers: head.headers,
+            isCurrent: () => true,
             maxBodyBytes: 100_000,
             admit: () => {
               fixture.waits += 1

@@ -132,7 +132,7 @@ export class Aggregate {
       bound?.use()
       const { promise, resolve, reject } = Promise.withResolvers<HttpExchange>()
       const { foreign, maxRequestBytes } = this.#options
-      readExchange(request, response, maxRequestBytes, { keptBack: foreign.names, onExchange: resolve, onFault: reject })
+      readExchange(request, response, maxRequestBytes, { keptBack: () => foreign.names, onExchange: resolve, onFault: reject })
       await this.#door.serve(await promise, visitor)
       // An event stream goes on for hours, and nobody reads the head of its request again.
       if (!response.writableEnded) forgetHead(request)
@@ -144,8 +144,11 @@ export class Aggregate {
   /** The same for requests of our own server. @throws AppError unauthenticated, to be said by the other; a proof of a key is its business too. */
   routeOf(head: PlainRequest, socket: Socket, set: string | undefined): Route {
     const token = this.#bound.credentialOf(readBearer(head.headers['authorization']), socket)
+    const { foreign } = this.#options
+    const { names } = foreign
     return {
-      headers: headersForAgent(head.headers, this.#options.foreign.names),
+      isCurrent: () => foreign.names === names,
+      headers: headersForAgent(head.headers, names),
       maxBodyBytes: this.#options.maxRequestBytes,
       admit: (remoteAddress) => this.#visitorOf(token, remoteAddress, set).catch(() => undefined), // said with the answer
       serve: (exchange) => void this.#serveExchange(exchange, token, set, askedBy(head, socket)),

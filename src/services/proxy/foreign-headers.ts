@@ -13,7 +13,7 @@ export class ForeignHeaders {
     this.#unsubscribe = feed.subscribe((change) => this.#apply(change))
   }
 
-  /** In lower case. */
+  /** In lower case; another array after each change. */
   get names(): readonly string[] {
     this.#names ??= [...new Set(this.#feed.list('app_auth_config').map(({ spec }) => spec.jwt.authorization_header.toLowerCase()))].filter(
       (name) => name !== 'authorization',

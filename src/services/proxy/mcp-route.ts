@@ -86,8 +86,10 @@ export class McpRoutes {
     const { assertions, foreign, maxRequestBytes } = this.#options
     const token = this.#bound.credentialOf(readBearer(headers['authorization'] ?? foreign.find(headers)), socket)
     const isOwn = this.#bound.isAcceptable(token, { socket })
+    const { names } = foreign
     return {
-      headers: headersForAgent(headers, foreign.names),
+      isCurrent: () => foreign.names === names,
+      headers: headersForAgent(headers, names),
       maxBodyBytes: maxRequestBytes,
       admit: (remoteAddress) =>
         isOwn || assertions.find(token, server) !== undefined
@@ -125,7 +127,7 @@ export class McpRoutes {
   #forward(request: IncomingMessage, response: ServerResponse, server: string, assertion: string): void {
     const { target, foreign, maxRequestBytes, log } = this.#options
     readExchange(request, response, maxRequestBytes, {
-      keptBack: foreign.names,
+      keptBack: () => foreign.names,
       onExchange: (exchange) => target(new RoutedExchange(exchange, server, assertion)),
       onFault: (error) => refuse(request, response, error, log),
     })

@@ -29,14 +29,14 @@ export interface ExchangeReader {
   onExchange(exchange: HttpExchange): void
   /** invalid_argument (415) for another type than JSON, resource_exhausted (413) for too large a body, cancelled when the client went away. */
   onFault(error: AppError): void
-  /** Headers in lower case that do not travel on, beside the usual ones. */
-  keptBack?: readonly string[]
+  /** Headers in lower case that do not travel on, beside the usual ones; asked for when the body is there. */
+  keptBack?: () => readonly string[]
 }
 
 /** Reads an MCP request whose answer goes to `response`. Neither is called when the client left when all was read. */
 export function readExchange(request: IncomingMessage, response: ServerResponse, maxBytes: number, reader: ExchangeReader): void {
   const deliver = (body: Buffer): void => {
-    if (!response.destroyed) reader.onExchange(new NodeExchange(request, response, body, reader.keptBack))
+    if (!response.destroyed) reader.onExchange(new NodeExchange(request, response, body, reader.keptBack?.()))
   }
   if (request.method !== 'POST') return deliver(NOTHING)
   const type = request.headers['content-type']
