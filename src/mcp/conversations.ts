@@ -9,7 +9,7 @@ import { type AuditOptions, Recorder } from './recorder.ts'
 import { Replays } from './replay.ts'
 import { Rounds } from './rounds.ts'
 import type { OwnHeaders } from './upstream/own-headers.ts'
-import type { Upstream } from './upstream/upstream.ts'
+import type { CallerWords, Upstream } from './upstream/upstream.ts'
 
 export interface ConversationLimits {
   /** Conversations of one caller with one server; the longest idle makes room for a new one. */
@@ -35,6 +35,7 @@ interface Options {
   upstream: Upstream
   audit: AuditOptions
   ownHeaders(caller: () => Caller): OwnHeaders
+  words?: ((caller: () => Caller) => CallerWords | undefined) | undefined
   log: Logger
   limits?: Partial<ConversationLimits>
   sessionId?: (() => string) | undefined
@@ -145,8 +146,9 @@ export class Conversations {
     const { name, kind, roles } = identity
     const seen = { caller }
     const headers = this.#options.ownHeaders(() => seen.caller)
+    const words = this.#options.words?.(() => seen.caller)
     const sid = audit.ids.uuidv7()
-    const session = await upstream.open({ era, headers, caller: { name, kind, roles }, session: { identity, sid, remoteAddress } })
+    const session = await upstream.open({ era, headers, words, caller: { name, kind, roles }, session: { identity, sid, remoteAddress } })
     // Starting a program takes a while: whoever was locked out meanwhile was not there yet to be cut off.
     const refusal = this.#closed ?? leaving(caller)
     if (refusal) {

@@ -20,7 +20,7 @@ import { findListening, resumeStream, withoutOurs } from './resumption.ts'
 import { toEvent } from './upstream/in-flight.ts'
 import type { OwnHeaders } from './upstream/own-headers.ts'
 import { createQueue } from './upstream/queue.ts'
-import type { Upstream } from './upstream/upstream.ts'
+import type { CallerWords, Upstream } from './upstream/upstream.ts'
 
 export interface EndpointOptions {
   app: App
@@ -28,6 +28,8 @@ export interface EndpointOptions {
   audit: AuditOptions
   /** Headers for an HTTP server that forward who calls; `caller` is who it was at the latest request of a conversation. */
   ownHeaders(caller: () => Caller): OwnHeaders
+  /** What else a server is told of it. */
+  words?: ((caller: () => Caller) => CallerWords | undefined) | undefined
   log: Logger
   limits?: Partial<ConversationLimits>
   /** Makes the id of a session, which nobody can guess; random text unless given. */

@@ -12,6 +12,7 @@ import { checkMessage } from './guard.ts'
 import { listsOf } from './list-changes.ts'
 import { type ClientMessage, type Fields, fieldsOf, readClientMessages, renderRpcError } from './message.ts'
 import { Outlet } from './outlet.ts'
+import { withoutOwnMeta } from './own-meta.ts'
 import { relayRequest } from './relay.ts'
 import { Relayed } from './relayed.ts'
 
@@ -34,7 +35,8 @@ const MAX_BATCH = 100
  */
 export function servePost(posting: Posting): Promise<void> {
   const { exchange, caller, conversations } = posting
-  const { batch, messages } = readClientMessages(exchange.body)
+  const { batch, messages: sent } = readClientMessages(exchange.body)
+  const messages = sent.map(withoutOwnMeta)
   const dialect = classify(messages, batch, exchange.headers)
   const [first] = messages
   if (!batch && first) return serveOne(posting, first, dialect)

@@ -1,11 +1,15 @@
 import { z } from 'zod'
 import { findDuration } from '../lib/duration.ts'
+import { callerWordFields, type CallerWordFields, findCallerWordFault } from './caller-words.ts'
 import { resourceSchema } from './envelope.ts'
 import { findHostingFault, findHostingField, hostingFields } from './hosting.ts'
 import { findSecretFault, secretNameSchema, secretsIn } from './secret.ts'
 
 /** What the built-in demo server is registered as. */
 export const DEMO_URI = 'mcp+stdio://teleport-mcp-demo'
+
+/** Of a program; it has no address. */
+const STDIO_URI = 'mcp+stdio://'
 
 /** The scheme of a database's own MCP server; only the gateway itself speaks of such, no document of a person can. */
 export const DATABASE_SCHEME = 'mcp+postgres:'
@@ -79,6 +83,7 @@ const specSchema = z
     rewrite: z
       .strictObject({
         headers: z.array(headerSchema).optional(),
+        ...callerWordFields,
         jwt_claims: z.enum(['', 'roles-and-traits', 'roles', 'traits', 'none']).optional(),
         redirect: kept,
       })
@@ -101,7 +106,7 @@ const specSchema = z
     const fault = findFault(spec)
     if (fault) context.addIssue({ code: 'custom', path: fault.path, message: fault.message })
   })
-  .transform((spec) => ({ ...spec, uri: spec.uri || 'mcp+stdio://' }))
+  .transform((spec) => ({ ...spec, uri: spec.uri || STDIO_URI }))
 
 export const appSchema = resourceSchema('app', ['v3'], specSchema)
 export type App = z.infer<typeof appSchema>
@@ -114,13 +119,16 @@ interface Fault {
 /** The first thing that keeps this spec from describing an MCP server, if any. */
 function findFault(spec: {
   uri?: string | undefined
-  rewrite?: { headers?: z.infer<typeof headerSchema>[] | undefined } | undefined
+  rewrite?: (CallerWordFields & { headers?: z.infer<typeof headerSchema>[] | undefined }) | undefined
   mcp?: z.infer<typeof mcpSchema> | undefined
 }): Fault | undefined {
   for (const [index, { value }] of (spec.rewrite?.headers ?? []).entries()) {
     const message = findSecretFault(value)
     if (message) return { path: ['rewrite', 'headers', String(index), 'value'], message }
   }
+  const isProgram = spec.mcp?.command !== undefined
+  const fault = findCallerWordFault(spec.rewrite ?? {}, spec.mcp ?? {}, isProgram)
+  if (fault) return { path: ['rewrite', ...fault.path], message: fault.message }
   if (!spec.uri && !spec.mcp) return { path: ['uri'], message: 'URI is empty: give spec.uri (mcp+http://…) or spec.mcp.command' }
   if (spec.uri) {
     const url = URL.parse(spec.uri)
@@ -140,8 +148,8 @@ function findFault(spec: {
   if (!spec.mcp?.command) return { path: ['mcp', 'command'], message: 'a stdio server needs a command' }
   if (!spec.mcp.run_as_host_user)
     return { path: ['mcp', 'run_as_host_user'], message: 'a stdio server needs run_as_host_user, the account its command runs as' }
-  const fault = findHostingFault(spec.mcp)
-  return fault && { path: ['mcp', ...fault.path], message: fault.message }
+  const contradiction = findHostingFault(spec.mcp)
+  return contradiction && { path: ['mcp', ...contradiction.path], message: contradiction.message }
 }
 
 function findForeignField(mcp: z.infer<typeof mcpSchema> | undefined): Fault | undefined {
@@ -165,6 +173,11 @@ export function transportOf(app: App): Transport {
 
 export function isDemo(app: App): boolean {
   return app.spec.uri === DEMO_URI
+}
+
+/** To whom a signed word about a caller is addressed: the URI, of a program the name of the server with it. */
+export function audienceOf({ metadata, spec }: App): string {
+  return spec.uri === STDIO_URI ? STDIO_URI + encodeURIComponent(metadata.name) : spec.uri
 }
 
 /** Whether it is the MCP server of a database, over which `db_labels` decide. */

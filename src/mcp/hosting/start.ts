@@ -35,15 +35,24 @@ export interface HostDeps {
   readSecret?: ((name: string) => string | Promise<string>) | undefined
 }
 
+/** One process that is wanted. */
+export interface Start {
+  /** For log lines. */
+  caller: string
+  /** What it is told of who calls. */
+  env?: Readonly<Record<string, string>> | undefined
+  onStderr(line: string): void
+}
+
 /**
  * Starts the program of a stdio server as its spec says.
  *
  * @throws AppError failed_precondition with the reason when that cannot be; never started as anybody else, or with less confinement.
  */
-export async function startHosted(app: App, deps: HostDeps, caller: string, onStderr: (line: string) => void): Promise<Child> {
+export async function startHosted(app: App, deps: HostDeps, start: Start): Promise<Child> {
   const turn = await deps.starts?.enter()
   try {
-    const child = await startNow(app, deps, caller, onStderr)
+    const child = await startNow(app, deps, start)
     // It keeps its turn for the time in which programs load.
     const timer = setTimeout(() => turn?.release(), SETTLE_MS)
     void child.exited.then(() => {
@@ -59,7 +68,7 @@ export async function startHosted(app: App, deps: HostDeps, caller: string, onSt
 
 const SETTLE_MS = 250
 
-async function startNow(app: App, deps: HostDeps, caller: string, onStderr: (line: string) => void): Promise<Child> {
+async function startNow(app: App, deps: HostDeps, { caller, env: told = {}, onStderr }: Start): Promise<Child> {
   const { command, args = [], run_as_host_user: account, ...hosting } = app.spec.mcp ?? {}
   const { self, log, registry, trees, hidden = [] } = deps
   const server = app.metadata.name
@@ -71,7 +80,7 @@ async function startNow(app: App, deps: HostDeps, caller: string, onStderr: (lin
   // Ours, or the account's home, may not be in there.
   const cwd = hosting.cwd ?? (isSandbox ? '/' : await directoryOf(user, changes))
   const secrets = await readSecretFiles(hosting.env_from ?? [], self.uid, deps.readSecret)
-  const set = { ...hosting.env, ...Object.fromEntries(secrets) }
+  const set = { ...hosting.env, ...Object.fromEntries(secrets), ...told }
   const env = childEnvironment({ own: deps.env, user, changesUser: changes, set, isSandbox })
   const confined = { user, self, hosting, cwd, hidden }
   // Refused before anything is made.

@@ -2,6 +2,7 @@ import { AppError } from '../../lib/errors.ts'
 import { HealthRecord } from '../hosting/health.ts'
 import { isDemo, transportOf } from '../../resources/app.ts'
 import type { App } from '../../resources/app.ts'
+import { withCallerMeta } from './caller-words.ts'
 import { createDemoUpstream } from './demo.ts'
 import type { DemoDeps } from './demo.ts'
 import { createHealingUpstream } from './healing.ts'
@@ -28,11 +29,22 @@ export interface UpstreamDeps {
 export function createUpstream(app: App, deps: UpstreamDeps): Upstream {
   if (isDemo(app)) return createDemoUpstream(app, deps.demo)
   const health = new HealthRecord({ now: deps.now, random: Math.random })
-  return createHealingUpstream(createWatchedUpstream(createTransport(app, deps, health), health), {
+  return createHealingUpstream(createWatchedUpstream(withWords(createTransport(app, deps, health)), health), {
     server: app.metadata.name,
     now: deps.now,
     log: deps.log,
   })
+}
+
+/** Whatever is said to the server, translated or again: its requests say who makes them. */
+function withWords(upstream: Upstream): Upstream {
+  return {
+    ...upstream,
+    open: async (options) => {
+      const session = await upstream.open(options)
+      return options.words ? withCallerMeta(session, options.words) : session
+    },
+  }
 }
 
 function createTransport(app: App, { now, log, stdio, http, sse }: UpstreamDeps, health: HealthRecord): Upstream {

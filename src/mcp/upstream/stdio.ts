@@ -100,13 +100,13 @@ function createSource(app: App, deps: StdioDeps, limits: StdioLimits, running: R
   const pool = warm > 0 ? new WarmPool({ size: warm, start: startSpare, maxAgeMs: MAX_SPARE_MS, backoffMs, server, log }) : undefined
   return {
     isShared,
-    open({ era, caller, purpose }) {
+    open({ era, caller, purpose, words }) {
       const start = async (): Promise<Channel> => {
         running.check()
         if (purpose !== 'health_check') checkHealth(server, deps.health)
         // What may be the death of a program is nothing for a spare.
         const spare = purpose === undefined ? pool?.take() : undefined
-        return toChannel(spare ?? (await running.start(caller.name, purpose)), era)
+        return toChannel(spare ?? (await running.start(caller.name, purpose, await words?.env())), era)
       }
       return era === 'legacy' ? start() : openAlone({ server, start, limits, now })
     },
@@ -126,7 +126,7 @@ interface Running {
   /** @throws AppError unavailable once nothing may start any more. */
   check(): void
   /** @throws as `startHosted`, and AppError resource_exhausted when as many run already as may. */
-  start(caller: string, purpose?: OpenOptions['purpose']): Promise<Child>
+  start(caller: string, purpose?: OpenOptions['purpose'], env?: Readonly<Record<string, string>>): Promise<Child>
   refuse(): void
   /** Ends what is left. */
   close(): Promise<void>
@@ -146,7 +146,7 @@ function createRunning(app: App, deps: StdioDeps, limits: StdioLimits, onStderr:
       return isClosed
     },
     check,
-    async start(caller, purpose) {
+    async start(caller, purpose, env) {
       check()
       if (count >= limits.maxChildren)
         throw new AppError(
@@ -155,7 +155,7 @@ function createRunning(app: App, deps: StdioDeps, limits: StdioLimits, onStderr:
         )
       count++
       try {
-        const child = await startHosted(app, deps, caller, onStderr)
+        const child = await startHosted(app, deps, { caller, env, onStderr })
         children.add(child)
         void child.exited
           .then((exit) => {

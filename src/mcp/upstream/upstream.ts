@@ -60,11 +60,21 @@ export interface UpstreamSession {
   close(): Promise<void>
 }
 
+/** What a server is told of its caller beside headers. Both are asked for when they are needed: what is signed is good for minutes. */
+export interface CallerWords {
+  /** Environment variables for a process that serves this caller alone. */
+  env(): Readonly<Record<string, string>> | Promise<Readonly<Record<string, string>>>
+  /** Members for `_meta` of a request, as JSON text without braces; '' for none. `from`: whose request it is, where that is known of it alone. */
+  meta(from: CallerProof | undefined): string | Promise<string>
+}
+
 export interface OpenOptions {
   /** `legacy` conversations serve one client session; `modern` ones any number of concurrent requests of one caller. */
   era: 'legacy' | 'modern'
   /** They win over everything else. */
   headers: OwnHeaders
+  /** What else the server is told of who calls. */
+  words?: CallerWords | undefined
   /** Set when it is the agent itself that wants to know something: in a conversation that may be the death of a program, or whether the server works. */
   purpose?: 'era_probe' | 'health_check'
   /** Who calls, for the demo server and the child's log lines. */

@@ -1,10 +1,10 @@
-import { expandValue } from '../../access/traits.ts'
 import type { IdentityTokenType } from '../../client/agent.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Caller } from '../../mcp/caller.ts'
 import type { Headers, OwnHeaders } from '../../mcp/upstream/own-headers.ts'
 import { type App, transportOf } from '../../resources/app.ts'
 import type { Identity } from '../../resources/identity.ts'
+import { expandForCaller, tokenTypesIn } from './caller-template.ts'
 import { fillSecrets, findSecretFault, secretsIn } from '../../resources/secret.ts'
 
 /** Carries the word of the cluster about the caller; always ours. */
@@ -32,10 +32,8 @@ const RESERVED = new Set([
   ASSERTION_HEADER,
 ])
 
-const TOKEN_TEMPLATE = /\{\{\s*internal\.(jwt|id_token)\s*\}\}/g
-
 export interface TokenSource {
-  get(type: IdentityTokenType, server: string, caller: Caller): string | Promise<string>
+  get(type: IdentityTokenType, server: string, caller: Pick<Caller, 'assertion'>): string | Promise<string>
 }
 
 /** Tokens of callers' own accounts at the server. */
@@ -107,8 +105,8 @@ function accountToken(app: App, caller: Caller, accounts: AccountSource | undefi
 
 /** What it takes; the first goes into the assertion's own header. */
 function tokenTypes(app: App): IdentityTokenType[] {
-  const asksForIdToken = app.spec.rewrite?.headers?.some(({ value }) => /\{\{\s*internal\.id_token\s*\}\}/.test(value))
-  return asksForIdToken ? ['jwt', 'id_token'] : ['jwt']
+  const asked = tokenTypesIn(app.spec.rewrite?.headers?.map(({ value }) => value) ?? [])
+  return asked.includes('id_token') ? ['jwt', 'id_token'] : ['jwt']
 }
 
 function rewrittenHeaders(
@@ -126,8 +124,7 @@ function rewrittenHeaders(
       headers[key] = secretHeader(app, name, value, secrets)
       continue
     }
-    const signed = value.replace(TOKEN_TEMPLATE, (_, type: string) => tokens.get(type) ?? '')
-    const values = expandValue(signed, identity.traits)
+    const values = expandForCaller(value, identity, tokens)
     if (values.length === 0) continue
     // A value with a comma would read as two; one of them could be what the caller is not.
     if (values.some((each) => !/^[\t\x20-\x7e\x80-\xff]*$/.test(each) || (values.length > 1 && each.includes(','))))

@@ -24,7 +24,7 @@ export class IdentityTokens {
   }
 
   /** The promise rejects as the Auth Service refuses: unauthenticated, permission_denied for a lock, unavailable. */
-  get(type: IdentityTokenType, server: string, { assertion }: Caller): string | Promise<string> {
+  get(type: IdentityTokenType, server: string, { assertion }: Pick<Caller, 'assertion'>): string | Promise<string> {
     const key = `${type} ${server} ${assertion}`
     const kept = this.#kept.get(key)
     if (kept && kept.expiresAt - MARGIN_MS > this.#now()) return kept.token

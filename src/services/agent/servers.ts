@@ -12,6 +12,7 @@ import type { Selector } from '../../resources/role.ts'
 import type { Exchange } from '../../tunnel/exchange.ts'
 import { withTag } from '../../tunnel/session-tag.ts'
 import { withSignIn } from './account-sign-in.ts'
+import { callerWords } from './caller-words.ts'
 import { HealthChecks } from './health-checks.ts'
 import { type DynamicLabelOptions, followLabels, hasDynamicLabels } from './dynamic-labels.ts'
 import { type AccountSource, ownHeaders, type SecretSource, type TokenSource } from './headers.ts'
@@ -154,6 +155,7 @@ export class Servers {
         log,
         sessionId: () => this.#sessionId(),
         ownHeaders: (caller) => ownHeaders(app, caller, tokens, secrets, accounts),
+        words: (caller) => callerWords(app, caller, tokens),
         ...(limits && { limits: { perCaller: limits.sessions_per_user, total: limits.sessions, idleMs: idleMsOf(limits) } }),
       })
       const served = { app, endpoint, door: this.#doorOf(endpoint), health: upstream.health }

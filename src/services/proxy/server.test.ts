@@ -152,46 +152,6 @@ describe.each(['our own server', 'http.Server'])('%s', (kind) => {
     expect(exchanges).toEqual([])
   })
 
-  test('a header that a configuration begins to name is kept back at once, on connections that are open too', async () => {
-    const name = (header: string): void =>
-      feed.put('app_auth_config', {
-        sub_kind: 'jwt',
-        version: 'v1',
-        metadata: { name: 'corp' },
-        spec: {
-          app_labels: { env: 'dev' },
-          jwt: { issuer: 'https://idp.example', audience: 'mcp', jwks_url: 'https://idp.example/keys', authorization_header: header },
-        },
-      })
-    const client = connect(port, '127.0.0.1')
-    const head =
-      'POST /mcp/apps/tools HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 2\r\nAuthorization: Bearer a\r\nX-One: 1\r\nX-Two: 2'
-    const answered = async (): Promise<void> => {
-      for (let text = ''; !text.includes('{}');) text += String((await once(client, 'data'))[0])
-    }
-    const send = async (): Promise<void> => {
-      client.write(raw(head, '{}'))
-      await answered()
-    }
-    await send()
-    name('X-One')
-    await send()
-    // The head is there, its body not yet.
-    const arrived = sockets[0] && once(sockets[0], 'data')
-    client.write(raw(head))
-    await arrived
-    name('X-Two')
-    client.write('{}')
-    await answered()
-    client.destroy()
-    expect(exchanges.map(({ headers }) => [headers['x-one'], headers['x-two']])).toEqual([
-      ['1', '2'],
-      [undefined, '2'],
-      ['1', undefined],
-    ])
-    expect(sockets).toHaveLength(1)
-  })
-
   test.each([
     '/',
     '/mcp//',

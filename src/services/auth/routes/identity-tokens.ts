@@ -5,7 +5,7 @@ import { buildEvent } from '../../../audit/build-event.ts'
 import { issueForwardedJwt, verifyAssertion } from '../../../ca/assertion.ts'
 import { AppError } from '../../../lib/errors.ts'
 import { isLoopbackHost } from '../../../lib/loopback.ts'
-import type { App } from '../../../resources/app.ts'
+import { type App, audienceOf } from '../../../resources/app.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
 
@@ -39,7 +39,7 @@ export async function issueIdentityToken(
     username: identity.name,
     ...(isShown('roles') && { roles: identity.roles }),
     ...(isShown('traits') && { traits: identity.traits }),
-    audience: app.spec.uri,
+    audience: audienceOf(app),
     now,
     expiresAt: identity.expiresAt,
   })
@@ -53,10 +53,11 @@ function findOffered({ live }: AuthContext, server: string, hostId: string): App
 }
 
 /** The registered app with the URI of one that is not registered; on loopback the same URI is another server on each machine. */
-function findNamesake({ live }: AuthContext, { metadata, spec: { uri } }: App): App | undefined {
-  const isElsewhere = uri !== undefined && !isLoopbackHost(URL.parse(uri)?.hostname ?? '')
-  if (!isElsewhere || live.find('app', metadata.name)) return undefined
-  return live.list('app').find(({ spec }) => spec.uri === uri)
+function findNamesake({ live }: AuthContext, app: App): App | undefined {
+  const isElsewhere = !isLoopbackHost(URL.parse(app.spec.uri)?.hostname ?? '')
+  if (!isElsewhere || live.find('app', app.metadata.name)) return undefined
+  const audience = audienceOf(app)
+  return live.list('app').find((other) => audienceOf(other) === audience)
 }
 
 export async function rotateJwtKey(
