@@ -32,9 +32,11 @@ export async function startRemoteAgent(
   const dataDirectory = await mkdtemp(join(tmpdir(), 'sallyport-agent-'))
   const secret = token ?? `token-of-${basename(dataDirectory)}`
   if (token === undefined) await cluster.save({ kind: 'token', version: 'v2', metadata: { name: secret }, spec: { roles: ['App', 'Db'] } })
+  const wayIn = (): ProxyAddress => proxy ?? { host: '127.0.0.1', port: cluster.running.address.port }
+  const reach = (address: ProxyAddress): ProxyAddress => ({ ...address, ...(proxy?.open && { open: proxy.open }) })
   const start = (): Promise<AgentHost> => {
     const { auth_service, proxy_service, app_service, db_service } = fileSchema.parse({ app_service: app, ...(db && { db_service: db }) })
-    const membership = { proxy: proxy ?? { host: '127.0.0.1', port: cluster.running.address.port }, caPins: [], token: secret }
+    const membership = { proxy: wayIn(), reach, caPins: [], token: secret }
     const config = {
       dataDirectory,
       logLevel: 'info' as const,

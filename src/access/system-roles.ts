@@ -6,9 +6,10 @@ const SYSTEM_ROLE_RULES: Readonly<Record<string, readonly Rule[]>> = {
   Proxy: [
     { resources: ['app', 'app_server', 'db', 'db_server', 'lock', 'mcp_set', 'app_auth_config'], verbs: ['list', 'read'] },
     { resources: ['mcp_name'], verbs: ['create', 'read'] },
+    { resources: ['proxy'], verbs: ['list', 'read', 'create', 'update', 'delete'] },
   ],
   App: [
-    { resources: ['role', 'app', 'lock', 'cluster_auth_preference'], verbs: ['list', 'read'] },
+    { resources: ['role', 'app', 'proxy', 'lock', 'cluster_auth_preference'], verbs: ['list', 'read'] },
     { resources: ['user', 'bot'], verbs: ['list', 'readnosecrets'] },
     { resources: ['app_server'], verbs: ['create', 'update', 'delete'] },
     { resources: ['event'], verbs: ['create'] },
@@ -18,7 +19,7 @@ const SYSTEM_ROLE_RULES: Readonly<Record<string, readonly Rule[]>> = {
     { resources: ['upstream_token'], verbs: ['create'] },
   ],
   Db: [
-    { resources: ['role', 'db', 'lock', 'cluster_auth_preference'], verbs: ['list', 'read'] },
+    { resources: ['role', 'db', 'proxy', 'lock', 'cluster_auth_preference'], verbs: ['list', 'read'] },
     { resources: ['user', 'bot'], verbs: ['list', 'readnosecrets'] },
     { resources: ['db_server'], verbs: ['create', 'update', 'delete'] },
     { resources: ['db_certificate'], verbs: ['create'] },

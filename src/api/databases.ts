@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { announced } from './offers.ts'
 import { wireResource } from './resources.ts'
 import { route } from './route.ts'
 
@@ -23,9 +24,9 @@ export const announceDatabases = route({
   method: 'POST',
   path: '/v1/databases',
   access: { kind: 'db_server', verb: 'update' },
-  summary: 'An agent says that it offers these databases until they expire: creates or replaces its db_server resources, all or none.',
-  input: z.strictObject({ items: z.array(wireResource).min(1).max(100) }),
-  output: z.object({}),
+  summary:
+    'An agent says that it offers these databases until they expire: creates or replaces its db_server resources, of all but those that its join token does not let it offer.',
+  ...announced,
 })
 
 const publicKey = z.string().max(4096).describe('SPKI PEM, EC P-256 or Ed25519')

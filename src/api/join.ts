@@ -127,6 +127,7 @@ export const announceHost = route({
           .regex(/^[a-z_]+$/),
       )
       .max(16),
+    proxies: z.array(hostId).max(64).optional().describe('agents: ids of the proxies to which it has a tunnel'),
   }),
   output: z.object({}),
 })

@@ -1,15 +1,20 @@
 import { z } from 'zod'
+import { announced } from './offers.ts'
 import { wireResource } from './resources.ts'
 import { route } from './route.ts'
 
 /** How it does where it does best: see `app_server`. */
 const visibleHealth = z.looseObject({ state: z.string(), since: z.string(), reason: z.string().optional() })
 
+/** One that serves it here, and how it does there. */
+const servingAgent = z.looseObject({ host_id: z.string(), hostname: z.string(), state: z.string().optional() })
+
 /** What `tsh mcp ls --format json` prints: an app with the caller's permissions beside it. */
 const visibleServer = wireResource.and(
   z.looseObject({
     permissions: z.object({ mcp: z.object({ tools: z.object({ allowed: z.array(z.string()), denied: z.array(z.string()) }) }) }),
     health: visibleHealth.optional(),
+    agents: z.array(servingAgent).optional(),
   }),
 )
 export type VisibleServer = z.infer<typeof visibleServer>
@@ -30,9 +35,9 @@ export const announceServers = route({
   method: 'POST',
   path: '/v1/mcp/servers',
   access: { kind: 'app_server', verb: 'update' },
-  summary: 'An agent says that it offers these MCP servers until they expire: creates or replaces its app_server resources, all or none.',
-  input: z.strictObject({ items: z.array(wireResource).min(1).max(100) }),
-  output: z.object({}),
+  summary:
+    'An agent says that it offers these MCP servers until they expire: creates or replaces its app_server resources, of all but those that its join token does not let it offer.',
+  ...announced,
 })
 
 const step = z.object({

@@ -1,5 +1,6 @@
 import { announceDatabases, signDatabaseUser } from '../api/databases.ts'
 import { issueIdentityToken } from '../api/identity-tokens.ts'
+import type { RefusedOffer } from '../api/offers.ts'
 import { deleteResource } from '../api/resources.ts'
 import type { InputOf } from '../api/route.ts'
 import { readSecret } from '../api/secrets.ts'
@@ -26,33 +27,33 @@ export interface AppServerFacts extends HostFacts {
   healthOf: (app: string) => Health | undefined
 }
 
-/** Tells the Auth Service that this agent offers these MCP servers until `expires`, of all or of none; 100 at most. */
+/** Tells the Auth Service that this agent offers these MCP servers until `expires`; 100 at most. Returns those that are not for this host to offer. */
 export async function saveAppServers(
   api: ApiClient,
   { hostId, hostname, version, apps, healthOf, expires }: AppServerFacts,
-): Promise<void> {
+): Promise<RefusedOffer[]> {
   const items = apps.map((app) => {
     const metadata = { name: serverName(hostId, app.metadata.name), labels: app.metadata.labels, expires }
     const health = healthOf(app.metadata.name)
     return { kind: 'app_server', version: 'v3', metadata, spec: { version, hostname, host_id: hostId, app, ...(health && { health }) } }
   })
-  await api(announceServers, { items })
+  return (await api(announceServers, { items })).refused
 }
 
 export async function removeAppServer(api: ApiClient, hostId: string, app: string): Promise<void> {
   await removeHeartbeat(api, 'app_server', serverName(hostId, app))
 }
 
-/** Tells the Auth Service that this agent offers these databases until `expires`, of all or of none; 100 at most. */
+/** The same of databases. */
 export async function saveDatabaseServers(
   api: ApiClient,
   { hostId, hostname, version, databases, expires }: HostFacts & { databases: readonly Database[] },
-): Promise<void> {
+): Promise<RefusedOffer[]> {
   const items = databases.map((database) => {
     const metadata = { name: serverName(hostId, database.metadata.name), labels: database.metadata.labels, expires }
     return { kind: 'db_server', version: 'v3', metadata, spec: { version, hostname, host_id: hostId, database } }
   })
-  await api(announceDatabases, { items })
+  return (await api(announceDatabases, { items })).refused
 }
 
 export async function removeDatabaseServer(api: ApiClient, hostId: string, database: string): Promise<void> {

@@ -132,9 +132,18 @@ export function renewalDue(issuedAt: number, expiresAt: number, now: number): bo
   return now >= expiresAt - (expiresAt - issuedAt) / 3
 }
 
+/** What a host says of itself. */
+export interface HostSaid {
+  hostname: string
+  version: string
+  services: readonly string[]
+  /** Ids of the proxies to which it has a tunnel. */
+  proxies?: readonly string[]
+}
+
 /** Tells the inventory that this host is there, and what it runs; once a minute is enough. */
-export async function saveHostFacts(api: ApiClient, facts: { hostname: string; version: string; services: string[] }): Promise<void> {
-  await api(announceHost, facts)
+export async function saveHostFacts(api: ApiClient, { services, proxies, ...facts }: HostSaid): Promise<void> {
+  await api(announceHost, { ...facts, services: [...services], ...(proxies && { proxies: [...proxies] }) })
 }
 
 function signJoin(nonce: string, privateKey: KeyObject, role: JoinRole, proof: JoinProof): InputOf<typeof join> {

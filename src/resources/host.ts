@@ -1,10 +1,15 @@
 import { z } from 'zod'
 import { resourceSchema } from './envelope.ts'
+import { selectorSchema } from './role.ts'
 
 const specSchema = z.strictObject({
   hostname: z.string(),
   /** System roles of its certificate. */
   roles: z.array(z.string()),
+  app_labels: selectorSchema
+    .optional()
+    .describe('The MCP servers that it may serve, as its join token said when it joined; all where absent.'),
+  db_labels: selectorSchema.optional().describe('The same of databases.'),
 })
 
 const statusSchema = z.strictObject({
@@ -23,6 +28,7 @@ const statusSchema = z.strictObject({
   /** What it runs: `app`, `db`, `proxy`, `auth`. */
   services: z.array(z.string()).default([]),
   remote_addr: z.string().optional(),
+  proxy_ids: z.array(z.string()).max(64).optional().describe('Of an agent on another machine: the proxies to which it has a tunnel.'),
 })
 
 /** A machine that joined the cluster; removed, its certificate is worth nothing. */

@@ -15,6 +15,7 @@ import { lockSchema } from './lock.ts'
 import { mcpSetSchema } from './mcp-set.ts'
 import { oauthClientSchema } from './oauth-client.ts'
 import { oidcSchema } from './oidc.ts'
+import { proxySchema } from './proxy.ts'
 import { roleSchema } from './role.ts'
 import { secretSchema } from './secret.ts'
 import { tokenSchema } from './token.ts'
@@ -48,6 +49,12 @@ export const KINDS = {
   },
   db: { schema: dbSchema, aliases: ['dbs', 'database', 'databases'], purpose: 'A database server that agents may connect to.' },
   db_server: { schema: dbServerSchema, aliases: ['db_servers'], heartbeat: true, purpose: 'A database as one agent offers it now.' },
+  proxy: {
+    schema: proxySchema,
+    aliases: ['proxies', 'proxy_server', 'proxy_servers'],
+    heartbeat: true,
+    purpose: 'A Proxy Service that agents dial.',
+  },
   mcp_set: { schema: mcpSetSchema, aliases: ['mcp_sets', 'sets'], purpose: 'A selection of MCP servers under one URL, `/mcp/sets/NAME`.' },
   oauth_client: {
     schema: oauthClientSchema,

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { labelsSchema, resourceSchema, timestampSchema } from './envelope.ts'
+import { selectorSchema } from './role.ts'
 
 export const JOIN_ROLES = ['App', 'Bot', 'Proxy', 'Node', 'Db', 'Kube', 'Discovery'] as const
 
@@ -66,6 +67,10 @@ const specSchema = z
     bot_name: z.string().optional(),
     suggested_labels: z.record(z.string(), z.union([z.string(), z.array(z.string())])).optional(),
     suggested_agent_matcher_labels: labelsSchema.optional(),
+    app_labels: selectorSchema
+      .optional()
+      .describe('ours: the MCP servers that hosts which join with it may serve, by their labels, in the form of a role; all unless told'),
+    db_labels: selectorSchema.optional().describe('ours: the same for databases'),
     bound_keypair: boundKeypair.optional(),
     oidc: oidc.optional(),
     kubernetes: kubernetes.optional(),
@@ -75,6 +80,8 @@ const specSchema = z
   .superRefine((spec, context) => {
     const fault = (path: string, message: string): void => context.addIssue({ code: 'custom', path: [path], message })
     if (spec.bot_name && !spec.roles.includes('Bot')) fault('bot_name', 'bot_name goes with the role Bot only')
+    if (spec.app_labels && !spec.roles.includes('App')) fault('app_labels', 'goes with the role App only')
+    if (spec.db_labels && !spec.roles.includes('Db')) fault('db_labels', 'goes with the role Db only')
     const method = JOIN_METHODS.find((known) => known === spec.join_method)
     if (!method) fault('join_method', `"${spec.join_method}" is not supported (use ${JOIN_METHODS.join(', ')})`)
     for (const other of JOIN_METHODS) {

@@ -10,6 +10,7 @@ import type { RequestHead } from './head.ts'
 import { DEFAULT_LIMITS } from './limits.ts'
 import type { TunnelLimits } from './limits.ts'
 import { Mux } from './mux.ts'
+import { findPlace } from './place.ts'
 import type { Stream, StreamUser } from './stream.ts'
 
 export interface AgentTunnelOptions {
@@ -22,6 +23,8 @@ export interface AgentTunnelOptions {
 export interface AgentTunnel {
   /** Settles when the tunnel is gone: with undefined when it was drained or closed without an error. Never rejects. */
   closed: Promise<AppError | undefined>
+  /** Settles with the place (see `placeOf`) of the proxy at the other end; with undefined when it does not say, or the tunnel is gone before. */
+  place: Promise<string | undefined>
   /** Settles when the proxy has asked for another tunnel, or this one is gone. */
   drained: Promise<void>
   /** Whether the proxy opens no more streams here. */
@@ -39,6 +42,7 @@ export interface AgentTunnel {
 export function serveTunnel(socket: Duplex, target: ExchangeTarget, options: AgentTunnelOptions): AgentTunnel {
   const limits = { ...DEFAULT_LIMITS, ...options.limits }
   const drained = Promise.withResolvers<void>()
+  const place = Promise.withResolvers<string | undefined>()
   const bodies = new Bodies(limits)
   let isDraining = false
   const goAway = (): void => {
@@ -59,12 +63,15 @@ export function serveTunnel(socket: Duplex, target: ExchangeTarget, options: Age
     limits,
     onOpen: (stream, payload) => new Served(stream, decodeRequestHead(payload), bodies, serve),
     onGoaway: goAway,
+    onHello: (features) => place.resolve(findPlace(features)),
   })
   return {
     closed: mux.closed.then((fault) => {
       goAway()
+      place.resolve(undefined)
       return fault && new AppError('unavailable', `the tunnel to the proxy is gone: ${fault.message}`, { cause: fault })
     }),
+    place: place.promise,
     drained: drained.promise,
     isDraining: () => isDraining,
     isOpen: () => mux.isOpen,

@@ -24,6 +24,8 @@ export interface KeepTunnelOptions {
   /** A connection to a proxy that was authenticated; heeds the signal. */
   connect(signal: AbortSignal): Promise<Duplex>
   target: ExchangeTarget
+  /** Whether this is the proxy that is meant (see `placeOf`); one that is not is left again. Any is, unless given. */
+  isMeant?: (place: string | undefined) => boolean
   onState?: (state: TunnelState) => void
   backoff?: Partial<Backoff>
   /** From 0 up to 1, as Math.random. */
@@ -105,10 +107,23 @@ class Keeper implements KeptTunnel {
     const openedAt = clock.now()
     const tunnel = serveTunnel(socket, target, { clock, log, ...(limits && { limits }) })
     this.#keep(tunnel)
+    const stray = await this.#findStray(tunnel)
+    if (stray) return { error: stray, isDraining: false }
     this.#enter({ phase: 'open' })
     await settledOr(tunnel.drained, this.#closing.signal)
     if (clock.now() - openedAt >= this.#backoff.stableMs) this.#failures = 0
     return tunnel.isOpen() ? { error: undefined, isDraining: true } : { error: await tunnel.closed, isDraining: false }
+  }
+
+  /** Why a tunnel is not to be used: behind a load balancer it may lead to another proxy. */
+  async #findStray(tunnel: AgentTunnel): Promise<AppError | undefined> {
+    const { isMeant } = this.#options
+    if (!isMeant) return undefined
+    const place = await tunnel.place
+    if (!tunnel.isOpen()) return await tunnel.closed
+    if (isMeant(place)) return undefined
+    tunnel.drain()
+    return new AppError('unavailable', 'another proxy has answered')
   }
 
   #keep(tunnel: AgentTunnel): void {

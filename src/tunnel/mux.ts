@@ -20,6 +20,10 @@ export interface MuxOptions {
   limits: TunnelLimits
   /** A stream was opened by the other end: who uses it from now on. Throws a TunnelFault to refuse it. */
   onOpen?: (stream: Stream, head: Buffer) => StreamUser
+  /** What this end says of itself in its hello. */
+  features?: readonly string[]
+  /** The other end has said its hello, with these. */
+  onHello?: (features: readonly string[]) => void
   /** The other end takes or opens no more streams. */
   onGoaway?: () => void
   /** The first stream's number. */
@@ -48,7 +52,7 @@ export class Mux implements StreamOwner {
   isOpen = true
 
   constructor(socket: Duplex, options: MuxOptions) {
-    const { clock, limits, role, firstId = 1 } = options
+    const { clock, limits, role, firstId = 1, features = [] } = options
     this.#options = options
     this.#peerMaxStreams = limits.maxStreams
     this.#floods = new FloodGuard(clock, limits)
@@ -73,7 +77,7 @@ export class Mux implements StreamOwner {
       fail: (fault) => this.close(fault),
     })
     const { maxStreams, streamWindow, connectionWindow } = limits
-    this.#sender.greet(encodeHello({ maxStreams, streamWindow, connectionWindow, features: [] }))
+    this.#sender.greet(encodeHello({ maxStreams, streamWindow, connectionWindow, features }))
     this.#line = new Line(socket, { clock, onBytes: (chunk) => this.#push(chunk), onLost: (cause) => this.#lose(cause) })
   }
 
@@ -191,12 +195,13 @@ export class Mux implements StreamOwner {
 
   #takeHello(id: number, payload: Buffer): void {
     if (this.#isGreeted || id !== 0) throw new TunnelFault('protocol', 'hello is said once and first')
-    const { maxStreams, streamWindow, connectionWindow } = decodeHello(payload)
+    const { maxStreams, streamWindow, connectionWindow, features } = decodeHello(payload)
     this.#isGreeted = true
     this.#pulse.greeted()
     this.#peerMaxStreams = maxStreams
     this.#sender.start(connectionWindow)
     this.#streams.start(streamWindow)
+    this.#options.onHello?.(features)
   }
 
   #takeOpen(id: number, isEnd: boolean, head: Buffer): void {

@@ -9,6 +9,7 @@ import { DEFAULT_LIMITS } from './limits.ts'
 import type { TunnelLimits } from './limits.ts'
 import { answerError, lostError } from './lost.ts'
 import { Mux } from './mux.ts'
+import { placeOf } from './place.ts'
 import type { Stream, StreamUser } from './stream.ts'
 
 export interface ProxyTunnelOptions {
@@ -18,6 +19,8 @@ export interface ProxyTunnelOptions {
   limits?: Partial<TunnelLimits>
   /** Answers an exchange of which nothing was answered yet; `error.details.carried_out` says whether it may be sent again. A plain MCP error without. */
   fail?: (exchange: Exchange, error: AppError) => void
+  /** Of this proxy; agents that have tunnels to several want to know it. */
+  proxyId?: string | undefined
   /** The agent asked for no more requests: it is shutting down. */
   onDraining?: () => void
   /** The first stream's number, for tests. */
@@ -42,12 +45,13 @@ export interface ProxyTunnel {
 
 /** Uses an accepted connection of an agent, whose identity the caller has verified. */
 export function openTunnel(socket: Duplex, options: ProxyTunnelOptions): ProxyTunnel {
-  const { peer, clock, onDraining, fail = answerError } = options
+  const { peer, clock, onDraining, proxyId, fail = answerError } = options
   const mux = new Mux(socket, {
     role: 'opener',
     clock,
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     onGoaway: () => onDraining?.(),
+    ...(proxyId !== undefined && { features: [placeOf(proxyId)] }),
     ...(options.firstId !== undefined && { firstId: options.firstId }),
   })
   return {

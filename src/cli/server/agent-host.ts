@@ -3,18 +3,21 @@ import { hostname } from 'node:os'
 import { watchResources } from '../../api/watch.ts'
 import { AssertionKeys } from '../../client/assertion-keys.ts'
 import { openStream } from '../../client/https-carrier.ts'
-import { saveHostFacts } from '../../client/join.ts'
+import { type HostSaid, saveHostFacts } from '../../client/join.ts'
 import { renderProxyAddress } from '../../client/proxy-address.ts'
 import { openTunnelSocket } from '../../client/tunnel-socket.ts'
 import { WatchedFeed } from '../../client/watch.ts'
 import { ensurePrivateDirectory } from '../../lib/atomic-file.ts'
 import { AppError, toAppError } from '../../lib/errors.ts'
 import { acquireInstanceLock } from '../../lib/single-instance.ts'
+import type { ResourceFeed } from '../../resources/feed.ts'
 import type { Kind } from '../../resources/registry.ts'
 import { Enrolment } from '../../services/agent/enrolment.ts'
+import { KnownProxies } from '../../services/agent/known-proxies.ts'
+import { ProxyTunnels } from '../../services/agent/proxy-tunnels.ts'
 import { shipToAuthService } from '../../services/agent/remote-shipping.ts'
 import { realClock } from '../../tunnel/clock.ts'
-import { keepTunnel, type KeptTunnel } from '../../tunnel/dial.ts'
+import type { ExchangeTarget } from '../../tunnel/exchange.ts'
 import { tagOf } from '../../tunnel/session-tag.ts'
 import type { Config } from './config.ts'
 import { startDiagnostics } from './diagnostics.ts'
@@ -26,13 +29,14 @@ import { openStdioHost } from './stdio-host.ts'
 type AgentRole = 'App' | 'Db'
 
 /** What an agent decides by, beside what it serves. */
-const KINDS: readonly Kind[] = ['role', 'user', 'bot', 'lock', 'cluster_auth_preference']
+const KINDS: readonly Kind[] = ['proxy', 'role', 'user', 'bot', 'lock', 'cluster_auth_preference']
 /** For calls under way, when it ends. */
 const DRAIN_MS = 5000
 /** Servers are away as long as this takes: it forgives sooner, and waits less, than the tunnel would by itself. */
 const BACKOFF = { stableMs: 10_000, maxMs: 15_000 }
 const KEYS_TRIES = 5
 const FACTS_EVERY_MS = 60_000
+const FACTS_SOON_MS = 300
 
 /** A process with an agent alone, whose Auth Service and proxy are elsewhere. */
 export interface AgentHost {
@@ -64,22 +68,24 @@ export async function startAgentHost(options: ProcessOptions, membership: Member
     closers.push(() => lock.release())
     const diagnostics = config.diag && (await startDiagnostics(config.diag, { log }))
     closers.push(async () => diagnostics?.close())
-    const enrolment = await enrol(options, membership, role, signal)
+    const known = await KnownProxies.open(config.dataDirectory, log)
+    const enrolment = await enrol(options, membership, { role, known }, signal)
     closers.push(async () => enrolment.close())
     const { link, closeLink } = await openLink(enrolment, role, options, signal)
     closers.push(closeLink)
+    closers.push(known.follow(link.feed))
     const host = await openStdioHost(config.dataDirectory, options.env, log)
     closers.push(() => host.close())
     const agent = startAgentOn({ ...options, config }, link, host, diagnostics)
     closers.push(() => agent.close())
-    const tunnel = keepTunnelTo(membership, enrolment, agent.accept, options)
+    const inventory = tellOfHost(enrolment, { hostname: config.nodename ?? hostname(), version, services: [role.toLowerCase()] }, options)
+    closers.push(async () => inventory.close())
+    const tunnels = openTunnels(membership, { enrolment, feed: link.feed, target: agent.accept, onChange: inventory.tell }, options)
     closers.push(async () => {
       await agent.drain(DRAIN_MS)
       // The sessions say goodbye over the tunnel.
-      await Promise.all([agent.close(), tunnel.close(DRAIN_MS)])
+      await Promise.all([agent.close(), tunnels.close(DRAIN_MS)])
     })
-    const telling = tellOfHost(enrolment, { hostname: config.nodename ?? hostname(), version, services: [role.toLowerCase()] }, options)
-    closers.push(async () => clearInterval(telling))
     await agent.announced()
     diagnostics?.setState('ok')
     closers.push(async () => diagnostics?.setState('stopping'))
@@ -100,14 +106,15 @@ function withRole(config: Config, role: AgentRole): Config {
 function enrol(
   { config, log, now, version }: ProcessOptions,
   membership: Membership,
-  role: AgentRole,
+  { role, known }: { role: AgentRole; known: KnownProxies },
   signal: AbortSignal,
 ): Promise<Enrolment> {
-  const { proxy, caPins } = membership
+  const { proxy, caPins, reach } = membership
   return Enrolment.open(
     {
       directory: join(config.dataDirectory, 'agent'),
       target: { proxy, caPins },
+      otherProxies: () => known.list().map(reach),
       role,
       hostname: config.nodename ?? hostname(),
       version,
@@ -180,15 +187,24 @@ async function loadKeys(keys: AssertionKeys, signal: AbortSignal): Promise<void>
   }
 }
 
-function keepTunnelTo(
-  { proxy }: Membership,
-  enrolment: Enrolment,
-  target: Parameters<typeof keepTunnel>[0]['target'],
+function openTunnels(
+  { proxy: wayIn, reach }: Membership,
+  link: {
+    enrolment: Enrolment
+    feed: ResourceFeed
+    target: ExchangeTarget
+    onChange(proxies: readonly string[]): void
+  },
   { log }: ProcessOptions,
-): KeptTunnel {
-  return keepTunnel({
-    connect: (stop) => openTunnelSocket({ proxy, identity: enrolment.identity }, stop),
+): ProxyTunnels {
+  const { enrolment, feed, target, onChange } = link
+  return new ProxyTunnels({
+    feed,
+    wayIn,
+    reach,
+    connect: (proxy, stop) => openTunnelSocket({ proxy, identity: enrolment.identity }, stop),
     target,
+    onChange,
     random: Math.random,
     clock: realClock,
     backoff: BACKOFF,
@@ -196,15 +212,33 @@ function keepTunnelTo(
   })
 }
 
-/** For `tctl inventory`: nothing depends on it. */
-function tellOfHost(enrolment: Enrolment, facts: Parameters<typeof saveHostFacts>[1], { log }: ProcessOptions): NodeJS.Timeout {
-  const tell = (): void => {
-    saveHostFacts(enrolment.api, facts).catch((thrown: unknown) =>
+/** What `tctl inventory` shows of this host, and proxies say to whom they cannot connect. */
+interface Inventory {
+  /** By which proxies this host is reached now. */
+  tell(proxies: readonly string[]): void
+  close(): void
+}
+
+function tellOfHost(enrolment: Enrolment, facts: Omit<HostSaid, 'proxies'>, { log }: ProcessOptions): Inventory {
+  let proxies: readonly string[] = []
+  let isDue = false
+  const save = (): void => {
+    isDue = false
+    saveHostFacts(enrolment.api, { ...facts, proxies }).catch((thrown: unknown) =>
       log.warn('the inventory could not be told of this host', { error: toAppError(thrown) }),
     )
   }
-  tell()
-  return setInterval(tell, FACTS_EVERY_MS).unref()
+  save()
+  const timer = setInterval(save, FACTS_EVERY_MS).unref()
+  return {
+    tell(now) {
+      proxies = now
+      // Several come or go at the same time, and at the end all.
+      if (!isDue) realClock.after(FACTS_SOON_MS, save)
+      isDue = true
+    },
+    close: () => clearInterval(timer),
+  }
 }
 
 /** @throws AppError cancelled when the signal fires first. */

@@ -46,6 +46,8 @@ const fieldsSchema = z.object(membershipFields)
 /** The cluster that this host belongs to, where it is not the one of its own Auth Service. */
 export interface Membership {
   proxy: ProxyAddress
+  /** How another proxy of the cluster is reached from here: as that one. */
+  reach: (address: ProxyAddress) => ProxyAddress
   caPins: string[]
   /** A token, or the absolute path of a file with one. */
   token: string | undefined
@@ -67,10 +69,12 @@ export function findMembership(file: z.output<typeof fieldsSchema>, flags: Membe
   const address = flags.authServer ?? file.proxy_server ?? file.auth_server
   if (address === undefined) return undefined
   const caPins = flags.caPin === undefined ? [file.ca_pin ?? []].flat() : flags.caPin.split(',').map(parsePin)
-  const proxy = parseProxyAddress(address)
-  const httpProxy = findHttpProxy(proxy, env)
-  const open = (file.via_websocket ?? httpProxy !== undefined) ? webSocketTo(proxy, httpProxy) : undefined
-  return { proxy: { ...proxy, ...(open && { open }) }, caPins, token: flags.token ?? file.join_params?.token_name ?? file.auth_token }
+  const reach = (proxy: ProxyAddress): ProxyAddress => {
+    const httpProxy = findHttpProxy(proxy, env)
+    const open = (file.via_websocket ?? httpProxy !== undefined) ? webSocketTo(proxy, httpProxy) : undefined
+    return { ...proxy, ...(open && { open }) }
+  }
+  return { proxy: reach(parseProxyAddress(address)), reach, caPins, token: flags.token ?? file.join_params?.token_name ?? file.auth_token }
 }
 
 /** What is in between sees an encrypted stream: the proxy is verified by the TLS within it, and shown our certificate. */

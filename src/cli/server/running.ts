@@ -1,12 +1,15 @@
 import { randomBytes } from 'node:crypto'
+import { hostname } from 'node:os'
 import type { Duplex } from 'node:stream'
 import { createApiClient } from '../../client/call.ts'
+import { renderProxyAddress } from '../../client/proxy-address.ts'
 import { ensurePrivateDirectory } from '../../lib/atomic-file.ts'
 import { AppError } from '../../lib/errors.ts'
 import { acquireInstanceLock } from '../../lib/single-instance.ts'
 import type { Agent } from '../../services/agent/start.ts'
 import { type AuthService, startAuthService } from '../../services/auth/start.ts'
-import { publicAddresses } from '../../services/proxy/config.ts'
+import { type Announcement, announceProxy } from '../../services/proxy/announcement.ts'
+import { publicAddresses, tunnelAddress } from '../../services/proxy/config.ts'
 import type { Aggregate } from '../../services/proxy/aggregate-route.ts'
 import type { Tunnels } from '../../services/proxy/tunnels.ts'
 import type { Listener } from '../../lib/listener.ts'
@@ -18,6 +21,7 @@ import type { ProcessOptions } from './process-options.ts'
 import { type AuthLink, startAgentOn } from './start-agent.ts'
 import { createProxy } from './start-proxy.ts'
 import { openStdioHost } from './stdio-host.ts'
+import { realClock } from '../../tunnel/clock.ts'
 import { startWebListener } from './web-listener.ts'
 
 /** For calls under way, when it ends. */
@@ -64,7 +68,7 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
       store: config.store,
       publicAddress: () => publicAddress,
       isConnected: (host) => host === hostId || later.tunnels?.isConnected(host) === true,
-      otherAddresses: publicAddresses(config.proxy),
+      otherAddresses: [...publicAddresses(config.proxy), ...tunnelAddresses(config)],
       log,
       now,
       version,
@@ -86,6 +90,9 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
     if (publicAddresses(config.proxy).length === 0)
       publicAddress = `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`
     closers.push(await listenLocally(config.dataDirectory, auth.localHandler))
+    const announcement = announceThis(options, auth, hostId, address)
+    closers.push(() => announcement.close())
+    await announcement.told
     await agent?.announced()
     diagnostics?.setState('ok')
     closers.push(async () => diagnostics?.setState('stopping'))
@@ -94,6 +101,36 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
     await close()
     throw error
   }
+}
+
+/** Agents on other machines keep a tunnel to each proxy that tells of itself. */
+function announceThis(
+  { config, log, now, version }: ProcessOptions,
+  auth: AuthService,
+  hostId: string,
+  address: { host: string; port: number },
+): Announcement {
+  const tunnel = tunnelAddress(config.proxy) ?? (ANYWHERE.has(address.host) ? undefined : renderProxyAddress(address))
+  return announceProxy({
+    api: createApiClient(auth.carrier(hostIdentity(hostId, 'Proxy'))),
+    facts: {
+      hostId,
+      hostname: config.nodename ?? hostname(),
+      version,
+      publicAddresses: publicAddresses(config.proxy),
+      tunnelAddress: tunnel,
+    },
+    after: realClock.after,
+    now,
+    log,
+  })
+}
+
+/** What listens there has no address that others could dial. */
+const ANYWHERE: ReadonlySet<string> = new Set(['0.0.0.0', '::'])
+
+function tunnelAddresses({ proxy }: Config): string[] {
+  return [proxy.tunnel_public_addr ?? []].flat()
 }
 
 interface Leaving {

@@ -31,7 +31,7 @@ export function createProxy(
     createApiClient(withToken(auth.carrier(), { token, remoteAddress, endpoint }))
   const assertions = new Assertions({ clientFor, feed: auth.feed, now })
   closers.push(async () => assertions.close())
-  const { tunnels, router } = createRouter({ log, now }, auth, agent && { serves: agent.serves, target: agent.accept })
+  const { tunnels, router } = createRouter({ log, now }, auth, hostId, agent && { serves: agent.serves, target: agent.accept })
   closers.push(async () => tunnels.close())
   const foreign = new ForeignHeaders(auth.feed)
   closers.push(async () => foreign.close())
@@ -72,7 +72,12 @@ export function createProxy(
 }
 
 /** The way to the agents: the one of this process, and those that have dialled. */
-function createRouter({ log, now }: Pick<ProcessOptions, 'log' | 'now'>, auth: AuthService, local: AgentRouterOptions['local']) {
+function createRouter(
+  { log, now }: Pick<ProcessOptions, 'log' | 'now'>,
+  auth: AuthService,
+  hostId: string,
+  local: AgentRouterOptions['local'],
+) {
   const { clusterName, feed } = auth
   const tunnels = new Tunnels({
     clusterName,
@@ -80,9 +85,10 @@ function createRouter({ log, now }: Pick<ProcessOptions, 'log' | 'now'>, auth: A
     feed,
     now,
     clock: realClock,
+    proxyId: hostId,
     fail: (exchange, error) => router.fail(exchange, error),
     log,
   })
-  const router = new AgentRouter({ local, tunnels, feed, clock: realClock })
+  const router = new AgentRouter({ local, hostId, tunnels, feed, clock: realClock, now })
   return { tunnels, router }
 }

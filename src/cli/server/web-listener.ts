@@ -5,7 +5,7 @@ import type { WireServer } from '../../lib/http-wire/server.ts'
 import { type Listener, startListener, type TlsCredentials } from '../../lib/listener.ts'
 import { isLoopbackAddress } from '../../lib/loopback.ts'
 import type { AuthService } from '../../services/auth/start.ts'
-import { type ProxyConfig, publicAddresses, splitAddress } from '../../services/proxy/config.ts'
+import { type ProxyConfig, publicAddresses, splitAddress, tunnelAddress } from '../../services/proxy/config.ts'
 import { TUNNEL_ALPN } from '../../client/tunnel-socket.ts'
 import type { Tunnels } from '../../services/proxy/tunnels.ts'
 import type { ProcessOptions } from './process-options.ts'
@@ -63,7 +63,10 @@ async function tlsCredentials(config: ProxyConfig, auth: AuthService): Promise<T
     const [key, cert] = await Promise.all([readFile(pair.key_file, 'utf8'), readFile(pair.cert_file, 'utf8')])
     return { key, cert, ca, notAfter: Number.MAX_SAFE_INTEGER }
   }
-  const hosts = [config.web_listen_addr, ...publicAddresses(config)].map((address) => splitAddress(address).host)
+  const dialled = tunnelAddress(config)
+  const hosts = [config.web_listen_addr, ...publicAddresses(config), ...(dialled === undefined ? [] : [dialled])].map(
+    (address) => splitAddress(address).host,
+  )
   const isAddress = (name: string): boolean => /^[\d.]+$|:/.test(name)
   const dns = new Set(['localhost', hostname(), ...hosts.filter((name) => !isAddress(name))])
   const ip = new Set(['127.0.0.1', '::1', ...hosts.filter((name) => isAddress(name) && name !== '0.0.0.0' && name !== '::')])

@@ -60,7 +60,14 @@ b     of b         stdio  (none) [!]            env=dev
 test('mcp ls: what does not work is marked, with the reason', async () => {
   const health = { state: 'failing', since: '2027-01-01T00:00:00.000Z', reason: 'exited (code 3): no\u001b[31m licence' }
   const servers = [
-    { ...server('a', ['*']), health },
+    {
+      ...server('a', ['*']),
+      health,
+      agents: [
+        { host_id: 'h1', hostname: 'rack\u001b[31m', state: 'failing' },
+        { host_id: 'h2', hostname: '' },
+      ],
+    },
     { ...server('b', ['*']), health: { ...health, state: 'healthy' } },
   ]
   const short = await run(['mcp', 'ls'], { servers })
@@ -68,7 +75,8 @@ test('mcp ls: what does not work is marked, with the reason', async () => {
   expect(short.out).toContain('\nb            of b')
   expect(short.out).toMatch(/\n\n\[failing\] a, since 2027-01-01T00:00:00.000Z: exited \(code 3\): no \[31m licence\n$/)
   const verbose = await run(['mcp', 'ls', '-v'], { servers })
-  expect(verbose.out).toMatch(/Allowed Tools +Health\n/)
+  expect(verbose.out).toMatch(/Allowed Tools +Health +Agents\n/)
+  expect(verbose.out).toMatch(/ failing +rack \[31m \(failing\), h2\n/)
 })
 
 test('mcp ls: nothing is an empty list in JSON and a sentence on stderr in text', async () => {

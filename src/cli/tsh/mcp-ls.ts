@@ -52,9 +52,16 @@ function renderVerbose(servers: readonly UsableServer[]): string {
       args,
       allowedTools(server),
       server.health?.state ?? '',
+      renderAgents(server),
     ]
   })
-  return renderTable(['Name', 'Description', 'Type', 'Labels', 'Command', 'Args', 'Allowed Tools', 'Health'], rows)
+  return renderTable(['Name', 'Description', 'Type', 'Labels', 'Command', 'Args', 'Allowed Tools', 'Health', 'Agents'], rows)
+}
+
+/** Where a new session may go, and how the server does there. */
+function renderAgents({ agents = [] }: UsableServer): string {
+  const rendered = agents.map(({ hostname, host_id, state }) => `${hostname || host_id}${state === undefined ? '' : ` (${state})`}`)
+  return printable(rendered.join(', '))
 }
 
 function allowedTools({ permissions }: UsableServer): string {
@@ -78,10 +85,13 @@ function healthMark(server: UsableServer): string {
   return isUnwell(server) ? ` [${server.health?.state}]` : ''
 }
 
-/** A reason holds what a program said: no line breaks or control characters of its own. */
 function renderHealth({ metadata, health }: UsableServer): string {
-  const reason = (health?.reason ?? 'no reason known').replaceAll(/[\p{Cc}\p{Cf}]/gu, ' ')
-  return `[${health?.state}] ${metadata.name}, since ${health?.since}: ${reason}`
+  return `[${health?.state}] ${metadata.name}, since ${health?.since}: ${printable(health?.reason ?? 'no reason known')}`
+}
+
+/** What programs and agents say has no line breaks or control characters of its own. */
+function printable(text: string): string {
+  return text.replaceAll(/[\p{Cc}\p{Cf}]/gu, ' ')
 }
 
 function renderLabels(server: UsableServer, isShown: (key: string) => boolean): string {

@@ -5,7 +5,8 @@ import { type ApiClient, createApiClient } from '../../client/call.ts'
 import { AUTH_ALPN, createHttpsCarrier } from '../../client/https-carrier.ts'
 import { joinCluster, type Joined, type JoinProof, type JoinTarget, renewalDue, renewIdentity } from '../../client/join.ts'
 import { createProxyHttp, type ProxyHttp } from '../../client/proxy-http.ts'
-import { renderProxyAddress } from '../../client/proxy-address.ts'
+import { createAnyProxyHttp, isOfNetwork } from '../../client/any-proxy-http.ts'
+import { type ProxyAddress, renderProxyAddress } from '../../client/proxy-address.ts'
 import { ensurePrivateDirectory, readTextIfPresent, writeFileAtomic } from '../../lib/atomic-file.ts'
 import { type Code, AppError, toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
@@ -14,6 +15,8 @@ export interface EnrolmentOptions {
   /** Of the service alone; made with mode 0700. */
   directory: string
   target: Omit<JoinTarget, 'authorities'>
+  /** Other proxies of the cluster, for when that one cannot be reached. */
+  otherProxies?: () => readonly ProxyAddress[]
   role: 'App' | 'Db'
   hostname: string
   version: string
@@ -155,14 +158,20 @@ export class Enrolment {
   }
 }
 
-function connect({ target }: EnrolmentOptions, { identity }: Enrolled): ProxyHttp {
-  return createProxyHttp({
-    proxy: target.proxy,
-    authorities: identity.authorityPems,
-    insecure: target.insecure,
-    alpn: AUTH_ALPN,
-    credentials: { key: identity.privateKeyPem, certificate: identity.certificatePem },
-  })
+function connect(options: EnrolmentOptions, { identity }: Enrolled): ProxyHttp {
+  const open = (proxy: ProxyAddress): ProxyHttp =>
+    createProxyHttp({
+      proxy,
+      authorities: identity.authorityPems,
+      insecure: options.target.insecure,
+      alpn: AUTH_ALPN,
+      credentials: { key: identity.privateKeyPem, certificate: identity.certificatePem },
+    })
+  return createAnyProxyHttp(() => proxiesOf(options), open)
+}
+
+function proxiesOf({ target, otherProxies }: EnrolmentOptions): ProxyAddress[] {
+  return [target.proxy, ...(otherProxies?.() ?? [])]
 }
 
 async function joinPatiently(options: EnrolmentOptions, kept: Enrolled | undefined, signal: AbortSignal): Promise<Enrolled> {
@@ -193,13 +202,25 @@ async function joinOnce(options: EnrolmentOptions, kept: Enrolled | undefined): 
   const previous = kept && { hostId: kept.hostId, previous: kept.identity }
   try {
     const authorities = kept?.identity.authorityPems ?? []
-    return await joinCluster({ ...target, authorities }, { role, hostname, version, ...previous }, proof, { now })
+    return await joinAny(proxiesOf(options), (proxy) =>
+      joinCluster({ ...target, proxy, authorities }, { role, hostname, version, ...previous }, proof, { now }),
+    )
   } catch (thrown) {
     const error = toAppError(thrown)
     if (error.code !== 'permission_denied') throw error
     const refusal = error.message.replace(/^the join was refused: /, '')
     throw new AppError('permission_denied', `${standing(kept)}, and joining was refused: ${refusal}. ${REMEDY}`, { cause: error })
   }
+}
+
+/** By the first proxy that can be reached. */
+async function joinAny(proxies: readonly ProxyAddress[], join: (proxy: ProxyAddress) => Promise<Joined>): Promise<Joined> {
+  const [proxy, ...others] = proxies
+  if (!proxy) throw new AppError('internal', 'no proxy is known')
+  return await join(proxy).catch((thrown: unknown) => {
+    if (!isOfNetwork(thrown) || others.length === 0) throw thrown
+    return joinAny(others, join)
+  })
 }
 
 const REMEDY =

@@ -28,7 +28,8 @@ export interface HeartbeatOptions {
 
 /** How the Auth Service is told of one kind of thing that agents offer. */
 export interface HeartbeatStore<T> {
-  save(api: ApiClient, facts: HostFacts, items: readonly T[]): Promise<void>
+  /** Returns what this host may not offer, with the reason. */
+  save(api: ApiClient, facts: HostFacts, items: readonly T[]): Promise<{ name: string; reason: string }[]>
   remove(api: ApiClient, hostId: string, name: string): Promise<void>
 }
 
@@ -54,6 +55,8 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
   readonly #rounds: Rounds<T>
   /** What is still to be told, by name: a server, or that it is gone. */
   readonly #waiting = new Map<string, T | undefined>()
+  /** What this host may not offer, and why. */
+  readonly #refused = new Map<string, string>()
   readonly #touched = new Map<string, NodeJS.Timeout>()
   #writing: Promise<void> | undefined
 
@@ -82,6 +85,7 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
 
   withdraw(name: string): void {
     this.#offered.delete(name)
+    this.#refused.delete(name)
     this.#enqueue(name, undefined)
   }
 
@@ -136,9 +140,10 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
 
   async #tell(apps: readonly T[]): Promise<void> {
     const { api, hostId, hostname, version, now } = this.#options
-    const save = (some: readonly T[]): Promise<void> => {
+    const save = async (some: readonly T[]): Promise<void> => {
       const expires = new Date(now() + LIFETIME_MS).toISOString()
-      return this.#store.save(api, { hostId, hostname, version, expires }, some)
+      const refused = await this.#store.save(api, { hostId, hostname, version, expires }, some)
+      for (const { metadata } of some) this.#noteRefused(metadata.name, refused.find(({ name }) => name === metadata.name)?.reason)
     }
     await this.#logged(async () => {
       try {
@@ -149,6 +154,15 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
         for (const app of apps) await this.#logged(() => save([app]))
       }
     })
+  }
+
+  /** Said once, however often it is told of. */
+  #noteRefused(name: string, reason: string | undefined): void {
+    if (reason === undefined) this.#refused.delete(name)
+    else if (this.#refused.get(name) !== reason) {
+      this.#refused.set(name, reason)
+      this.#options.log.warn('this host may not offer what it serves', { name, reason })
+    }
   }
 
   async #logged(write: () => Promise<void>): Promise<void> {

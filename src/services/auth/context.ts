@@ -17,7 +17,7 @@ import type { JwtKeys } from './jwt-keys.ts'
 import type { IssuerKeys } from './join/issuer-keys.ts'
 import type { Nonces } from './join/nonces.ts'
 import type { Limits } from './limits.ts'
-import type { SecretReads } from './secret-reads.ts'
+import type { FirstTimes } from './first-times.ts'
 import type { LiveResources } from './live-resources.ts'
 import type { ConnectorClients } from './sso/connector-client.ts'
 import type { Watches } from './watches.ts'
@@ -51,8 +51,10 @@ export interface AuthContext {
   watches: Watches
   keys: ClusterKeys
   sealer: Sealer
-  /** Of agents, so that each is written down once. */
-  secretReads: SecretReads
+  /** Which agent was given which secret. */
+  secretReads: FirstTimes
+  /** Which agent offered what it may not. */
+  refusedOffers: FirstTimes
   journal: Journal
   /** Keeps memory in step with the store, whoever changed it. */
   changes: Pick<Changes, 'catchUp'>

@@ -18,6 +18,7 @@ import { callerFields } from './event-fields.ts'
 import { checkAppAuthConfig } from './foreign-tokens.ts'
 import { checkExpectations } from './join/id-token.ts'
 import { prepareToken, safeLockTarget, safeTokenName } from './join/join-tokens.ts'
+import { findFault } from './offers.ts'
 import { checkConnector } from './sso/connectors.ts'
 import { checkRolesExist, findHoldersOfRole } from './user-rules.ts'
 
@@ -43,6 +44,7 @@ export function prepareResource(
     checkHeartbeat(caller.identity, resource)
     if (existing) checkHeartbeat(caller.identity, existing)
     else checkOffers(context, resource)
+    checkMayOffer(context, resource)
   }
   if (caller.identity.kind !== 'host') checkInternalLabels(resource, existing)
   if (resource.kind === 'user') {
@@ -165,12 +167,17 @@ function checkServerName(app: App): void {
 /** Only services say what they offer, and an agent only for itself. */
 function checkHeartbeat(identity: Identity, resource: AnyResource): void {
   if (identity.kind !== 'host') throw new AppError('permission_denied', `a ${resource.kind} is written by agents only`)
-  if (
-    (resource.kind === 'app_server' || resource.kind === 'db_server') &&
-    resource.spec.host_id !== identity.name &&
-    !identity.roles.includes('Admin')
-  )
-    throw new AppError('permission_denied', `host_id "${resource.spec.host_id}" is not that of the agent "${identity.name}"`)
+  if (identity.roles.includes('Admin')) return
+  if (resource.kind !== 'app_server' && resource.kind !== 'db_server' && resource.kind !== 'proxy') return
+  if (resource.spec.host_id !== identity.name)
+    throw new AppError('permission_denied', `host_id "${resource.spec.host_id}" is not that of the host "${identity.name}"`)
+  if (resource.kind === 'proxy' && resource.metadata.name !== identity.name)
+    throw new AppError('permission_denied', `a proxy is called by its host id, "${identity.name}"`)
+}
+
+function checkMayOffer(context: AuthContext, resource: AnyResource): void {
+  const fault = resource.kind === 'app_server' || resource.kind === 'db_server' ? findFault(context, resource) : undefined
+  if (fault !== undefined) throw new AppError('permission_denied', `"${resource.metadata.name}" may not be offered: ${fault}`)
 }
 
 /** Of one kind by one agent. Everybody who watches keeps them, the proxy and its pages too: one agent must not fill their memory. */

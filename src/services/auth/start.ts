@@ -32,6 +32,7 @@ import { followChanges } from './follow-changes.ts'
 import { openFileLog, renderLines } from './file-log.ts'
 import type { FileLog } from './file-log.ts'
 import { seedResources } from './first-start.ts'
+import { createFirstTimes } from './first-times.ts'
 import { startJobs } from './jobs.ts'
 import { createIssuerKeys } from './join/issuer-keys.ts'
 import { createNonces } from './join/nonces.ts'
@@ -42,7 +43,6 @@ import { createLiveResources } from './live-resources.ts'
 import { createDocumentFetch } from './oauth/document-fetch.ts'
 import { createOAuthServer } from './oauth/serve.ts'
 import type { OAuthServer } from './oauth/serve.ts'
-import { createSecretReads } from './secret-reads.ts'
 import { useOnce } from '../../storage/shared-marks.ts'
 import { createServer } from './server.ts'
 import { createAccountFetch } from './upstream-accounts/account-fetch.ts'
@@ -151,7 +151,8 @@ async function startOn(db: Database, store: StoreLocation, options: AuthServiceO
     changes,
     keys,
     sealer,
-    secretReads: createSecretReads(),
+    secretReads: createFirstTimes(),
+    refusedOffers: createFirstTimes(),
     journal: createJournal(db, clusterName, changes, (events) => fileLog?.append(renderLines(events))),
     nonces: createNonces({ key: keys.formKey, random, now, useOnce: (id, expiresAt) => useOnce(db, id, expiresAt) }),
     issuerKeys: createIssuerKeys({ now }),

@@ -1,46 +1,47 @@
-import { createHash } from 'node:crypto'
 import { AppError } from '../../lib/errors.ts'
 import { isModern } from '../../mcp/eras/revisions.ts'
 import { findRequestId } from '../../mcp/message.ts'
 import { Outlet } from '../../mcp/outlet.ts'
-import { databaseServerName } from '../../resources/db-app.ts'
-import type { Change, ResourceFeed } from '../../resources/feed.ts'
+import type { ResourceFeed } from '../../resources/feed.ts'
 import type { Clock } from '../../tunnel/clock.ts'
 import type { Exchange, ExchangeTarget } from '../../tunnel/exchange.ts'
-import type { ProxyTunnel } from '../../tunnel/proxy-tunnel.ts'
-import { findTag, tagOf } from '../../tunnel/session-tag.ts'
+import { findTag } from '../../tunnel/session-tag.ts'
+import { type Candidate, chooseAgent } from './choose-agent.ts'
+import { type Offer, Offers } from './offers.ts'
 import type { Tunnels } from './tunnels.ts'
 
 export interface AgentRouterOptions {
   /** The agent of this process. */
   local: { serves: (server: string) => boolean; target: ExchangeTarget } | undefined
+  /** Of this process: of the proxy, and of the agent in it. */
+  hostId: string
   tunnels: Tunnels
   feed: ResourceFeed
   clock: Clock
+  /** Milliseconds since 1970. */
+  now: () => number
 }
 
-/** A session of an agent that was lost just now waits so long for it to come back. */
+/** A session whose agent was lost just now waits so long for it to come back; so does what only an agent on its way to this proxy can take. */
 const HOLD_MS = 3000
 const RECENTLY_MS = 10_000
-const MAX_TAGS = 20_000
+/** An agent says once a minute where it is connected. */
+const SEEN_MS = 100_000
 const MAX_HELD = 1000
 const MAX_HELD_BYTES = 64 * 1024 * 1024
 
 interface Held {
   exchange: Exchange
-  hostId: string
+  /** Any of them will do. */
+  hostIds: ReadonlySet<string>
+  next: () => void
   cancel: () => void
 }
 
 /** Which agent an exchange goes to: the one that has the session, else one of those that serve the server. */
 export class AgentRouter {
   readonly #options: AgentRouterOptions
-  /** Server → hosts that offer it. */
-  readonly #hosts = new Map<string, Set<string>>()
-  /** Kind and name of a heartbeat → what it says. */
-  readonly #offers = new Map<string, { server: string; hostId: string }>()
-  /** What the ids of a host's sessions end in → the host. */
-  readonly #tags = new Map<string, string>()
+  readonly #offers: Offers
   readonly #startedAt: number
   readonly #held = new Set<Held>()
   #heldBytes = 0
@@ -50,8 +51,7 @@ export class AgentRouter {
   constructor(options: AgentRouterOptions) {
     this.#options = options
     this.#startedAt = options.clock.now()
-    for (const kind of OFFERS) for (const { metadata } of options.feed.list(kind)) this.#note(kind, metadata.name)
-    options.feed.subscribe((change) => this.#apply(change))
+    this.#offers = new Offers(options.feed)
     options.tunnels.onChange((hostId) => this.#release(hostId))
   }
 
@@ -61,10 +61,10 @@ export class AgentRouter {
     // The one process has no tunnels: nothing is looked up.
     if (local?.serves(exchange.server) && tunnels.isEmpty && this.#held.size === 0 && !isRemote(exchange)) return local.target(exchange)
     const sessionId = sessionIdOf(exchange)
-    if (sessionId === undefined) return this.#begin(exchange)
+    if (sessionId === undefined) return this.#begin(exchange, true)
     const tag = findTag(sessionId)
-    if (tag === undefined) return local ? local.target(exchange) : gone(exchange)
-    this.#continue(exchange, this.#tags.get(tag))
+    if (tag === undefined) return local ? local.target(exchange) : refuse(exchange, gone())
+    this.#continue(exchange, this.#offers.hostOfTag(tag))
   }
 
   /** What a tunnel could not carry: to another agent, if nothing was carried out and no session says otherwise. */
@@ -76,43 +76,65 @@ export class AgentRouter {
 
   #continue(exchange: Exchange, hostId: string | undefined): void {
     const { tunnels, clock } = this.#options
-    const tunnel = hostId === undefined ? undefined : tunnels.find(hostId)
+    if (hostId === undefined) return refuse(exchange, gone())
+    const offer = this.#offers.of(exchange.server).get(hostId)
+    if (offer && !this.#offers.mayServe(offer)) return refuse(exchange, gone())
+    const tunnel = tunnels.find(hostId)
     if (tunnel) return tunnel.target(exchange)
+    const elsewhere = this.#isElsewhere(hostId)
     // After a start of the proxy the agents are on their way back.
-    const isMissed = hostId !== undefined && (tunnels.lostForMs(hostId) ?? clock.now() - this.#startedAt) <= RECENTLY_MS
-    if (isMissed) this.#hold(exchange, hostId)
-    else gone(exchange)
+    const isMissed = (tunnels.lostForMs(hostId) ?? clock.now() - this.#startedAt) <= RECENTLY_MS
+    if (!elsewhere && !isMissed) return refuse(exchange, gone())
+    this.#hold(exchange, new Set([hostId]), () => this.#continue(exchange, hostId), elsewhere ? sessionElsewhere() : gone())
   }
 
-  #begin(exchange: Exchange): void {
-    const { local, tunnels } = this.#options
-    const hosts = this.#hosts.get(exchange.server) ?? NONE
-    if (local?.serves(exchange.server)) return local.target(exchange)
-    const found: [string, ProxyTunnel][] = []
-    for (const hostId of hosts) {
-      const tunnel = tunnels.find(hostId)
-      if (tunnel) found.push([hostId, tunnel])
-    }
-    const chosen = isModern(exchange.headers['mcp-protocol-version'] ?? '') ? byAddress(exchange, found) : leastLoaded(found)
+  #begin(exchange: Exchange, mayWait: boolean): void {
+    const { local, hostId: ownId } = this.#options
+    const offers = this.#offers.of(exchange.server)
+    const candidates = this.#candidatesAmong(offers)
+    const own = offers.get(ownId)
+    const key = isModern(exchange.headers['mcp-protocol-version'] ?? '') ? `${callerOf(exchange)} ${exchange.server}` : undefined
+    const here = local?.serves(exchange.server) && { hostId: ownId, target: local.target, health: own?.health, load: 0 }
+    // Without a hop, unless its server does worse.
+    const chosen = here && chooseAgent([here, ...candidates], undefined) === here ? here : chooseAgent(candidates, key)
     if (chosen) return chosen.target(exchange)
-    refuse(exchange, noAgent(exchange.server, hosts.size > 0))
+    const onTheirWay = new Set([...offers.values()].filter((offer) => this.#offers.mayServe(offer)).map(({ hostId }) => hostId))
+    const elsewhere = [...onTheirWay].some((hostId) => this.#isElsewhere(hostId))
+    const refusal = noAgent(exchange.server, offers.size === 0 ? 'none' : elsewhere ? 'elsewhere' : 'away')
+    if (mayWait && elsewhere) this.#hold(exchange, onTheirWay, () => this.#begin(exchange, false), refusal)
+    else refuse(exchange, refusal)
   }
 
-  /** Until the agent is there again, but not for long. */
-  #hold(exchange: Exchange, hostId: string): void {
-    if (this.#held.size >= MAX_HELD || this.#heldBytes + exchange.body.byteLength > MAX_HELD_BYTES) return gone(exchange)
-    const cancel = this.#options.clock.after(HOLD_MS, () => this.#letGo(held, () => gone(exchange)))
-    const held = { exchange, hostId, cancel }
+  #candidatesAmong(offers: ReadonlyMap<string, Offer>): Candidate[] {
+    const found: Candidate[] = []
+    for (const offer of offers.values()) {
+      const tunnel = this.#options.tunnels.find(offer.hostId)
+      if (!tunnel || !this.#offers.mayServe(offer)) continue
+      found.push({ hostId: offer.hostId, target: tunnel.target, health: offer.health, load: tunnel.load() })
+    }
+    return found
+  }
+
+  /** Whether an agent says that it is connected to another proxy, or runs in the process of one. */
+  #isElsewhere(hostId: string): boolean {
+    const { feed, hostId: ownId, now } = this.#options
+    const { proxy_ids, last_seen } = feed.find('host', hostId)?.status ?? {}
+    const ids = last_seen !== undefined && now() - Date.parse(last_seen) <= SEEN_MS ? (proxy_ids ?? []) : []
+    return [...ids, hostId].some((id) => id !== ownId && feed.find('proxy', id) !== undefined)
+  }
+
+  /** Until one of the agents is there, but not for long. */
+  #hold(exchange: Exchange, hostIds: ReadonlySet<string>, next: () => void, refusal: AppError): void {
+    if (this.#held.size >= MAX_HELD || this.#heldBytes + exchange.body.byteLength > MAX_HELD_BYTES) return refuse(exchange, refusal)
+    const cancel = this.#options.clock.after(HOLD_MS, () => this.#letGo(held, () => refuse(exchange, refusal)))
+    const held = { exchange, hostIds, next, cancel }
     this.#held.add(held)
     this.#heldBytes += exchange.body.byteLength
   }
 
   #release(hostId: string): void {
-    const { tunnels } = this.#options
-    if (!tunnels.isConnected(hostId)) return
-    for (const held of this.#held) {
-      if (held.hostId === hostId) this.#letGo(held, () => this.#continue(held.exchange, hostId))
-    }
+    if (!this.#options.tunnels.isConnected(hostId)) return
+    for (const held of this.#held) if (held.hostIds.has(hostId)) this.#letGo(held, held.next)
   }
 
   #letGo(held: Held, next: () => void): void {
@@ -121,45 +143,7 @@ export class AgentRouter {
     held.cancel()
     if (!held.exchange.signal.aborted) next()
   }
-
-  #apply(change: Change): void {
-    if (change.type === 'revoked') return
-    for (const kind of OFFERS) if (change.kind === kind) this.#note(kind, change.name)
-  }
-
-  #note(kind: (typeof OFFERS)[number], name: string): void {
-    const key = `${kind} ${name}`
-    const before = this.#offers.get(key)
-    const after = findOffer(this.#options.feed, kind, name)
-    if (before?.server === after?.server && before?.hostId === after?.hostId) return
-    if (before) {
-      const hosts = this.#hosts.get(before.server)
-      hosts?.delete(before.hostId)
-      if (hosts?.size === 0) this.#hosts.delete(before.server)
-    }
-    this.#offers.delete(key)
-    if (!after) return
-    this.#offers.set(key, after)
-    const hosts = this.#hosts.get(after.server) ?? new Set()
-    this.#hosts.set(after.server, hosts.add(after.hostId))
-    if (this.#tags.size >= MAX_TAGS) this.#tags.clear()
-    this.#tags.set(tagOf(after.hostId), after.hostId)
-  }
 }
-
-const OFFERS = ['app_server', 'db_server'] as const
-
-/** What a heartbeat offers, by whom. */
-function findOffer(feed: ResourceFeed, kind: (typeof OFFERS)[number], name: string): { server: string; hostId: string } | undefined {
-  if (kind === 'db_server') {
-    const spec = feed.find(kind, name)?.spec
-    return spec && { server: databaseServerName(spec.database.metadata.name), hostId: spec.host_id }
-  }
-  const spec = feed.find(kind, name)?.spec
-  return spec && { server: spec.app.metadata.name, hostId: spec.host_id }
-}
-
-const NONE: ReadonlySet<string> = new Set()
 
 /** Of Streamable HTTP in a header; of the transport of 2024-11-05 in the query. */
 function sessionIdOf({ headers, path }: Exchange): string | undefined {
@@ -175,30 +159,36 @@ function isRemote(exchange: Exchange): boolean {
   return sessionId !== undefined && findTag(sessionId) !== undefined
 }
 
-function leastLoaded(found: readonly [string, ProxyTunnel][]): ProxyTunnel | undefined {
-  let best: ProxyTunnel | undefined
-  for (const [, tunnel] of found) if (!best || tunnel.load() < best.load()) best = tunnel
-  return best
-}
-
-/** Requests of one client without a session go to one agent as long as it is there: what it remembers between two of them is there. */
-function byAddress({ remoteAddress, server }: Exchange, found: readonly [string, ProxyTunnel][]): ProxyTunnel | undefined {
-  if (found.length <= 1) return found[0]?.[1]
-  const weigh = (hostId: string): string => createHash('sha256').update(`${remoteAddress} ${server} ${hostId}`).digest('hex')
-  return found.map(([hostId, tunnel]) => ({ weight: weigh(hostId), tunnel })).reduce((a, b) => (a.weight > b.weight ? a : b)).tunnel
+/** Who calls, from where: whose requests without a session go to one agent. Not verified, and nothing is decided by it. */
+function callerOf({ assertion, remoteAddress }: Exchange): string {
+  const claims = Buffer.from(assertion.split('.')[1] ?? '', 'base64url').toString('latin1')
+  return `${/"sub":"([^"]*)"/.exec(claims)?.[1] ?? ''} ${remoteAddress}`
 }
 
 /** As an agent says it of a session that it does not know: every client begins a new one then. */
-function gone(exchange: Exchange): void {
+function gone(): AppError {
   const message = 'unknown MCP session: the agent that had it is gone. Initialize again, another one may take over'
-  refuse(exchange, new AppError('not_found', message, { details: { rpc: -32001 } }))
+  return new AppError('not_found', message, { details: { rpc: -32001 } })
 }
 
-function noAgent(server: string, isOffered: boolean): AppError {
-  const why = isOffered ? 'the agents that serve it are not connected' : 'no agent serves it'
+/** The session is still there: a client that begins a new one would lose it. */
+function sessionElsewhere(): AppError {
   return new AppError(
     'unavailable',
-    `MCP server "${server}" cannot be reached now: ${why}. Check that an agent runs whose app_service selects it (tctl get app_servers)`,
+    'the agent that has this MCP session is connected to another proxy of the cluster, and not to this one: try again in a moment',
+  )
+}
+
+const WHY = {
+  none: 'no agent serves it',
+  away: 'the agents that serve it are not connected',
+  elsewhere: 'the agents that serve it are connected to another proxy of the cluster, and not to this one',
+}
+
+function noAgent(server: string, why: keyof typeof WHY): AppError {
+  return new AppError(
+    'unavailable',
+    `MCP server "${server}" cannot be reached now: ${WHY[why]}. Check that an agent runs whose app_service selects it (tctl get app_servers)`,
   )
 }
 

@@ -13,6 +13,12 @@ export const proxyConfigSchema = z
       .union([address, z.array(address).min(1)])
       .optional()
       .describe('How clients reach this proxy, HOST:PORT; several are possible, the first is printed in links.'),
+    tunnel_public_addr: z
+      .union([address, z.array(address).min(1)])
+      .optional()
+      .describe(
+        'Where agents reach this proxy, and no other, HOST:PORT: they keep a tunnel to each proxy of the cluster. public_addr unless told; of several the first counts.',
+      ),
     https_keypairs: z
       .array(z.strictObject({ key_file: z.string(), cert_file: z.string() }))
       .max(1)
@@ -32,6 +38,11 @@ export type ProxyConfig = z.output<typeof proxyConfigSchema>
 
 export function publicAddresses(config: ProxyConfig): string[] {
   return config.public_addr === undefined ? [] : [config.public_addr].flat()
+}
+
+/** Where agents are to dial this proxy; undefined where nobody said. */
+export function tunnelAddress(config: ProxyConfig): string | undefined {
+  return [config.tunnel_public_addr ?? []].flat()[0] ?? publicAddresses(config)[0]
 }
 
 /** Host and port of a configured address; IPv6 addresses without their brackets. */

@@ -17,6 +17,8 @@ export interface TunnelsOptions {
   /** Milliseconds since 1970. */
   now: () => number
   clock: Clock
+  /** Of this proxy, for agents that have tunnels to several. */
+  proxyId?: string | undefined
   /** An exchange of which nothing was answered; see `openTunnel`. */
   fail(exchange: Exchange, error: AppError): void
   log: Logger
@@ -121,9 +123,9 @@ export class Tunnels {
   }
 
   #add(facts: CertificateFacts, socket: TLSSocket): void {
-    const { clock, now, log, fail } = this.#options
+    const { clock, now, log, fail, proxyId } = this.#options
     const hostId = facts.name
-    const tunnel = openTunnel(socket, { peer: `the agent "${hostId}"`, clock, fail })
+    const tunnel = openTunnel(socket, { peer: `the agent "${hostId}"`, clock, fail, proxyId })
     const connection = { facts, tunnel }
     const connections = this.#hosts.get(hostId) ?? new Set()
     const isNew = connections.size === 0

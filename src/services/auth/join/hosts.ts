@@ -60,6 +60,7 @@ export async function joinHost(context: AuthContext, tx: Executor, proven: Prove
     serial: certificate.serial,
     expiresAt: certificate.expiresAt,
     remoteAddress: proven.remoteAddress,
+    limits: token.spec,
   })
   const joinState = bound?.joinState
   // What the host had from a join before is over, and so are the connections it opened with it.
@@ -160,6 +161,7 @@ export async function renewHost(
       serial: certificate.serial,
       expiresAt: certificate.expiresAt,
       remoteAddress: caller.remoteAddress,
+      limits: host.spec,
     })
     return {
       output: renderJoined(context, certificate, { kind: 'host', name, roles: fields.roles, renewable: true }),
@@ -174,6 +176,8 @@ interface Seen {
   serial: string
   expiresAt: number
   remoteAddress: string
+  /** What it may serve. */
+  limits: Pick<Host['spec'], 'app_labels' | 'db_labels'>
 }
 
 async function saveHost(context: AuthContext, tx: Executor, fields: IdentityFields, seen: Seen): Promise<Host> {
@@ -186,7 +190,12 @@ async function saveHost(context: AuthContext, tx: Executor, fields: IdentityFiel
     kind: 'host',
     version: 'v1',
     metadata: { name, expires: new Date(seen.expiresAt + REMEMBERED_MS).toISOString() },
-    spec: { hostname: seen.hostname ?? existing?.spec.hostname ?? '', roles },
+    spec: {
+      hostname: seen.hostname ?? existing?.spec.hostname ?? '',
+      roles,
+      ...(seen.limits.app_labels && { app_labels: seen.limits.app_labels }),
+      ...(seen.limits.db_labels && { db_labels: seen.limits.db_labels }),
+    },
     status: {
       join_method: joinMethod,
       ...(joinToken !== undefined && { join_token: joinToken }),
@@ -198,6 +207,7 @@ async function saveHost(context: AuthContext, tx: Executor, fields: IdentityFiel
       last_seen: at,
       ...(version !== undefined && { version }),
       services: existing?.status.services ?? [],
+      ...(isSame && existing?.status.proxy_ids && { proxy_ids: existing.status.proxy_ids }),
       remote_addr: seen.remoteAddress,
     },
   }

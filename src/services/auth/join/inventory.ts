@@ -8,6 +8,8 @@ export interface HostFacts {
   hostname: string
   version: string
   services: readonly string[]
+  /** To which it has a tunnel; absent where this is not the moment to say so. */
+  proxies?: readonly string[] | undefined
 }
 
 /** A host that says the same again within that time costs no write. */
@@ -29,21 +31,26 @@ export async function noteHost(
   const known = isLocal && existing?.status.join_method !== 'local' ? undefined : existing
   const services = [...new Set([...(known?.status.services ?? []), ...facts.services])].toSorted()
   const now = context.now()
+  const proxies = facts.proxies?.toSorted() ?? known?.status.proxy_ids
   const isSame =
-    known?.spec.hostname === facts.hostname && known.status.version === facts.version && known.status.services.join() === services.join()
+    known?.spec.hostname === facts.hostname &&
+    known.status.version === facts.version &&
+    known.status.services.join() === services.join() &&
+    known.status.proxy_ids?.join() === proxies?.join()
   if (isSame && now - Date.parse(known.status.last_seen) < QUIET_MS) return
   const at = new Date(now).toISOString()
   const host: Host = {
     kind: 'host',
     version: 'v1',
     metadata: known?.metadata ?? { name: identity.name },
-    spec: { hostname: facts.hostname, roles: known?.spec.roles ?? identity.roles },
+    spec: { ...known?.spec, hostname: facts.hostname, roles: known?.spec.roles ?? identity.roles },
     status: {
       ...(known?.status ?? { join_method: 'local', joined_at: at }),
       last_seen: at,
       version: facts.version,
       services,
       remote_addr: remoteAddress,
+      ...(proxies && { proxy_ids: proxies }),
     },
   }
   const { revision: _, ...metadata } = host.metadata

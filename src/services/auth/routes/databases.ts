@@ -23,6 +23,7 @@ import { RecordedRefusal, roleSetOf } from '../authorize.ts'
 import { requiresMfa } from '../context.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
+import { listDatabaseOffers } from '../offers.ts'
 import { announce } from './app-servers.ts'
 
 /** A connection is made with it at once; the certificate is worth nothing after that. */
@@ -37,7 +38,7 @@ export async function listVisibleDatabases(
   const roleSet = roleSetOf(context, identity)
   const facts = { mfaVerified: identity.mfaVerified, requireMfa: requiresMfa(context) }
   const visible = new Map<string, VisibleDatabase>()
-  for (const { spec } of context.live.list('db_server')) {
+  for (const { spec } of listDatabaseOffers(context)) {
     const { name } = spec.database.metadata
     const view = serverViewOf(databaseApp(spec.database))
     if (visible.has(name) || !context.isConnected(spec.host_id) || !serverAccess(roleSet, view, facts).decision.allow) continue
@@ -63,9 +64,9 @@ export async function signDatabaseUser(
   input: ParsedInputOf<typeof ROUTES.signDatabaseUser>,
   agent: KnownCaller,
 ): Promise<OutputOf<typeof ROUTES.signDatabaseUser>> {
-  const offered = context.live
-    .list('db_server')
-    .find(({ spec }) => spec.host_id === agent.identity.name && spec.database.metadata.name === input.database)
+  const offered = listDatabaseOffers(context).find(
+    ({ spec }) => spec.host_id === agent.identity.name && spec.database.metadata.name === input.database,
+  )
   if (!offered)
     throw new AppError('permission_denied', `the agent "${agent.identity.name}" does not offer the database "${input.database}"`)
   const { identity } = await verifyAssertion(input.assertion, [context.keys.assertion], {

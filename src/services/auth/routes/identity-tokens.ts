@@ -8,6 +8,7 @@ import { isLoopbackHost } from '../../../lib/loopback.ts'
 import { type App, audienceOf } from '../../../resources/app.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
+import { listAppOffers } from '../offers.ts'
 
 /**
  * The word to an MCP server about one caller, for the agent that the caller's own assertion was sent to. It is addressed to the server as the
@@ -47,9 +48,9 @@ export async function issueIdentityToken(
 }
 
 /** As it is registered; as the agent describes it only when it has the server from its own configuration. */
-function findOffered({ live }: AuthContext, server: string, hostId: string): App | undefined {
-  const offered = live.list('app_server').find(({ spec }) => spec.host_id === hostId && spec.app.metadata.name === server)
-  return offered && (live.find('app', server) ?? offered.spec.app)
+function findOffered(context: AuthContext, server: string, hostId: string): App | undefined {
+  const offered = listAppOffers(context).find(({ spec }) => spec.host_id === hostId && spec.app.metadata.name === server)
+  return offered && (context.live.find('app', server) ?? offered.spec.app)
 }
 
 /** The registered app with the URI of one that is not registered; on loopback the same URI is another server on each machine. */

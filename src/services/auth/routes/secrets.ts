@@ -5,6 +5,7 @@ import { AppError } from '../../../lib/errors.ts'
 import { secretsOf } from '../../../resources/app.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
+import { listAppOffers } from '../offers.ts'
 import { findValue } from '../secrets.ts'
 
 /**
@@ -30,10 +31,10 @@ export async function readSecret(
   return { value, revision }
 }
 
-function serversWith({ live }: AuthContext, secret: string, hostId: string): string[] {
-  const offered = live.list('app_server').filter(({ spec }) => spec.host_id === hostId)
+function serversWith(context: AuthContext, secret: string, hostId: string): string[] {
+  const offered = listAppOffers(context).filter(({ spec }) => spec.host_id === hostId)
   const names = new Set(offered.map(({ spec }) => spec.app.metadata.name))
-  return live
+  return context.live
     .list('app')
     .filter((app) => names.has(app.metadata.name) && secretsOf(app).includes(secret))
     .map((app) => app.metadata.name)

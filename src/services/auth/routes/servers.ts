@@ -15,6 +15,7 @@ import { rolesOf, roleSetOf } from '../authorize.ts'
 import { requiresMfa } from '../context.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { findApps } from '../find-apps.ts'
+import { listAppOffers, listDatabaseOffers } from '../offers.ts'
 
 /** One entry a name, however many agents offer it. */
 export async function listVisibleServers(
@@ -26,15 +27,15 @@ export async function listVisibleServers(
   const facts = { mfaVerified: identity.mfaVerified, requireMfa: requiresMfa(context) }
   const visible = new Map<string, VisibleServer>()
   const health = new Map<string, Health | undefined>()
-  const apps = context.live.list('app_server').map(({ spec }) => ({ host: spec.host_id, app: spec.app, health: spec.health }))
-  const databases = context.live
-    .list('db_server')
-    .map(({ spec }) => ({ host: spec.host_id, app: databaseApp(spec.database), health: undefined }))
+  const agents = new Map<string, ServingAgent[]>()
+  const apps = listAppOffers(context).map(({ spec }) => ({ ...spec, health: spec.health }))
+  const databases = listDatabaseOffers(context).map(({ spec }) => ({ ...spec, app: databaseApp(spec.database), health: undefined }))
   for (const offer of [...apps, ...databases]) {
     const { app } = offer
     const { name } = app.metadata
-    if (!context.isConnected(offer.host) || identity.servers?.includes(name) === false) continue
+    if (!context.isConnected(offer.host_id) || identity.servers?.includes(name) === false) continue
     health.set(name, betterHealth(health.get(name), offer.health))
+    agents.set(name, [...(agents.get(name) ?? []), agentOf(offer)])
     if (visible.has(name)) continue
     const access = serverAccess(roleSet, serverViewOf(app), facts)
     if (access.decision.allow) visible.set(name, { ...app, permissions: { mcp: { tools: access.allowedTools() } } })
@@ -42,8 +43,14 @@ export async function listVisibleServers(
   return {
     items: [...visible.entries()]
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([name, item]) => ({ ...item, ...withHealth(health.get(name)) })),
+      .map(([name, item]) => ({ ...item, ...withHealth(health.get(name)), agents: agents.get(name) })),
   }
+}
+
+type ServingAgent = NonNullable<VisibleServer['agents']>[number]
+
+function agentOf({ host_id, hostname, health }: { host_id: string; hostname: string; health: Health | undefined }): ServingAgent {
+  return { host_id, hostname, ...(health && { state: health.state }) }
 }
 
 /** What a server wrote to standard error is for administrators. */

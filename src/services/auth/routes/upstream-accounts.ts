@@ -6,6 +6,7 @@ import { AppError } from '../../../lib/errors.ts'
 import { findAccountId } from '../../../storage/credentials.ts'
 import { authorize } from '../authorize.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
+import { listAppOffers } from '../offers.ts'
 import { accountUrl } from '../upstream-accounts/current-tokens.ts'
 import { dropGrant, findAccount, listAccounts } from '../upstream-accounts/grants.ts'
 
@@ -26,7 +27,7 @@ export async function issueUpstreamToken(
   const lock = findLock(live.list('lock'), identity, now, { serverId: agent.name })
   if (lock) throw new AppError('permission_denied', lockReason(lock))
   const app = live.find('app', server)
-  const isOffered = live.list('app_server').some(({ spec }) => spec.host_id === agent.name && spec.app.metadata.name === server)
+  const isOffered = listAppOffers(context).some(({ spec }) => spec.host_id === agent.name && spec.app.metadata.name === server)
   if (agent.kind !== 'host' || !app?.spec.mcp?.oauth || !isOffered)
     throw new AppError('not_found', `this agent offers no MCP server "${server}" with accounts of users`)
   if (app.spec.uri !== uri) throw new AppError('unavailable', `MCP server "${server}" was moved: try again in a moment`)

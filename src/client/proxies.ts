@@ -1,0 +1,34 @@
+import { deleteResource, upsertResource } from '../api/resources.ts'
+import { AppError } from '../lib/errors.ts'
+import type { ApiClient } from './call.ts'
+
+export interface ProxyFacts {
+  hostId: string
+  hostname: string
+  version: string
+  /** `HOST:PORT`. */
+  publicAddresses: readonly string[]
+  tunnelAddress: string | undefined
+  /** RFC 3339. */
+  expires: string
+}
+
+/** Tells the cluster that this proxy is there until `expires`: agents dial it. */
+export async function saveProxy(api: ApiClient, facts: ProxyFacts): Promise<void> {
+  const { hostId, hostname, version, publicAddresses, tunnelAddress, expires } = facts
+  const spec = { version, hostname, host_id: hostId, public_addrs: [...publicAddresses], tunnel_addr: tunnelAddress }
+  await api(upsertResource, {
+    kind: 'proxy',
+    name: hostId,
+    resource: { kind: 'proxy', version: 'v2', metadata: { name: hostId, expires }, spec },
+  })
+}
+
+/** Agents let go of it. */
+export async function removeProxy(api: ApiClient, hostId: string): Promise<void> {
+  try {
+    await api(deleteResource, { kind: 'proxy', name: hostId })
+  } catch (error) {
+    if (!(error instanceof AppError && error.code === 'not_found')) throw error // it had expired already
+  }
+}
