@@ -17,6 +17,27 @@ export function findRoleFaults(role: Role): string[] {
   ]
 }
 
+/**
+ * Patterns over MCP that begin like a regular expression and do not end like one: they would be taken word for word, match nothing, and so leave
+ * open what they are to deny. One sentence each with its place.
+ */
+export function findHalfRegexes({ spec: { allow, deny } }: Role): string[] {
+  return [...halfRegexesOf('spec.allow', allow), ...halfRegexesOf('spec.deny', deny)]
+}
+
+function halfRegexesOf(place: string, conditions: Conditions | undefined): string[] {
+  const { tools, resources, prompts, methods, rules } = conditions?.mcp ?? {}
+  const lists = { tools, resources, prompts, methods, rules: rules?.flatMap((rule) => rule.tools) }
+  return Object.entries(lists).flatMap(([name, patterns = []]) =>
+    patterns
+      .filter((pattern) => pattern.startsWith('^') && !pattern.endsWith('$') && !pattern.includes('{{'))
+      .map(
+        (pattern) =>
+          `${place}.mcp.${name}: ${JSON.stringify(pattern)} begins with ^, so it has to end with $: a regular expression has both`,
+      ),
+  )
+}
+
 function findConditionFaults(place: string, conditions: Conditions | undefined): string[] {
   if (!conditions) return []
   const { mcp } = conditions

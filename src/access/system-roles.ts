@@ -7,6 +7,7 @@ const SYSTEM_ROLE_RULES: Readonly<Record<string, readonly Rule[]>> = {
     { resources: ['app', 'app_server', 'db', 'db_server', 'lock', 'mcp_set', 'app_auth_config'], verbs: ['list', 'read'] },
     { resources: ['mcp_name'], verbs: ['create', 'read'] },
     { resources: ['proxy'], verbs: ['list', 'read', 'create', 'update', 'delete'] },
+    { resources: ['event'], verbs: ['create'] },
   ],
   App: [
     { resources: ['role', 'app', 'proxy', 'lock', 'cluster_auth_preference'], verbs: ['list', 'read'] },

@@ -22,6 +22,7 @@ import {
 const OID = {
   commonName: '2.5.4.3',
   organization: '2.5.4.10',
+  organizationalUnit: '2.5.4.11',
   subjectKeyIdentifier: '2.5.29.14',
   keyUsage: '2.5.29.15',
   subjectAltName: '2.5.29.17',
@@ -41,7 +42,7 @@ export interface Issuer {
 
 export interface CertificateRequest {
   /** Every value is cut to 64 characters (RFC 5280, appendix A.1); what must be exact belongs in `names`. */
-  subject: { commonName: string; organization?: string[] }
+  subject: { commonName: string; organization?: string[]; organizationalUnit?: string }
   publicKey: KeyObject
   /** `self` carries the private key of `publicKey`. */
   issuer: Issuer | { self: KeyObject }
@@ -108,9 +109,10 @@ function extension(oid: string, critical: boolean, value: Buffer): Buffer {
   return sequence(objectId(oid), ...(critical ? [boolean(true)] : []), octetString(value))
 }
 
-function renderName({ commonName, organization = [] }: CertificateRequest['subject']): Buffer {
+function renderName({ commonName, organization = [], organizationalUnit }: CertificateRequest['subject']): Buffer {
   const attributes: [string, string][] = [
     ...organization.map((value): [string, string] => [OID.organization, value]),
+    ...(organizationalUnit === undefined ? [] : [[OID.organizationalUnit, organizationalUnit] satisfies [string, string]]),
     [OID.commonName, commonName],
   ]
   return sequence(

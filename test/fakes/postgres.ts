@@ -12,7 +12,7 @@ export interface TestPostgres {
   /** Runs statements as the superuser `postgres`, over a socket that nobody else has. */
   admin(sql: string, database?: string): Promise<Record<string, unknown>[]>
   /** Puts other lines into `pg_hba.conf`, or other files for TLS into place, and has them read. */
-  configure(files: Partial<Record<'pg_hba.conf' | 'server.crt' | 'server.key' | 'clients.crt', string>>): Promise<void>
+  configure(files: Partial<Record<'pg_hba.conf' | 'pg_ident.conf' | 'server.crt' | 'server.key' | 'clients.crt', string>>): Promise<void>
   /** Its log so far. */
   log(): string
   /** Ends the server, sessions and all; its data stay. */

@@ -3,6 +3,7 @@ import { createApiClient } from '../../client/call.ts'
 import { withToken } from '../../client/presented-token.ts'
 import type { WireServer } from '../../lib/http-wire/server.ts'
 import { createIds } from '../../lib/ids.ts'
+import { createRedactor } from '../../lib/redact.ts'
 import type { Agent } from '../../services/agent/start.ts'
 import type { AuthService } from '../../services/auth/start.ts'
 import { Aggregate } from '../../services/proxy/aggregate-route.ts'
@@ -12,6 +13,7 @@ import { DpopProofs } from '../../services/proxy/dpop.ts'
 import { ForeignHeaders } from '../../services/proxy/foreign-headers.ts'
 import { createProxyServer } from '../../services/proxy/server.ts'
 import { AgentRouter, type AgentRouterOptions } from '../../services/proxy/agent-router.ts'
+import { RefusedTunnels } from '../../services/proxy/refused-tunnels.ts'
 import { Tunnels } from '../../services/proxy/tunnels.ts'
 import { realClock } from '../../tunnel/clock.ts'
 import { acceptWebSockets } from '../../tunnel/web-socket.ts'
@@ -31,7 +33,10 @@ export function createProxy(
     createApiClient(withToken(auth.carrier(), { token, remoteAddress, endpoint }))
   const assertions = new Assertions({ clientFor, feed: auth.feed, now })
   closers.push(async () => assertions.close())
-  const { tunnels, router } = createRouter({ log, now }, auth, hostId, agent && { serves: agent.serves, target: agent.accept })
+  const api = createApiClient(auth.carrier(hostIdentity(hostId, 'Proxy')))
+  const refused = new RefusedTunnels({ api, clusterName: auth.clusterName, ids: createIds(), redactor: createRedactor(), now, log })
+  closers.push(() => refused.close())
+  const { tunnels, router } = createRouter({ log, now }, auth, { hostId, refused }, agent && { serves: agent.serves, target: agent.accept })
   closers.push(async () => tunnels.close())
   const foreign = new ForeignHeaders(auth.feed)
   closers.push(async () => foreign.close())
@@ -42,7 +47,6 @@ export function createProxy(
     maxRequestBytes: config.proxy.max_request_bytes,
     proofs: new DpopProofs(now),
   }
-  const api = createApiClient(auth.carrier(hostIdentity(hostId, 'Proxy')))
   const aggregate = new Aggregate({
     ...toServers,
     limits: config.proxy.mcp_limits,
@@ -75,7 +79,7 @@ export function createProxy(
 function createRouter(
   { log, now }: Pick<ProcessOptions, 'log' | 'now'>,
   auth: AuthService,
-  hostId: string,
+  { hostId, refused }: { hostId: string; refused: RefusedTunnels },
   local: AgentRouterOptions['local'],
 ) {
   const { clusterName, feed } = auth
@@ -86,6 +90,7 @@ function createRouter(
     now,
     clock: realClock,
     proxyId: hostId,
+    onRefused: (tunnel) => refused.note(tunnel),
     fail: (exchange, error) => router.fail(exchange, error),
     log,
   })

@@ -1,6 +1,6 @@
 import { renderTable } from '../../lib/table.ts'
 
-const HEADERS = ['Time', 'Event', 'Code', 'User', 'Server', 'Tool', 'Outcome']
+const HEADERS = ['Time', 'Event', 'Code', 'User', 'Server', 'Tool', 'Outcome', 'Reason']
 
 export type AuditRecord = Record<string, unknown>
 
@@ -30,7 +30,14 @@ function cells(event: AuditRecord): string[] {
     word(event, 'server') || word(event, 'app_name'),
     toolOf(event),
     word(event, 'outcome'),
+    reasonOf(event),
   ]
+}
+
+/** Of what was refused or failed. */
+function reasonOf(event: AuditRecord): string {
+  const refusal = member(event['decision'], 'allow') === false ? member(event['decision'], 'reason') : undefined
+  return (typeof refusal === 'string' && refusal) || word(event, 'error') || word(event, 'reason')
 }
 
 function toolOf(event: AuditRecord): string {

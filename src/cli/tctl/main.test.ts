@@ -163,6 +163,29 @@ test('audit search wants a text or filters', async () => {
   expect(sent.map(({ path }) => path)).toEqual(['/v1/audit/events?tool=echo&order=desc&limit=50'])
 })
 
+test('audit search shows the reason of what was refused or failed, and of nothing else', async () => {
+  const events = [
+    {
+      event: 'mcp.session.request',
+      time: 't1',
+      outcome: 'denied',
+      decision: { allow: false, kind: 'no_tool', reason: 'no role allows it', by: null },
+    },
+    { event: 'instance.join', time: 't2', outcome: 'failure', error: 'wrong\u001b[31m secret' },
+    { event: 'mcp.session.request', time: 't3', outcome: 'success', decision: { allow: true, by: 'dev' } },
+  ]
+  const lines = events.map((event) => JSON.stringify(event))
+  const { out } = await run(['audit', 'search', 'x'], { answers: [ok({ lines, next: null })] })
+  expect(out.split('\n').map((line) => line.trimEnd())).toEqual([
+    'Time  Event                Code  User  Server  Tool  Outcome  Reason',
+    '----  -------------------  ----  ----  ------  ----  -------  -----------------',
+    't3    mcp.session.request                            success',
+    't2    instance.join                                  failure  wrong\u{fffd}[31m secret',
+    't1    mcp.session.request                            denied   no role allows it',
+    '',
+  ])
+})
+
 test('audit tail -f goes on behind the last record it showed', async () => {
   const line = (seq: number) => JSON.stringify({ event: 'e', code: 'c', time: `t${seq}`, uid: `${seq}`, chain: { seq } })
   const controller = new AbortController()

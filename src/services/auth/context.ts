@@ -51,10 +51,8 @@ export interface AuthContext {
   watches: Watches
   keys: ClusterKeys
   sealer: Sealer
-  /** Which agent was given which secret. */
-  secretReads: FirstTimes
-  /** Which agent offered what it may not. */
-  refusedOffers: FirstTimes
+  /** Which agent was given which secret, or offered what it may not. */
+  firstTimes: FirstTimes
   journal: Journal
   /** Keeps memory in step with the store, whoever changed it. */
   changes: Pick<Changes, 'catchUp'>

@@ -101,7 +101,7 @@ test('a certificate names the database user, for three minutes, by an authority 
   const { status, body } = await sign(await assertionOf(ana))
   expect(status).toBe(200)
   const certificate = new X509Certificate(body.certificate)
-  expect(certificate.subject).toBe('CN=reader')
+  expect(certificate.subject).toBe('OU=orders\nCN=reader')
   expect(certificate.issuer).toBe('O=example\nCN=Sallyport db_client CA')
   expect(certificate.validToDate.getTime()).toBe(START + 180_000)
   expect(certificate.keyUsage).toEqual(['1.3.6.1.5.5.7.3.2'])

@@ -1,5 +1,5 @@
 import { findSetFaults } from '../../access/mcp-set.ts'
-import { findRoleFaults } from '../../access/role-faults.ts'
+import { findHalfRegexes, findRoleFaults } from '../../access/role-faults.ts'
 import { buildEvent } from '../../audit/build-event.ts'
 import type { AuditEvent } from '../../audit/event.ts'
 import { AppError } from '../../lib/errors.ts'
@@ -11,6 +11,7 @@ import { kindRow } from '../../resources/registry.ts'
 import type { Kind, ResourceOf } from '../../resources/registry.ts'
 import { botNameOf, botUserName } from '../../resources/bot.ts'
 import type { Bot } from '../../resources/bot.ts'
+import type { Role } from '../../resources/role.ts'
 import type { Token } from '../../resources/token.ts'
 import { LOCAL_ADMINISTRATOR } from './context.ts'
 import type { AuthContext, KnownCaller } from './context.ts'
@@ -59,6 +60,7 @@ export function prepareResource(
   }
   if (resource.kind === 'oidc' || resource.kind === 'github')
     checkConnector(context, resource, existing?.kind === 'oidc' || existing?.kind === 'github' ? existing : undefined)
+  if (resource.kind === 'role') checkPatterns(resource)
   if (resource.kind === 'bot') return prepareBot(context, resource)
   if (resource.kind === 'token') {
     checkExpectations(resource)
@@ -78,6 +80,11 @@ export function prepareResource(
   if (resource.kind === 'app_server') checkServerName(resource.spec.app)
   if (resource.kind === 'app') checkServerName(resource)
   return resource.kind === 'app' || resource.kind === 'db' ? withOrigin(resource) : resource
+}
+
+function checkPatterns(role: Role): void {
+  const faults = findHalfRegexes(role)
+  if (faults.length > 0) throw new AppError('invalid_argument', faults.join('\n'), { details: { faults } })
 }
 
 /** What does not stop a save but will not work. */

@@ -8,6 +8,7 @@ import type { Identity } from '../../resources/identity.ts'
 import type { Clock } from '../../tunnel/clock.ts'
 import type { Exchange } from '../../tunnel/exchange.ts'
 import { openTunnel, type ProxyTunnel } from '../../tunnel/proxy-tunnel.ts'
+import type { RefusedTunnel } from './refused-tunnels.ts'
 
 export interface TunnelsOptions {
   clusterName: string
@@ -21,6 +22,8 @@ export interface TunnelsOptions {
   proxyId?: string | undefined
   /** An exchange of which nothing was answered; see `openTunnel`. */
   fail(exchange: Exchange, error: AppError): void
+  /** Told of each that is not taken. */
+  onRefused?: (refused: RefusedTunnel) => void
   log: Logger
 }
 
@@ -82,12 +85,17 @@ export class Tunnels {
 
   /** Takes the connection of an agent, or ends it: whoever connects is nobody before its certificate says otherwise. */
   accept(socket: TLSSocket): void {
+    let facts: CertificateFacts | undefined
     try {
-      const facts = this.#verify(socket)
+      facts = this.#verify(socket)
+      this.#admit(facts)
       this.#add(facts, socket)
     } catch (thrown) {
-      const { message } = toAppError(thrown)
-      this.#options.log.warn('a tunnel was refused', { remoteAddress: socket.remoteAddress, reason: message })
+      const { message: reason } = toAppError(thrown)
+      const { remoteAddress = '' } = socket
+      this.#options.log.warn('a tunnel was refused', { remoteAddress, reason })
+      // One that comes while this ends is only too late.
+      if (!this.#isClosed) this.#options.onRefused?.({ remoteAddress, reason, hostId: facts?.name })
       socket.destroy()
     }
   }
@@ -107,19 +115,22 @@ export class Tunnels {
     for (const { tunnel } of this.#all()) tunnel.close('the proxy is shutting down')
   }
 
-  /** @throws AppError unauthenticated, permission_denied, resource_exhausted. */
+  /** @throws AppError unauthenticated */
   #verify(socket: TLSSocket): CertificateFacts {
     const { authorities, clusterName, now } = this.#options
     const certificate = socket.getPeerX509Certificate()
     if (!certificate) throw new AppError('unauthenticated', 'it showed no certificate')
-    const facts = verifyIdentityCertificate(certificate, authorities(), { clusterName, now: now() })
+    return verifyIdentityCertificate(certificate, authorities(), { clusterName, now: now() })
+  }
+
+  /** @throws AppError permission_denied, resource_exhausted. */
+  #admit(facts: CertificateFacts): void {
     if (facts.kind !== 'host' || !facts.roles.some((role) => ROLES.includes(role)))
       throw new AppError('permission_denied', `${facts.kind} "${facts.name}" is no agent`)
     const reason = this.#reasonToEnd(facts)
     if (reason !== undefined) throw new AppError('permission_denied', `host "${facts.name}": ${reason}`)
     if (this.#isClosed) throw new AppError('unavailable', 'the proxy is shutting down')
     if (!this.#hosts.has(facts.name) && this.#hosts.size >= MAX_HOSTS) throw new AppError('resource_exhausted', 'too many agents')
-    return facts
   }
 
   #add(facts: CertificateFacts, socket: TLSSocket): void {

@@ -46,7 +46,7 @@ export async function announce(
         const name = nameOf(resource)
         refused.push({ name, reason: fault })
         if (existing?.spec.host_id === caller.identity.name) await deleteResource(tx, kind, existing.metadata.name, context.now())
-        if (context.refusedOffers.isFirst(caller.identity.name, `${kind} ${name}`, fault))
+        if (context.firstTimes.isFirst(caller.identity.name, `${kind} ${name}`, fault))
           events.push(refusal(context, caller, kind, name, fault))
         continue
       }

@@ -1,4 +1,4 @@
-import { X509Certificate } from 'node:crypto'
+import { createHash, X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import { checkDatabase, databasePatterns } from '../../../access/check-database.ts'
 import { serverAccess } from '../../../access/check.ts'
@@ -56,7 +56,8 @@ export async function announceDatabases(
 }
 
 /**
- * A certificate of the `db_client` authority, CN the database user, for a few minutes. The agent has to offer the database now, and to show
+ * A certificate of the `db_client` authority, CN the database user and OU the database as the cluster calls it, for a few minutes: a server that compares
+ * both (`clientname=DN`) takes it from no agent of another database. The agent has to offer the database now, and to show
  * the assertion of somebody whose roles, as they are now, allow this user and this database: it cannot act for those who did not call.
  */
 export async function signDatabaseUser(
@@ -88,6 +89,7 @@ export async function signDatabaseUser(
   }
   const issued = issue(context, context.keys.dbClient, {
     commonName: input.db_user,
+    unit: unitOf(input.database),
     publicKey: input.public_key,
     notAfter: Math.min(context.now() + CLIENT_TTL_MS, identity.expiresAt),
     usage: 'client',
@@ -134,8 +136,17 @@ function findRefusal(
   return decision.allow ? undefined : decision
 }
 
+/** The name of a database as far as it has room in a certificate (RFC 5280, appendix A.1); never the same of two. */
+function unitOf(database: string): string {
+  if (database.length <= MAX_UNIT_CHARS) return database
+  return `${database.slice(0, 40)}-${createHash('sha256').update(database).digest('hex').slice(0, 16)}`
+}
+
+const MAX_UNIT_CHARS = 64
+
 interface Wanted {
   commonName: string
+  unit?: string
   publicKey: string
   notAfter: number
   usage: 'server' | 'client'
@@ -145,11 +156,10 @@ interface Wanted {
 function issue(
   context: AuthContext,
   authority: Authority,
-  { commonName, publicKey, notAfter, usage, names }: Wanted,
+  { commonName, unit, publicKey, notAfter, usage, names }: Wanted,
 ): { certificate: string; serial: string; expires: string } {
   const certificate = issueCertificate({
-    // An organization would be no harm, but PostgreSQL may be told to compare the whole subject (`clientname=DN`).
-    subject: { commonName },
+    subject: { commonName, ...(unit !== undefined && { organizationalUnit: unit }) },
     publicKey: parsePublicKey(publicKey),
     issuer: authority,
     notBefore: context.now() - BACKDATE_MS,

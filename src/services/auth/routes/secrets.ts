@@ -24,7 +24,7 @@ export async function readSecret(
   const revision = context.live.find('secret', name)?.metadata.revision ?? ''
   const value = servers.length === 0 ? undefined : await findValue(context, name)
   if (value === undefined) throw new AppError('not_found', `no MCP server that this agent offers has a secret "${name}"`)
-  if (context.secretReads.isFirst(agent.name, name, revision)) {
+  if (context.firstTimes.isFirst(agent.name, `secret ${name}`, revision)) {
     const fields = { ...callerFields(caller), success: true, kind: 'secret', name, revision, server_id: agent.name, servers }
     await context.journal.record([buildEvent('secret.read', fields, context.build)])
   }
