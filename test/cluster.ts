@@ -11,6 +11,8 @@ import { type EventFilter, fetchAllEvents } from '../src/client/audit.ts'
 import { type ApiClient, createApiClient } from '../src/client/call.ts'
 import { type Logger, silentLogger } from '../src/lib/log.ts'
 import { localAdministrator } from '../src/services/auth/start.ts'
+import type { StoreLocation } from '../src/storage/store.ts'
+import { startPostgres } from './fakes/postgres.ts'
 import { eventually } from './wait.ts'
 
 export const PASSWORD = 'correct horse battery staple'
@@ -53,12 +55,22 @@ export interface Cluster {
 
 export type AuditEvent = Record<string, unknown>
 
-/** Boots Auth Service, proxy and agent in this process, on a free loopback port, with data that vanish at `close`. */
+/**
+ * Boots Auth Service, proxy and agent in this process, on a free loopback port, with data that vanish at `close`. Their store is a file, or a
+ * PostgreSQL server of their own where SALLYPORT_TEST_STORE=postgresql is in the environment.
+ */
 export async function startCluster({
   log = silentLogger,
   file = {},
   diag,
-}: { log?: Logger; file?: Record<string, unknown>; diag?: { host: string; port: number } } = {}): Promise<Cluster> {
+  store,
+}: {
+  log?: Logger
+  file?: Record<string, unknown>
+  diag?: { host: string; port: number }
+  store?: StoreLocation
+} = {}): Promise<Cluster> {
+  const postgres = process.env['SALLYPORT_TEST_STORE'] === 'postgresql' ? await startPostgres() : undefined
   const dataDirectory = await mkdtemp(join(tmpdir(), 'sallyport-test-'))
   const start = (): Promise<Running> => {
     const { auth_service, proxy_service, app_service, db_service } = fileSchema.parse({
@@ -75,6 +87,7 @@ export async function startCluster({
       agent: app_service,
       databases: db_service,
       diag,
+      store: postgres ? { type: 'postgresql' as const, at: postgres.connString } : store,
     }
     return startRunning({ config, env: process.env, log, now: Date.now, version: '0.0.0' })
   }
@@ -129,6 +142,7 @@ export async function startCluster({
     },
     close: async () => {
       await running.close()
+      await postgres?.close()
       await rm(dataDirectory, { recursive: true, force: true })
     },
   }

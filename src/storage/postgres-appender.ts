@@ -5,18 +5,20 @@ import type { ChainedLines, Link } from '../audit/chain.ts'
 import { columnsOf, headSchema, NEWEST_EVENT } from './event-appender.ts'
 import type { EventAppender } from './event-appender.ts'
 import { BEGIN_WRITING, connect, endClient } from './postgres.ts'
+import { parseConnString } from './postgres-address.ts'
 import { isLost, toPostgresError } from './postgres-errors.ts'
 import type { Tables } from './tables.ts'
 
 /** Connects when there is something to append, and again after the connection was lost; throws for a connection string that is none. */
 export function openPostgresAppender(connString: string, cluster: string): EventAppender {
+  const address = parseConnString(connString)
   let client: Client | undefined
   return {
     async append(events) {
       if (events.length === 0) return undefined
       const rows = events.map((event) => ({ ...columnsOf(event), document: JSON.stringify(event) }))
       try {
-        client ??= await connect(connString)
+        client ??= await connect(address)
         return await appendAll(client, rows, cluster)
       } catch (cause) {
         if (client && isLost(cause)) {

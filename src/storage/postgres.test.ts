@@ -144,6 +144,50 @@ describe.skipIf(POSTGRES_BIN === undefined)('what only PostgreSQL has', () => {
     await db.close()
   })
 
+  test('a process that stops within a transaction holds the others up for ten seconds at most', { timeout: 60_000 }, async () => {
+    const location = await freshLocation('postgresql')
+    const [one, two] = [await reopen(location), await reopen(location)]
+    const began = Promise.withResolvers<void>()
+    const gate = Promise.withResolvers<void>()
+    const stopped = transact(one, async (tx) => {
+      await setSecret(tx, 'a', '1')
+      began.resolve()
+      await gate.promise
+      await setSecret(tx, 'b', '1')
+    })
+    await began.promise
+    await expect(transact(two, (tx) => setSecret(tx, 'c', '1'))).rejects.toMatchObject({
+      code: 'unavailable',
+      message: 'the database is busy: try again',
+    })
+    await eventually('the lock', () =>
+      transact(two, (tx) => setSecret(tx, 'd', '1')).then(
+        () => true,
+        () => undefined,
+      ),
+    )
+    gate.resolve()
+    await expect(stopped).rejects.toMatchObject({ code: 'unavailable' })
+    expect([await findSecret(one, 'a'), await findSecret(one, 'd')]).toEqual([undefined, '1'])
+    await Promise.all([one.close(), two.close()])
+  })
+
+  test('an answer that does not come is not waited for, and its connection is not used again', { timeout: 60_000 }, async () => {
+    const { admin } = await postgres()
+    const location = await freshLocation('postgresql')
+    const db = await open(`${location.at}&application_name=frozen`)
+    expect(await findSecret(db, 'a')).toBeUndefined()
+    const pids = (await admin(`select pid from pg_stat_activity where application_name = 'frozen'`)).map(({ pid }) => Number(pid))
+    for (const pid of pids) process.kill(pid, 'SIGSTOP')
+    try {
+      await expect(findSecret(db, 'a')).rejects.toMatchObject({ code: 'unavailable', message: expect.stringContaining('does not answer') })
+      expect(await findSecret(db, 'a')).toBeUndefined()
+      await db.close()
+    } finally {
+      for (const pid of pids) process.kill(pid, 'SIGCONT')
+    }
+  })
+
   test('while the server is away all is unavailable; when it is back, all goes on', { timeout: 60_000 }, async () => {
     const server = await postgres()
     const location = await freshLocation('postgresql')

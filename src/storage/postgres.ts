@@ -49,8 +49,8 @@ export async function openPostgres(connString: string, log: Logger): Promise<Dat
 }
 
 /** One connection alone. Throws the driver's errors, as its statements do. */
-export async function connect(connString: string): Promise<Client> {
-  return connectClient(await configOf(parseConnString(connString)))
+export async function connect(address: PostgresAddress): Promise<Client> {
+  return connectClient(await configOf(address))
 }
 
 async function connectClient(config: ClientConfig): Promise<Client> {

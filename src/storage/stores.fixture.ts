@@ -32,10 +32,10 @@ export async function freshLocation(type: StoreLocation['type']): Promise<StoreL
     folders.push(folder)
     return { type, at: join(folder, 'store.db') }
   }
-  const { admin, port } = await postgres()
+  const { admin, connString } = await postgres()
   const schema = `store_${++schemas}`
   await admin(`create schema ${schema}`)
-  return { type, at: `postgresql://postgres@127.0.0.1:${port}/postgres?options=-csearch_path%3D${schema}` }
+  return { type, at: `${connString}?options=-csearch_path%3D${schema}` }
 }
 
 export async function freshStore(type: StoreLocation['type']): Promise<Database> {

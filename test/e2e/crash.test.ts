@@ -1,7 +1,7 @@
 import { readdir, readFile, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, it } from 'vitest'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createApiToken } from '../../src/api/api-tokens.ts'
 import { searchEvents } from '../../src/api/audit.ts'
 import { getResource, upsertResource } from '../../src/api/resources.ts'
@@ -10,12 +10,14 @@ import { verifyChain } from '../../src/audit/chain.ts'
 import { type ApiClient, createApiClient } from '../../src/client/call.ts'
 import { createLocalCarrier } from '../../src/client/local-carrier.ts'
 import { type EchoHttp, startEchoHttp } from '../fakes/echo-http.ts'
+import { POSTGRES_BIN, startPostgres } from '../fakes/postgres.ts'
 import { bin, ROOT, type Started, startProgram, temporaryDirectory } from '../programs.ts'
 import { eventually } from '../wait.ts'
 import { openRawSession, type RawSession } from './raw-session.ts'
 
 // kill -9 of `sallyport start` in the middle of 1,000 calls: what was answered is in the audit log, once.
 
+const STORES = POSTGRES_BIN === undefined ? (['sqlite'] as const) : (['sqlite', 'postgresql'] as const)
 const CALLS = 1000
 const AT_A_TIME = 16
 const KILL_AFTER = 400
@@ -25,20 +27,7 @@ let echo: EchoHttp
 let config: string
 let gateway: Started
 let api: ApiClient
-
-beforeAll(async () => {
-  directory = await temporaryDirectory()
-  echo = await startEchoHttp()
-  config = join(directory.path, 'sallyport.yaml')
-  await writeFile(config, 'proxy_service:\n  web_listen_addr: 127.0.0.1:0\n')
-  api = createApiClient(createLocalCarrier(join(directory.path, 'data')))
-})
-afterAll(async () => {
-  gateway.kill('SIGKILL')
-  await gateway.ended
-  await echo.close()
-  await directory.dispose()
-})
+let closePostgres: () => Promise<void>
 
 /** Starts the gateway on the same data as before; its base URL. */
 async function start(): Promise<string> {
@@ -93,74 +82,94 @@ async function callUntilKilled(sessions: RawSession[]): Promise<Set<string>> {
   return answered
 }
 
-it('loses no answered call and no acknowledged write, and the chain holds', async () => {
-  const url = await start()
-  await save('app', 'echo-http', 'v3', { uri: `mcp+${echo.url}` })
-  const args = [join(ROOT, 'test', 'fakes', 'echo-stdio.ts')]
-  await save('app', 'echo-stdio', 'v3', { mcp: { command: process.execPath, args, run_as_host_user: userInfo().username } })
-  await save('role', 'crash', 'v8', { allow: { app_labels: { env: 'crash' }, mcp: { tools: ['*'] } } })
-  await api(inviteUser, { name: 'ana', roles: ['crash'] })
-  const { token } = await api(createApiToken, { user: 'ana' })
-  const sessions = await Promise.all(['echo-http', 'echo-stdio'].map((app) => openRawSession(new URL(`${url}/mcp/apps/${app}`), token)))
-
-  const writing = (async () => {
-    const written: string[] = []
-    for (let index = 0; ; index++) {
-      const name = `role-${index}`
-      if (
-        !(await save('role', name, 'v8', {}).then(
-          () => true,
-          () => false,
-        ))
-      )
-        return written
-      written.push(name)
-    }
-  })()
-  const answered = await callUntilKilled(sessions)
-  const written = await writing
-  await gateway.ended
-  expect(answered.size).toBeGreaterThanOrEqual(KILL_AFTER)
-  expect(answered.size).toBeLessThan(CALLS)
-
-  await start()
-  const lines = await eventually('every answered call in the log', async () => {
-    const found = await allLines()
-    const texts = new Set(echoes(found).map(({ text }) => text))
-    return [...answered].every((text) => texts.has(text)) ? found : undefined
+describe.each(STORES)('with its store in %s', (store) => {
+  beforeAll(async () => {
+    directory = await temporaryDirectory()
+    echo = await startEchoHttp()
+    config = join(directory.path, 'sallyport.yaml')
+    const postgres = store === 'postgresql' ? await startPostgres() : undefined
+    closePostgres = async () => postgres?.close()
+    const storage = postgres ? { storage: { type: 'postgresql', conn_string: postgres.connString } } : {}
+    await writeFile(config, JSON.stringify({ teleport: storage, proxy_service: { web_listen_addr: '127.0.0.1:0' } }))
+    api = createApiClient(createLocalCarrier(join(directory.path, 'data')))
   })
-  const events = echoes(lines)
-  expect(new Set(events.map(({ text }) => text)).size).toBe(events.length)
-  const outcomes = new Map(events.map(({ text, outcome }) => [text, outcome]))
-  expect([...answered].filter((text) => outcomes.get(text) !== 'success')).toEqual([])
-  expect([...outcomes.values()].every((outcome) => outcome === 'success' || outcome === 'interrupted')).toBe(true)
-  for (const name of written) expect((await api(getResource, { kind: 'role', name })).metadata.name).toBe(name)
-
-  expect(await verifyChain(lines)).toMatchObject({ ok: true, count: lines.length })
-  const files = (await readdir(join(directory.path, 'data', 'audit'))).filter((name) => name.endsWith('.jsonl')).toSorted()
-  const read = async (): Promise<string[]> =>
-    (await Promise.all(files.map((name) => readFile(join(directory.path, 'data', 'audit', name), 'utf8')))).join('').trimEnd().split('\n')
-  await eventually('the files to have caught up', async () => ((await read()).length >= lines.length ? true : undefined))
-  expect(await verifyChain(await read())).toMatchObject({ ok: true })
-}, 90_000)
-
-it('SIGTERM lets the calls under way finish, ends with 0 and leaves nothing behind', async () => {
-  gateway.kill('SIGKILL')
-  await gateway.ended
-  const url = await start()
-  const { token } = await api(createApiToken, { user: 'ana' })
-  const session = await openRawSession(new URL(`${url}/mcp/apps/echo-stdio`), token)
-  const underWay = session.call('slow', { ms: 1000 })
-  await eventually('the call at the server', async () => {
-    const { message } = await session.call('received', {})
-    return JSON.stringify(message).includes('slow') ? true : undefined
+  afterAll(async () => {
+    gateway.kill('SIGKILL')
+    await gateway.ended
+    await echo.close()
+    await closePostgres()
+    await directory.dispose()
   })
-  gateway.kill('SIGTERM')
-  expect(await underWay).toMatchObject({ status: 200, message: { result: { content: [{ type: 'text', text: 'late' }] } } })
-  expect(await gateway.ended).toMatchObject({ code: 0 })
-  expect((await readdir(join(directory.path, 'data'))).filter((name) => name === 'auth.sock' || name === 'instance.json')).toEqual([])
 
-  await start()
-  const ends = (await allLines()).filter((line) => JSON.parse(line).event === 'mcp.session.end')
-  expect(ends.length).toBeGreaterThanOrEqual(1)
-}, 60_000)
+  it('loses no answered call and no acknowledged write, and the chain holds', async () => {
+    const url = await start()
+    await save('app', 'echo-http', 'v3', { uri: `mcp+${echo.url}` })
+    const args = [join(ROOT, 'test', 'fakes', 'echo-stdio.ts')]
+    await save('app', 'echo-stdio', 'v3', { mcp: { command: process.execPath, args, run_as_host_user: userInfo().username } })
+    await save('role', 'crash', 'v8', { allow: { app_labels: { env: 'crash' }, mcp: { tools: ['*'] } } })
+    await api(inviteUser, { name: 'ana', roles: ['crash'] })
+    const { token } = await api(createApiToken, { user: 'ana' })
+    const sessions = await Promise.all(['echo-http', 'echo-stdio'].map((app) => openRawSession(new URL(`${url}/mcp/apps/${app}`), token)))
+
+    const writing = (async () => {
+      const written: string[] = []
+      for (let index = 0; ; index++) {
+        const name = `role-${index}`
+        if (
+          !(await save('role', name, 'v8', {}).then(
+            () => true,
+            () => false,
+          ))
+        )
+          return written
+        written.push(name)
+      }
+    })()
+    const answered = await callUntilKilled(sessions)
+    const written = await writing
+    await gateway.ended
+    expect(answered.size).toBeGreaterThanOrEqual(KILL_AFTER)
+    expect(answered.size).toBeLessThan(CALLS)
+
+    await start()
+    const lines = await eventually('every answered call in the log', async () => {
+      const found = await allLines()
+      const texts = new Set(echoes(found).map(({ text }) => text))
+      return [...answered].every((text) => texts.has(text)) ? found : undefined
+    })
+    const events = echoes(lines)
+    expect(new Set(events.map(({ text }) => text)).size).toBe(events.length)
+    const outcomes = new Map(events.map(({ text, outcome }) => [text, outcome]))
+    expect([...answered].filter((text) => outcomes.get(text) !== 'success')).toEqual([])
+    expect([...outcomes.values()].every((outcome) => outcome === 'success' || outcome === 'interrupted')).toBe(true)
+    for (const name of written) expect((await api(getResource, { kind: 'role', name })).metadata.name).toBe(name)
+
+    expect(await verifyChain(lines)).toMatchObject({ ok: true, count: lines.length })
+    const files = (await readdir(join(directory.path, 'data', 'audit'))).filter((name) => name.endsWith('.jsonl')).toSorted()
+    const read = async (): Promise<string[]> =>
+      (await Promise.all(files.map((name) => readFile(join(directory.path, 'data', 'audit', name), 'utf8')))).join('').trimEnd().split('\n')
+    await eventually('the files to have caught up', async () => ((await read()).length >= lines.length ? true : undefined))
+    expect(await verifyChain(await read())).toMatchObject({ ok: true })
+  }, 180_000)
+
+  it('SIGTERM lets the calls under way finish, ends with 0 and leaves nothing behind', async () => {
+    gateway.kill('SIGKILL')
+    await gateway.ended
+    const url = await start()
+    const { token } = await api(createApiToken, { user: 'ana' })
+    const session = await openRawSession(new URL(`${url}/mcp/apps/echo-stdio`), token)
+    const underWay = session.call('slow', { ms: 1000 })
+    await eventually('the call at the server', async () => {
+      const { message } = await session.call('received', {})
+      return JSON.stringify(message).includes('slow') ? true : undefined
+    })
+    gateway.kill('SIGTERM')
+    expect(await underWay).toMatchObject({ status: 200, message: { result: { content: [{ type: 'text', text: 'late' }] } } })
+    expect(await gateway.ended).toMatchObject({ code: 0 })
+    expect((await readdir(join(directory.path, 'data'))).filter((name) => name === 'auth.sock' || name === 'instance.json')).toEqual([])
+
+    await start()
+    const ends = (await allLines()).filter((line) => JSON.parse(line).event === 'mcp.session.end')
+    expect(ends.length).toBeGreaterThanOrEqual(1)
+  }, 120_000)
+})

@@ -9,6 +9,8 @@ import { eventually } from '../wait.ts'
 
 export interface TestPostgres {
   port: number
+  /** Of its database `postgres`, as the superuser. */
+  connString: string
   /** Runs statements as the superuser `postgres`, over a socket that nobody else has. */
   admin(sql: string, database?: string): Promise<Record<string, unknown>[]>
   /** Puts other lines into `pg_hba.conf`, or other files for TLS into place, and has them read. */
@@ -65,6 +67,7 @@ export async function startPostgres(settings: readonly string[] = []): Promise<T
   await listening()
   return {
     port,
+    connString: `postgresql://postgres@127.0.0.1:${port}/postgres`,
     admin,
     configure: async (files) => {
       for (const [name, text] of Object.entries(files)) {

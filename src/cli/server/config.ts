@@ -1,5 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { isAbsolute, join, resolve } from 'node:path'
+import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { z } from 'zod'
 import { AppError } from '../../lib/errors.ts'
 import { type Environment, stateDirectory } from '../../lib/paths.ts'
@@ -8,6 +8,7 @@ import { parseYamlDocuments } from '../../lib/yaml.ts'
 import { agentConfigSchema } from '../../services/agent/config.ts'
 import { databasesConfigSchema } from '../../services/agent/databases-config.ts'
 import { authConfigSchema } from '../../services/auth/config.ts'
+import { locateStore, storageConfigSchema } from '../../services/auth/storage-config.ts'
 import { proxyConfigSchema, splitAddress } from '../../services/proxy/config.ts'
 import type { StoreLocation } from '../../storage/store.ts'
 import { findMembership, type Membership, membershipFields, type MembershipFlags } from './membership.ts'
@@ -35,6 +36,7 @@ const diagAddressSchema = z
 const sharedSchema = z.strictObject({
   ...membershipFields,
   data_dir: z.string().min(1).optional().describe('Directory of the store, keys and audit log. SALLYPORT_HOME and --data-dir win over it.'),
+  storage: storageConfigSchema.optional(),
   log: logSchema.describe('Logging.'),
   nodename: z.string().min(1).optional().describe('How this host calls itself; the host name unless told.'),
   diag_addr: diagAddressSchema
@@ -103,13 +105,15 @@ export async function loadConfig(sources: ConfigSources): Promise<Config> {
     shared.data_dir !== undefined && !isAbsolute(shared.data_dir) && sources.file
       ? resolve(join(sources.file, '..'), shared.data_dir)
       : shared.data_dir
+  const services = withRoles(parsed, sources.roles)
   return {
     dataDirectory: resolve(given ?? fromFile ?? join(stateDirectory(sources.env, 'sallyport'), 'data')),
     logLevel: LEVELS[shared.log.severity],
     nodename: shared.nodename,
     diag: findDiagAddress(sources.diagAddress, shared.diag_addr),
     membership: findMembership(shared, sources.join ?? {}, sources.env),
-    ...withRoles(parsed, sources.roles),
+    ...services,
+    store: services.auth.enabled ? await locateStore(shared.storage, dirname(sources.file ?? '.')) : undefined,
   }
 }
 

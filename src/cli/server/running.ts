@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { hostname } from 'node:os'
+import { dirname } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { createApiClient } from '../../client/call.ts'
 import { renderProxyAddress } from '../../client/proxy-address.ts'
@@ -56,6 +57,7 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
     await ensurePrivateDirectory(config.dataDirectory)
     const lock = await acquireInstanceLock(config.dataDirectory, { pid: process.pid, now })
     closers.push(() => lock.release())
+    await lockStore(options, closers)
     const diagnostics = config.diag && (await startDiagnostics(config.diag, { log }))
     closers.push(async () => diagnostics?.close())
     const hostId = await loadHostId(config.dataDirectory)
@@ -131,6 +133,14 @@ const ANYWHERE: ReadonlySet<string> = new Set(['0.0.0.0', '::'])
 
 function tunnelAddresses({ proxy }: Config): string[] {
   return [proxy.tunnel_public_addr ?? []].flat()
+}
+
+/** An SQLite file in a directory of its own is for one process, too. */
+async function lockStore({ config: { store, dataDirectory }, now }: ProcessOptions, closers: (() => Promise<void>)[]): Promise<void> {
+  if (store?.type !== 'sqlite' || dirname(store.at) === dataDirectory) return
+  await ensurePrivateDirectory(dirname(store.at))
+  const lock = await acquireInstanceLock(dirname(store.at), { pid: process.pid, now })
+  closers.push(() => lock.release())
 }
 
 interface Leaving {

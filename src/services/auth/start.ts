@@ -50,6 +50,7 @@ import { CurrentTokens } from './upstream-accounts/current-tokens.ts'
 import type { AccountFetch } from './upstream-accounts/discovery.ts'
 import { startShippingThread } from './shipping.ts'
 import { createConnectorClients } from './sso/connector-clients.ts'
+import { DATABASE_FILE } from './storage-config.ts'
 import { Watches } from './watches.ts'
 
 export interface AuthServiceOptions {
@@ -115,7 +116,6 @@ export interface AuthService {
   close(): Promise<void>
 }
 
-const DATABASE_FILE = 'sallyport.db'
 const SERVER_CERTIFICATE_MS = 90 * 86_400_000
 const LOCAL_SESSION_MS = 3_600_000
 
