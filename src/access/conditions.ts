@@ -8,8 +8,8 @@ import type { ArgumentRule, CompiledConditions, CompiledRole, NameList } from '.
 export interface ServerView {
   name: string
   labels: Labels
-  /** `db`: the MCP server of a database, over which the `db_…` conditions decide. Absent: any other, over which `app_labels` do. */
-  kind?: 'db'
+  /** `db`: the MCP server of a database, over which the `db_…` conditions decide; `workload_identity`: no server, see there. Absent: any other, over which `app_labels` do. */
+  kind?: 'db' | 'workload_identity'
 }
 
 /** What kinds of things on a server have names that roles decide over; `method` is one the gateway knows nothing about. */
@@ -82,6 +82,7 @@ export function mfaRequiredAlways(roles: readonly CompiledRole[], requireMfa: bo
 
 /** The labels of a role that speak of this kind of server. */
 function labelConditions(conditions: CompiledConditions, { kind }: ServerView): LabelConditions {
+  if (kind === 'workload_identity') return conditions.workloadIdentities
   return kind === 'db' ? conditions.databases : conditions
 }
 

@@ -10,6 +10,7 @@ export type DenialKind =
   | 'no_argument_rule'
   | 'no_db_user'
   | 'no_db_name'
+  | 'no_workload_rule'
   | 'mfa_required'
   | 'token_scope'
   | 'unknown_method'

@@ -3,7 +3,7 @@ import { AppError } from '../lib/errors.ts'
 import { compileMatcher, replaceRegex, searchRegex } from './match.ts'
 
 /** Where an expression stands decides what it may name and call. */
-export type ExpressionMode = 'labels' | 'where' | 'argument'
+export type ExpressionMode = 'labels' | 'where' | 'argument' | 'workload'
 
 export type Evaluate = (variables: Record<string, unknown>) => boolean
 
@@ -73,7 +73,7 @@ function screen(node: unknown, mode: ExpressionMode, insideMacro: boolean): void
   const call: unknown[] = node.args
   const [name, receiver, parameters] = node.op === 'call' ? [call[0], undefined, call[1]] : call
   if (name === 'bind') throw new Error('cel.bind is not supported')
-  if (name === 'has' && mode !== 'argument')
+  if (name === 'has' && mode !== 'argument' && mode !== 'workload')
     throw new Error('has() is not supported here: a missing label is "" and a missing trait an empty list')
   // The library's own `matches` runs JavaScript regexes, which a caller could stall.
   if (name === 'matches') call[0] = 'matches_re2'
@@ -101,6 +101,7 @@ const SYNC = { async: false }
 const ENVIRONMENTS: Record<ExpressionMode, Environment> = {
   labels: predicates().registerVariable('labels', 'Defaulting').registerVariable('user', 'map'),
   where: predicates().registerVariable('user', 'map').registerVariable('resource', 'map'),
+  workload: predicates().registerVariable('user', 'map').registerVariable('join', 'map'),
   argument: common()
     .registerVariable('args', 'map')
     .registerVariable('user', 'map')

@@ -57,6 +57,15 @@ export function evaluateArgumentRule(
   })
 }
 
+/**
+ * `expression` of a rule of a workload identity: the language of `where` over `user` and `join`, the attributes of the caller. What is not there is an error,
+ * unless asked for with has(). Throws AppError as above.
+ */
+export function evaluateWorkloadRule(text: string, attributes: Readonly<Record<string, unknown>>): boolean {
+  const { user = {}, join = {} } = attributes
+  return compiled(text, 'workload')({ user: asMaps(user), join: asMaps(join) })
+}
+
 /** What is wrong with an expression, in a sentence; undefined when it can be saved. */
 export function checkExpression(text: string, mode: ExpressionMode): string | undefined {
   try {
@@ -129,6 +138,14 @@ function argumentsOf(args: unknown): Map<string, unknown> {
   const converted = convert(args, 0)
   if (isMap(converted)) return converted
   throw new AppError('invalid_argument', 'the arguments are not an object')
+}
+
+/** Maps instead of objects, so that keys such as `constructor` are keys like any other. */
+function asMaps(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(asMaps)
+  if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value
+  if (typeof value !== 'object' || value === null) return value
+  return new Map(Object.entries(value).map(([key, item]) => [key, asMaps(item)]))
 }
 
 function isMap(value: unknown): value is Map<string, unknown> {

@@ -44,6 +44,7 @@ function findConditionFaults(place: string, conditions: Conditions | undefined):
   return [
     ...findPatternFaults(`${place}.app_labels`, Object.values(conditions.app_labels ?? {}).flat()),
     ...findPatternFaults(`${place}.db_labels`, Object.values(conditions.db_labels ?? {}).flat()),
+    ...findPatternFaults(`${place}.workload_identity_labels`, Object.values(conditions.workload_identity_labels ?? {}).flat()),
     ...findPatternFaults(`${place}.db_users`, conditions.db_users ?? []),
     ...findPatternFaults(`${place}.db_names`, conditions.db_names ?? []),
     ...findPatternFaults(`${place}.mcp.tools`, mcp?.tools ?? []),
@@ -56,6 +57,7 @@ function findConditionFaults(place: string, conditions: Conditions | undefined):
     ),
     ...findExpressionFaults(`${place}.app_labels_expression`, 'labels', [conditions.app_labels_expression]),
     ...findExpressionFaults(`${place}.db_labels_expression`, 'labels', [conditions.db_labels_expression]),
+    ...findExpressionFaults(`${place}.workload_identity_labels_expression`, 'labels', [conditions.workload_identity_labels_expression]),
     ...findExpressionFaults(
       `${place}.mcp.rules`,
       'argument',

@@ -33,6 +33,7 @@ export interface CompiledConditions {
   readonly methods: NameList
   readonly argumentRules: readonly ArgumentRule[]
   readonly databases: CompiledDatabases
+  readonly workloadIdentities: Pick<CompiledDatabases, 'labels' | 'labelsExpression'>
   readonly rules: readonly Rule[]
 }
 
@@ -96,6 +97,10 @@ function compileConditions(conditions: Conditions | undefined, identity: Identit
       labelsExpression: conditions?.db_labels_expression || undefined,
       users: compileNames(conditions?.db_users ?? [], identity),
       names: compileNames(conditions?.db_names ?? [], identity),
+    },
+    workloadIdentities: {
+      labels: compileLabels(conditions?.workload_identity_labels, identity),
+      labelsExpression: conditions?.workload_identity_labels_expression || undefined,
     },
     rules: conditions?.rules ?? [],
   }

@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { route } from './route.ts'
 
 const authoritySchema = z.object({
-  type: z.enum(['user', 'host', 'db', 'db_client']),
+  type: z.enum(['user', 'host', 'db', 'db_client', 'spiffe']),
   certificate: z.string(),
   pin: z.string(),
   not_after: z.string(),

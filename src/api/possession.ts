@@ -2,7 +2,16 @@ import { createHash, createPublicKey } from 'node:crypto'
 import { AppError } from '../lib/errors.ts'
 
 /** What a certificate is asked for: a signature made for one purpose is worth nothing for another. */
-export type PossessionPurpose = 'login' | 'browser-login' | 'sign' | 'join' | 'join-before' | 'bound-keypair' | 'renew' | 'bot-output'
+export type PossessionPurpose =
+  | 'login'
+  | 'browser-login'
+  | 'sign'
+  | 'join'
+  | 'join-before'
+  | 'bound-keypair'
+  | 'renew'
+  | 'bot-output'
+  | 'svid'
 
 /**
  * The text a client signs with its private key to prove that the public key is its own:

@@ -14,6 +14,7 @@ import { announceServers, explainAccess, listVisibleServers } from './servers.ts
 import { getSsoTest, startSsoTest } from './sso.ts'
 import { deleteUpstreamAccount, issueUpstreamToken, listUpstreamAccounts } from './upstream-accounts.ts'
 import { watchResources } from './watch.ts'
+import { getSpiffeBundle, getSvidIssuer, getSvidJwks, issueSvid } from './workload-identity.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './users.ts'
 
 /** The whole contract, in the order a reader wants it. */
@@ -35,6 +36,10 @@ export const ROUTES = {
   join,
   renewIdentity,
   issueBotOutput,
+  issueSvid,
+  getSpiffeBundle,
+  getSvidJwks,
+  getSvidIssuer,
   announceHost,
   inviteUser,
   resetUser,

@@ -100,6 +100,14 @@ export const eventFieldsSchema = z.object({
   /** `TOTP` or `WebAuthn`. */
   mfa_device_type: text,
   cert_type: text,
+  // workloads
+  spiffe_id: text,
+  /** `x509` or `jwt`. */
+  svid_type: text,
+  hint: text,
+  jti: text,
+  audiences: texts,
+  dns_sans: texts,
   serial: text,
   token_id: text,
   // OAuth

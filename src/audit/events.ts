@@ -1,5 +1,20 @@
 import type { FieldName } from './event.ts'
-import { ACCOUNT, CALLER, NAMED } from './field-sets.ts'
+import {
+  ACCOUNT,
+  API_TOKEN,
+  CALLER,
+  DATABASE,
+  DATABASE_SESSION,
+  JOIN,
+  JOIN_TOKEN,
+  LOCK,
+  MESSAGE,
+  NAMED,
+  OAUTH_CLIENT,
+  OAUTH_GRANT,
+  SESSION,
+  SVID,
+} from './field-classes.ts'
 import { PEOPLE_EVENTS } from './people-events.ts'
 
 /**
@@ -14,53 +29,6 @@ export interface EventRow {
   fields: Partial<Record<FieldName, FieldClass>>
   summary: string
 }
-
-const SESSION = {
-  ...CALLER,
-  sid: 'public',
-  namespace: 'public',
-  server_id: 'public',
-  server_version: 'public',
-  server: 'public',
-  app_name: 'public',
-  app_uri: 'sensitive',
-  mcp_session_id: 'public',
-  client_info: 'public',
-  server_info: 'public',
-  protocol_version: 'public',
-  egress_auth_type: 'public',
-  headers: 'sensitive',
-  latency_ms: 'public',
-} as const
-
-const MESSAGE = { ...SESSION, message: 'sensitive', tool: 'public', result_bytes: 'public', answer: 'sensitive' } as const
-const DATABASE = { ...NAMED, db_protocol: 'public', db_uri: 'sensitive' } as const
-const DATABASE_SESSION = {
-  ...SESSION,
-  db_service: 'public',
-  db_protocol: 'public',
-  db_uri: 'sensitive',
-  db_name: 'public',
-  db_user: 'public',
-} as const
-/** With the join method `token` the name is the secret itself. */
-const JOIN_TOKEN = { ...CALLER, name: 'secret', roles: 'public', expires: 'public', revision: 'public' } as const
-const JOIN = {
-  ...CALLER,
-  name: 'public',
-  server_id: 'public',
-  hostname: 'public',
-  roles: 'public',
-  generation: 'public',
-  serial: 'public',
-  expires: 'public',
-  attributes: 'sensitive',
-} as const
-const LOCK = { ...NAMED, target: 'public' } as const
-const API_TOKEN = { ...CALLER, name: 'public', token_id: 'public', servers: 'public', roles: 'public', expires: 'public' } as const
-
-const OAUTH_CLIENT = { ...CALLER, client_id: 'public', client_name: 'sensitive', redirect_uris: 'sensitive', connector: 'public' } as const
-const OAUTH_GRANT = { ...OAUTH_CLIENT, name: 'public', grant_id: 'public', resource: 'public', scope: 'public', expires: 'public' } as const
 
 /**
  * What happened: all events there are. Codes `TMCP…` and `T1000…` are those of Teleport for the same event, so that
@@ -161,6 +129,11 @@ export const EVENTS = {
       expires: 'public',
     },
     summary: 'A certificate or route assertion was issued, or refused.',
+  },
+  'spiffe.svid.issued': {
+    code: { success: 'TSPIFFE000I', failure: 'TSPIFFE000E' },
+    fields: SVID,
+    summary: 'A workload got the proof of a SPIFFE ID, or was refused one.',
   },
   'api_token.create': { code: { success: 'SPATK001I' }, fields: API_TOKEN, summary: 'An API token was made.' },
   'api_token.delete': { code: { success: 'SPATK002I' }, fields: API_TOKEN, summary: 'An API token was revoked.' },

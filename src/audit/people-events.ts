@@ -1,4 +1,4 @@
-import { ACCOUNT, CALLER, NAMED } from './field-sets.ts'
+import { ACCOUNT, CALLER, NAMED } from './field-classes.ts'
 
 const DEVICE = { mfa_device_name: 'public', mfa_device_uuid: 'public', mfa_device_type: 'public' } as const
 

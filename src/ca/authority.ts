@@ -6,7 +6,7 @@ import type { AuthorityType } from './identity-uris.ts'
 
 /**
  * A certificate authority: `user` signs people and bots, `host` signs agents, proxies and their server certificates, `db` signs database
- * servers, `db_client` the database users that agents connect as. What trusts one of them trusts none of the others.
+ * servers, `db_client` the database users that agents connect as, `spiffe` workloads. What trusts one of them trusts none of the others.
  */
 export interface Authority extends Issuer {
   type: AuthorityType

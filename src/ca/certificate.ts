@@ -49,7 +49,8 @@ export interface CertificateRequest {
   /** Milliseconds since 1970. Clocks differ, so callers date this back a little. */
   notBefore: number
   notAfter: number
-  usage: 'ca' | 'server' | 'client'
+  /** `workload`: client and server. */
+  usage: 'ca' | 'server' | 'client' | 'workload'
   names?: { dns?: string[]; ip?: string[]; uri?: string[] }
   /** 16 to 19 random bytes: RFC 5280 4.1.2.2 allows 20 octets including a sign. */
   serial: Uint8Array
@@ -93,7 +94,7 @@ function extensions({ usage, publicKey, names }: CertificateRequest, authority: 
     extension(OID.keyUsage, true, isCa ? namedBits(5, 6) : namedBits(0)),
     extension(OID.subjectKeyIdentifier, false, octetString(keyIdentifier(publicKey))),
   ]
-  if (!isCa) list.push(extension(OID.extendedKeyUsage, false, sequence(objectId(EXTENDED_USAGE[usage]))))
+  if (!isCa) list.push(extension(OID.extendedKeyUsage, false, sequence(...usagesOf(usage).map(objectId))))
   // Our CAs name their keys by the same rule, so the identifier need not be read back from the CA certificate.
   if (authority) list.push(extension(OID.authorityKeyIdentifier, false, sequence(implicit(0, keyIdentifier(authority.publicKey)))))
   const alternatives = [
@@ -103,6 +104,10 @@ function extensions({ usage, publicKey, names }: CertificateRequest, authority: 
   ]
   if (alternatives.length > 0) list.push(extension(OID.subjectAltName, false, sequence(...alternatives)))
   return list
+}
+
+function usagesOf(usage: 'server' | 'client' | 'workload'): string[] {
+  return usage === 'workload' ? [EXTENDED_USAGE.server, EXTENDED_USAGE.client] : [EXTENDED_USAGE[usage]]
 }
 
 function extension(oid: string, critical: boolean, value: Buffer): Buffer {

@@ -1,7 +1,7 @@
 import { AppError } from '../lib/errors.ts'
 import type { IdentityKind } from '../resources/identity.ts'
 
-export type AuthorityType = 'user' | 'host' | 'db' | 'db_client'
+export type AuthorityType = 'user' | 'host' | 'db' | 'db_client' | 'spiffe'
 
 /** What a client certificate says about its holder. Traits are not among it: the Auth Service looks them up. */
 export interface IdentityFields {
@@ -49,6 +49,8 @@ export function renderIdentityUris(clusterName: string, fields: IdentityFields):
 
 /** The SAN URIs of a CA certificate. */
 export function renderAuthorityUris(type: AuthorityType, clusterName: string): string[] {
+  // What verifies X509-SVIDs may refuse a certificate with a second URI (X509-SVID, section 2).
+  if (type === 'spiffe') return [`spiffe://${clusterName.toLowerCase()}`]
   return [`spiffe://${encode(clusterName)}`, `sallyport:authority/${type}`]
 }
 

@@ -12,6 +12,8 @@ const authentication = z.strictObject({
   hostname: z.string().optional(),
   serial: z.string(),
   generation: z.int().optional(),
+  /** What its identity provider says of the machine: the plain claims, the first join's alone. */
+  attributes: z.record(z.string(), z.unknown()).optional(),
 })
 export type Authentication = z.infer<typeof authentication>
 

@@ -20,6 +20,7 @@ import { roleSchema } from './role.ts'
 import { secretSchema } from './secret.ts'
 import { tokenSchema } from './token.ts'
 import { userSchema } from './user.ts'
+import { workloadIdentitySchema } from './workload-identity.ts'
 
 export interface KindRow {
   schema: z.ZodType<Resource>
@@ -86,6 +87,11 @@ export const KINDS = {
   },
   host: { schema: hostSchema, aliases: ['hosts', 'instance', 'instances'], recorded: true, purpose: 'A machine that joined the cluster.' },
   token: { schema: tokenSchema, aliases: ['tokens'], secretName: true, purpose: 'Lets an agent or a bot join.' },
+  workload_identity: {
+    schema: workloadIdentitySchema,
+    aliases: ['workload_identities'],
+    purpose: 'A SPIFFE ID that workloads may be given, and which of them.',
+  },
   lock: { schema: lockSchema, aliases: ['locks'], purpose: 'Cuts off whatever it targets, at once.' },
   cluster_auth_preference: {
     schema: clusterAuthPreferenceSchema,

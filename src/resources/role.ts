@@ -62,6 +62,9 @@ const conditionsSchema = z.strictObject({
   db_users: strings.optional(),
   /** Databases inside the database server, in the same forms. */
   db_names: strings.optional(),
+  /** Workload identities, by their labels: SPIFFE IDs that bearers may be given. */
+  workload_identity_labels: selectorSchema.optional(),
+  workload_identity_labels_expression: z.string().optional(),
   rules: z.array(ruleSchema).optional(),
   request: kept,
   review_requests: kept,
@@ -93,8 +96,6 @@ const conditionsSchema = z.strictObject({
   group_labels: kept,
   group_labels_expression: kept,
   github_permissions: kept,
-  workload_identity_labels: kept,
-  workload_identity_labels_expression: kept,
   spiffe: kept,
   account_assignments: kept,
 })

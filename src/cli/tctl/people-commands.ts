@@ -168,7 +168,11 @@ function addIdentities(program: Program, io: TctlIo): void {
     path: 'auth export',
     summary: 'Print certificates of the certificate authorities',
     options: [
-      { flags: '--type <type>', description: 'Which authority', choices: ['host', 'user', 'tls-host', 'tls-user', 'db', 'db-client'] },
+      {
+        flags: '--type <type>',
+        description: 'Which authority',
+        choices: ['host', 'user', 'tls-host', 'tls-user', 'db', 'db-client', 'spiffe'],
+      },
     ],
     load: action(io, () => import('./auth-export.ts')),
   })

@@ -4,6 +4,7 @@ import { action } from './context.ts'
 import { addDatabases } from './database-commands.ts'
 import type { TshIo } from './context.ts'
 import { FORMAT } from './format.ts'
+import { addWorkloadIdentities } from './workload-commands.ts'
 
 /** What select-endpoint.ts reads, beside the argument `[name]`. */
 const ENDPOINT_OPTIONS: readonly OptionRow[] = [
@@ -54,6 +55,7 @@ function createTsh(io: TshIo): Program {
   addMcp(program, io)
   addProxy(program, io)
   addDatabases(program, io)
+  addWorkloadIdentities(program, io)
   addApiTokens(program, io)
   return program
 }

@@ -52,7 +52,8 @@ function searchText(server: Described): string {
   return [server.metadata.name, descriptionOf(server), ...Object.entries(labelsOf(server)).flat()].join('\n').toLowerCase()
 }
 
-function parseLabels(text: string | undefined): [string, string][] {
+/** `key=value,key2=value2`, in their order. */
+export function parseLabels(text: string | undefined): [string, string][] {
   if (!text) return []
   return text.split(',').map((pair) => {
     const cut = pair.indexOf('=')

@@ -81,6 +81,8 @@ export async function openClusterKeys(db: Executor, sealer: Sealer, clusterName:
     host: await openAuthority(db, sealer, 'host', clusterName, now()),
     db: await openAuthority(db, sealer, 'db', clusterName, now()),
     dbClient: await openAuthority(db, sealer, 'db_client', clusterName, now()),
+    spiffe: await openAuthority(db, sealer, 'spiffe', clusterName, now()),
+    svid: await openSigner(db, sealer, 'keys/svid'),
     oauth: await openSigner(db, sealer, 'keys/oauth'),
     assertion: await openSigner(db, sealer, 'keys/assertion'),
     jwt: await JwtKeys.open(db, sealer, now),

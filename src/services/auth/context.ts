@@ -30,6 +30,9 @@ export interface ClusterKeys {
   oauth: Signer & VerificationKey
   db: Authority
   dbClient: Authority
+  /** Vouches for workloads (SPIFFE), by certificate and by JWT. */
+  spiffe: Authority
+  svid: Signer & VerificationKey
   assertion: Signer & VerificationKey
   /** Of what MCP servers are told of their callers. */
   jwt: JwtKeys

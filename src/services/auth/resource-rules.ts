@@ -1,4 +1,5 @@
 import { findSetFaults } from '../../access/mcp-set.ts'
+import { findWorkloadIdentityFaults } from '../../access/workload-identity.ts'
 import { findHalfRegexes, findRoleFaults } from '../../access/role-faults.ts'
 import { buildEvent } from '../../audit/build-event.ts'
 import type { AuditEvent } from '../../audit/event.ts'
@@ -90,6 +91,7 @@ function checkPatterns(role: Role): void {
 /** What does not stop a save but will not work. */
 export function findWarnings(resource: AnyResource): string[] {
   if (resource.kind === 'mcp_set') return findSetFaults(resource)
+  if (resource.kind === 'workload_identity') return findWorkloadIdentityFaults(resource)
   return resource.kind === 'role' ? findRoleFaults(resource) : []
 }
 

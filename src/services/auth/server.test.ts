@@ -148,7 +148,7 @@ test('what a client asks first', async () => {
   })
   expect(await f.call('GET', '/v1/status', undefined, ADMIN)).toMatchObject({
     status: 200,
-    body: { authorities: [{ type: 'user' }, { type: 'host' }, { type: 'db' }, { type: 'db_client' }] },
+    body: { authorities: [{ type: 'user' }, { type: 'host' }, { type: 'db' }, { type: 'db_client' }, { type: 'spiffe' }] },
   })
 })
 

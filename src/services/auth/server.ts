@@ -35,6 +35,7 @@ import { explainAccess, listVisibleServers } from './routes/servers.ts'
 import { getSsoTest, startSsoTest } from './routes/sso.ts'
 import { deleteUpstreamAccount, issueUpstreamToken, listUpstreamAccounts } from './routes/upstream-accounts.ts'
 import { watchResources } from './routes/watch.ts'
+import { getSpiffeBundle, getSvidIssuer, getSvidJwks, issueSvid } from './routes/workload-identity.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './routes/users.ts'
 import { checkSource } from './source.ts'
 import type { AccountFetch } from './upstream-accounts/discovery.ts'
@@ -70,6 +71,10 @@ const TABLE: readonly Served[] = [
   open(ROUTES.join, join),
   known(ROUTES.renewIdentity, renewIdentity),
   known(ROUTES.issueBotOutput, issueBotOutput),
+  known(ROUTES.issueSvid, issueSvid),
+  open(ROUTES.getSpiffeBundle, getSpiffeBundle),
+  open(ROUTES.getSvidJwks, getSvidJwks),
+  open(ROUTES.getSvidIssuer, getSvidIssuer),
   known(ROUTES.announceHost, announceHost),
   known(ROUTES.inviteUser, inviteUser),
   known(ROUTES.resetUser, resetUser),

@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto'
 import type { IdentityFile } from '../../ca/identity-file.ts'
+import type { Svid, SvidWanted } from '../../client/workload-identity.ts'
 import type { Onboarding } from './onboarding.ts'
 
 /** An identity as the Auth Service issued it, with what belongs beside it. */
@@ -50,6 +51,8 @@ export interface BotCluster {
   /** With the identity that is being renewed; one whose answer was lost may be asked for again. */
   renew(own: OwnIdentity, wanted: { ttlSeconds: number }): Promise<OwnIdentity>
   issueOutput(own: OwnIdentity, wanted: OutputRequest): Promise<Issued>
+  issueX509Svid(own: OwnIdentity, wanted: SvidWanted, privateKey: KeyObject): Promise<Svid>
+  issueJwtSvid(own: OwnIdentity, wanted: SvidWanted, audiences: readonly string[]): Promise<Svid>
   /** A bearer token for one MCP endpoint, by its path. */
   issueToken(own: OwnIdentity, wanted: TokenWanted): Promise<{ token: string; expiresAt: number }>
 }

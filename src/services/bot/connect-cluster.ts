@@ -7,6 +7,7 @@ import { createProxyHttp } from '../../client/proxy-http.ts'
 import type { ProxyHttp } from '../../client/proxy-http.ts'
 import { parseProxyAddress } from '../../client/proxy-address.ts'
 import { fetchEndpointToken } from '../../client/servers.ts'
+import { fetchJwtSvid, fetchX509Svid } from '../../client/workload-identity.ts'
 import { readTextIfPresent } from '../../lib/atomic-file.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { BotCluster, Issued, OwnIdentity } from './cluster.ts'
@@ -38,6 +39,8 @@ export function connectCluster(
       return ownOf(await joinCluster(target, { role: 'Bot', ttlSeconds, ...facts }, proofOf(proof, boundKey, joinState), { now }))
     },
     renew: async (own, { ttlSeconds }) => ownOf(await as(own, (api) => renewIdentity(api, { ttlSeconds, ...facts }, { now }))),
+    issueX509Svid: (own, wanted, privateKey) => as(own, (api) => fetchX509Svid(api, wanted, privateKey)),
+    issueJwtSvid: (own, wanted, audiences) => as(own, (api) => fetchJwtSvid(api, wanted, audiences)),
     issueToken: (own, { endpoint, roles, ttlSeconds }) =>
       as(own, (api) => fetchEndpointToken(api, endpoint, { roles: roles && [...roles], ttlSeconds })),
     issueOutput: (own, { roles, ...wanted }) => as(own, (api) => issueBotOutput(api, { ...wanted, ...(roles && { roles: [...roles] }) })),

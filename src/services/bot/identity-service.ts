@@ -25,7 +25,7 @@ export function createIdentityService(
         roles: config.roles,
         ttlSeconds: Math.floor(config.ttlMs / 1000),
         allowReissue: config.allow_reissue,
-        privateKey: await findKey(destination),
+        privateKey: await findKey(destination, 'key'),
       })
       await destination.write(renderFiles(issued))
       return { expiresAt: issued.expiresAt }
@@ -33,8 +33,9 @@ export function createIdentityService(
   }
 }
 
-async function findKey(destination: Destination) {
-  const known = await destination.read('key')
+/** The private key of a destination, or a new one where there is none that can be read. */
+export async function findKey(destination: Destination, file: string) {
+  const known = await destination.read(file)
   if (known !== undefined) {
     try {
       return parsePrivateKey(known)

@@ -81,12 +81,47 @@ const oauthTokenSchema = z
   })
   .describe('Keeps an access token fresh, for clients that speak HTTP.')
 
-export const serviceSchema = z.discriminatedUnion('type', [identitySchema, mcpSchema, oauthTokenSchema])
+const selectorSchema = z
+  .strictObject({
+    name: z.string().min(1).max(255).optional(),
+    labels: z.record(z.string().min(1), z.union([z.string(), z.array(z.string()).min(1)])).optional(),
+  })
+  .refine(({ name, labels }) => (name === undefined) !== (labels === undefined), { error: 'names either a name or labels' })
+  .describe('Which workload_identity: by its name, or the one with these labels that the bot may have.')
+
+const x509SvidSchema = z
+  .strictObject({
+    type: z.literal('workload-identity-x509'),
+    name: nameSchema.optional(),
+    selector: selectorSchema,
+    destination: destinationSchema.describe('Where `svid.pem`, `svid_key.pem` and `svid_bundle.pem` are written.'),
+    roles: rolesSchema,
+    ...spanFields,
+    include_federated_trust_bundles: z.literal(false).optional().describe('Accepted when false: there are no federated trust domains.'),
+  })
+  .describe('Keeps an X.509 SVID (SPIFFE) fresh, for mutual TLS between workloads.')
+
+const jwtSvidSchema = z
+  .strictObject({
+    type: z.literal('workload-identity-jwt'),
+    name: nameSchema.optional(),
+    selector: selectorSchema,
+    audiences: z.array(z.string().min(1).max(1024)).min(1, 'needs an audience').max(20).describe('For whom the JWT is.'),
+    destination: destinationSchema.describe('Where the file `jwt_svid` is written.'),
+    roles: rolesSchema,
+    ...spanFields,
+  })
+  .describe('Keeps a JWT SVID (SPIFFE) fresh, for services that verify JWTs.')
+
+export const serviceSchema = z.discriminatedUnion('type', [identitySchema, mcpSchema, oauthTokenSchema, x509SvidSchema, jwtSvidSchema])
 
 export type ServiceConfig = z.output<typeof serviceSchema>
 export type IdentityConfig = z.output<typeof identitySchema>
 export type McpConfig = z.output<typeof mcpSchema>
 export type OauthTokenConfig = z.output<typeof oauthTokenSchema>
+
+export type X509SvidConfig = z.output<typeof x509SvidSchema>
+export type JwtSvidConfig = z.output<typeof jwtSvidSchema>
 
 export type ListenAddress = { path: string } | { host: string; port: number }
 

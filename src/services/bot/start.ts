@@ -25,6 +25,7 @@ import type { OauthTokenConfig } from './service.ts'
 import { requestToken } from './token-request.ts'
 import type { IssuedToken } from './token-request.ts'
 import { createTokenService } from './token-service.ts'
+import { createJwtSvidService, createX509SvidService } from './svid-service.ts'
 import { openStorage } from './storage.ts'
 import type { Storage } from './storage.ts'
 
@@ -103,6 +104,10 @@ function createService(service: NamedService, options: StartOptions, storage: St
       return [createIdentityService(service, { cluster, destination: open(service.destination) })]
     case 'oauth-token':
       return [createTokenService(service, { request: requestWith(options, storage), destination: open(service.destination) })]
+    case 'workload-identity-x509':
+      return [createX509SvidService(service, { cluster, destination: open(service.destination) })]
+    case 'workload-identity-jwt':
+      return [createJwtSvidService(service, { cluster, destination: open(service.destination) })]
     case 'mcp': {
       if (config.oneshot) {
         log.warn('left out: with oneshot nothing listens', { service: service.name })

@@ -30,7 +30,7 @@ export interface ProxyServerOptions extends McpRouteOptions {
 }
 
 /** What the Auth Service serves to the outside: its API, the pages, the authorization server. */
-const AUTH_PATH = /^\/(?:v1|web|oauth|\.well-known)\//
+const AUTH_PATH = /^\/(?:v1|web|webapi|oauth|workload-identity|\.well-known)\//
 const SILENCE_MS = 15 * 60_000
 
 /** The edge: every request passes the steps of `serve` in this order; those of MCP clients in their usual form pass the same in `routeOf`. */

@@ -73,7 +73,7 @@ export async function joinBot(context: AuthContext, tx: Executor, proven: Proven
 
 function firstInstance(
   context: AuthContext,
-  { input, remoteAddress }: ProvenJoin,
+  { input, remoteAddress, attributes }: ProvenJoin,
   bot: Bot,
   { fields, certificate, previous }: { fields: IdentityFields; certificate: IssuedCertificate; previous: string | undefined },
 ): BotInstance {
@@ -92,7 +92,7 @@ function firstInstance(
       serial: certificate.serial,
       used: false,
       certificate_expires: new Date(certificate.expiresAt).toISOString(),
-      initial_authentication: authentication,
+      initial_authentication: { ...authentication, ...(attributes && { attributes }) },
       latest_authentications: [authentication],
     },
   }

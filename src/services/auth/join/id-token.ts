@@ -14,6 +14,7 @@ import { JoinRefusal } from './refusal.ts'
 export const ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
 const SKEW_SECONDS = 10
 const MAX_SHOWN = 30
+const MAX_CLAIM_CHARS = 1024
 
 /** What an ID token has to be: every join method of this sort comes down to it. */
 export interface Expectations {
@@ -154,8 +155,12 @@ function fits(wanted: ClaimRule[string], value: unknown): boolean {
   return matchesAny(patterns.map(compileMatcherLate), String(value))
 }
 
-/** Plain claims, for the audit log. */
+/** Plain claims, for the audit log and for rules of workload identities. */
 function shownClaims(payload: JWTPayload): Record<string, unknown> {
-  const plain = Object.entries(payload).filter(([, value]) => typeof value !== 'object')
+  const plain = Object.entries(payload).filter(([, value]) => isPlain(value))
   return Object.fromEntries(plain.slice(0, MAX_SHOWN))
+}
+
+function isPlain(value: unknown): boolean {
+  return typeof value === 'string' ? value.length <= MAX_CLAIM_CHARS : typeof value === 'number' || typeof value === 'boolean'
 }

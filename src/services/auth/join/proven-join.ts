@@ -16,8 +16,8 @@ export interface BoundKeyProof {
 
 /** What a join method found out about who joins. */
 export interface JoinFindings {
-  /** For the audit log. */
-  attributes?: unknown
+  /** Plain claims, for the audit log and for rules of workload identities. */
+  attributes?: Record<string, unknown>
   bound?: BoundKeyProof
 }
 

@@ -35,12 +35,12 @@ export async function ping(context: AuthContext): Promise<OutputOf<typeof ROUTES
 }
 
 export async function getStatus(context: AuthContext): Promise<OutputOf<typeof ROUTES.getStatus>> {
-  const { user, host, db, dbClient } = context.keys
+  const { user, host, db, dbClient, spiffe } = context.keys
   return {
     cluster_name: context.clusterName,
     version: context.version,
     proxy_address: context.publicAddress(),
-    authorities: [user, host, db, dbClient].map(({ type, certificatePem }) => ({
+    authorities: [user, host, db, dbClient, spiffe].map(({ type, certificatePem }) => ({
       type,
       certificate: certificatePem,
       pin: pinOf(certificatePem),
