@@ -172,7 +172,7 @@ export class AggregateCallers {
       const generation = this.#generation
       const answer = await fetchCaller(api)
       const servers = (await fetchServers(api))
-        .map(({ permissions: _, health: __, ...app }) => app)
+        .map(({ permissions: _, health: __, agents: ___, ...app }) => app)
         .map((app) => this.#shared(serverOf(app)))
       const expiresAt = Date.parse(answer.expires)
       const caller = { owner: ownerOf(answer), expiresAt, servers }
