@@ -36,7 +36,7 @@ export async function startRemoteAgent(
   const reach = (address: ProxyAddress): ProxyAddress => ({ ...address, ...(proxy?.open && { open: proxy.open }) })
   const start = (): Promise<AgentHost> => {
     const { auth_service, proxy_service, app_service, db_service } = fileSchema.parse({ app_service: app, ...(db && { db_service: db }) })
-    const membership = { proxy: wayIn(), reach, caPins: [], token: secret }
+    const membership = { proxy: wayIn(), reach, caPins: [], join: { method: 'token' as const, token: secret } }
     const config = {
       dataDirectory,
       logLevel: 'info' as const,

@@ -104,7 +104,7 @@ function withRole(config: Config, role: AgentRole): Config {
 }
 
 function enrol(
-  { config, log, now, version }: ProcessOptions,
+  { config, env, log, now, version }: ProcessOptions,
   membership: Membership,
   { role, known }: { role: AgentRole; known: KnownProxies },
   signal: AbortSignal,
@@ -118,7 +118,7 @@ function enrol(
       role,
       hostname: config.nodename ?? hostname(),
       version,
-      findProof: () => readProof(membership),
+      findProof: () => readProof(membership, env),
       now,
       after: realClock.after,
       random: Math.random,

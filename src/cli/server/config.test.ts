@@ -97,12 +97,12 @@ test('an agent alone knows its cluster from the file', async () => {
   expect(config.membership).toMatchObject({
     proxy: { host: 'proxy.example.com', port: 443 },
     caPins: [`sha256:${'0'.repeat(64)}`],
-    token: '/etc/token',
+    join: { method: 'token', token: '/etc/token' },
   })
   expect((await load('sallyport: {auth_server: a:1, auth_token: x}\n')).membership).toMatchObject({
     proxy: { host: 'a', port: 1 },
     caPins: [],
-    token: 'x',
+    join: { method: 'token', token: 'x' },
   })
   expect((await load('')).membership).toBeUndefined()
 })
@@ -110,7 +110,11 @@ test('an agent alone knows its cluster from the file', async () => {
 test('flags win over the file', async () => {
   const join = { token: 't', caPin: `sha256:${'1'.repeat(64)}`, authServer: 'other:2' }
   const config = await loadConfig({ file: await write(AGENT), dataDirectory: folder, join, roles: 'auth,proxy', env: {} })
-  expect(config.membership).toMatchObject({ proxy: { host: 'other', port: 2 }, caPins: [`sha256:${'1'.repeat(64)}`], token: 't' })
+  expect(config.membership).toMatchObject({
+    proxy: { host: 'other', port: 2 },
+    caPins: [`sha256:${'1'.repeat(64)}`],
+    join: { method: 'token', token: 't' },
+  })
   expect(config).toMatchObject({ auth: { enabled: true }, proxy: { enabled: true }, agent: { enabled: false } })
   await expect(loadConfig({ file: undefined, dataDirectory: folder, roles: 'app,db2', env: {} })).rejects.toThrow('not "db2"')
 })

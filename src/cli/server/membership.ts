@@ -1,14 +1,11 @@
-import { readFile } from 'node:fs/promises'
-import { isAbsolute } from 'node:path'
 import { z } from 'zod'
-import type { JoinProof } from '../../client/join.ts'
+import { type JoinSource, joinSourceFields, readJoinSource, type ReadSource } from '../../client/join-source.ts'
 import { parseProxyAddress, type ProxyAddress, renderProxyAddress } from '../../client/proxy-address.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { Environment } from '../../lib/paths.ts'
 import { yesNoSchema } from '../../lib/yes-no.ts'
+import { JOIN_METHODS } from '../../resources/token.ts'
 import { dialWebSocket } from '../../tunnel/web-socket.ts'
-
-const METHODS = ['token'] as const
 
 const pin = z.string().regex(/^sha256:[0-9a-f]{64}$/, 'must be sha256: and 64 hex digits, as tctl status prints it')
 
@@ -23,9 +20,14 @@ export const membershipFields = {
   auth_token: z.string().min(1).optional().describe('The older spelling of join_params.token_name.'),
   join_params: z
     .strictObject({
-      token_name: z.string().min(1).describe('The join token, or the absolute path of a file with it.'),
-      method: z.enum(METHODS).default('token').describe('How this host proves that it may join.'),
+      token_name: z
+        .string()
+        .min(1)
+        .describe('The join token, or the absolute path of a file with it; of methods other than token, its name.'),
+      method: z.enum(JOIN_METHODS).default('token').describe('How this host proves that it may join.'),
+      ...joinSourceFields,
     })
+    .refine(({ method, oidc }) => method !== 'oidc' || oidc !== undefined, { path: ['oidc'], error: 'required for method oidc' })
     .optional()
     .describe('How this host joins the cluster. Needed for the first time, and after its certificate has expired.'),
   via_websocket: yesNoSchema
@@ -49,8 +51,8 @@ export interface Membership {
   /** How another proxy of the cluster is reached from here: as that one. */
   reach: (address: ProxyAddress) => ProxyAddress
   caPins: string[]
-  /** A token, or the absolute path of a file with one. */
-  token: string | undefined
+  /** How this host joins; undefined where nothing is configured. */
+  join: JoinSource | undefined
 }
 
 /** Given on the command line: they win over the file. */
@@ -74,7 +76,13 @@ export function findMembership(file: z.output<typeof fieldsSchema>, flags: Membe
     const open = (file.via_websocket ?? httpProxy !== undefined) ? webSocketTo(proxy, httpProxy) : undefined
     return { ...proxy, ...(open && { open }) }
   }
-  return { proxy: reach(parseProxyAddress(address)), reach, caPins, token: flags.token ?? file.join_params?.token_name ?? file.auth_token }
+  return { proxy: reach(parseProxyAddress(address)), reach, caPins, join: sourceOf(file, flags.token) }
+}
+
+function sourceOf({ join_params, auth_token }: z.output<typeof fieldsSchema>, flag: string | undefined): JoinSource | undefined {
+  const { token_name, ...params } = join_params ?? { method: 'token' as const }
+  const token = flag ?? token_name ?? auth_token
+  return token === undefined ? undefined : { ...params, token }
 }
 
 /** What is in between sees an encrypted stream: the proxy is verified by the TLS within it, and shown our certificate. */
@@ -100,16 +108,7 @@ function parsePin(text: string): string {
   return parsed.data
 }
 
-/** The proof to join with, its file read now; undefined where no token is configured. */
-export async function readProof({ token }: Membership): Promise<JoinProof | undefined> {
-  if (token === undefined) return undefined
-  if (!isAbsolute(token)) return { method: 'token', token }
-  const text = await readFile(token, 'utf8').catch((cause: unknown) => {
-    throw new AppError(
-      'failed_precondition',
-      `cannot read the join token from ${token}: check that the file is there and who may read it`,
-      { cause },
-    )
-  })
-  return { method: 'token', token: text.trim() }
+/** What proves this host, its files and variables read now; undefined where nothing is configured. */
+export async function readProof({ join }: Membership, env: Environment): Promise<ReadSource | undefined> {
+  return join && (await readJoinSource(join, env))
 }

@@ -1,15 +1,19 @@
+import { createPublicKey } from 'node:crypto'
 import { join } from 'node:path'
 import { z } from 'zod'
 import { type IdentityFile, parseIdentityFile, renderIdentityFile } from '../../ca/identity-file.ts'
+import { renderPublicKey } from '../../ca/keys.ts'
 import { type ApiClient, createApiClient } from '../../client/call.ts'
 import { AUTH_ALPN, createHttpsCarrier } from '../../client/https-carrier.ts'
-import { joinCluster, type Joined, type JoinProof, type JoinTarget, renewalDue, renewIdentity } from '../../client/join.ts'
+import { joinCluster, type Joined, type JoinTarget, renewalDue, renewIdentity } from '../../client/join.ts'
+import { proofOf, type ReadSource } from '../../client/join-source.ts'
 import { createProxyHttp, type ProxyHttp } from '../../client/proxy-http.ts'
 import { createAnyProxyHttp, isOfNetwork } from '../../client/any-proxy-http.ts'
 import { type ProxyAddress, renderProxyAddress } from '../../client/proxy-address.ts'
 import { ensurePrivateDirectory, readTextIfPresent, writeFileAtomic } from '../../lib/atomic-file.ts'
 import { type Code, AppError, toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
+import { openBoundKey, saveBoundKey } from './bound-key.ts'
 
 export interface EnrolmentOptions {
   /** Of the service alone; made with mode 0700. */
@@ -21,7 +25,7 @@ export interface EnrolmentOptions {
   hostname: string
   version: string
   /** What lets this host join, read anew for each time; undefined where none is configured. */
-  findProof(): Promise<JoinProof | undefined>
+  findProof(): Promise<ReadSource | undefined>
   /** Milliseconds since 1970. */
   now: () => number
   /** Runs something once, after so many ms, unless the returned function is called before. */
@@ -196,15 +200,23 @@ async function joinPatiently(options: EnrolmentOptions, kept: Enrolled | undefin
 }
 
 async function joinOnce(options: EnrolmentOptions, kept: Enrolled | undefined): Promise<Joined> {
-  const { target, role, hostname, version, now } = options
+  const { target, role, hostname, version, now, directory } = options
   const proof = await options.findProof()
   if (!proof) throw new AppError('failed_precondition', `${standing(kept)}: no join token is configured. ${REMEDY}`)
+  const bound = proof.method === 'bound_keypair' ? await openBoundKey(directory) : undefined
+  // An administrator may have to name it in the join token.
+  if (bound && !kept)
+    options.log.info('this host joins by its key pair', { public_key: renderPublicKey(createPublicKey(bound.privateKey)) })
   const previous = kept && { hostId: kept.hostId, previous: kept.identity }
   try {
     const authorities = kept?.identity.authorityPems ?? []
-    return await joinAny(proxiesOf(options), (proxy) =>
-      joinCluster({ ...target, proxy, authorities }, { role, hostname, version, ...previous }, proof, { now }),
+    const sent = proofOf(proof, bound)
+    const joined = await joinAny(proxiesOf(options), (proxy) =>
+      joinCluster({ ...target, proxy, authorities }, { role, hostname, version, ...previous }, sent, { now }),
     )
+    // Before it is used: a state that comes twice counts as that of a copy.
+    if (bound && joined.joinState !== undefined) await saveBoundKey(directory, { ...bound, joinState: joined.joinState })
+    return joined
   } catch (thrown) {
     const error = toAppError(thrown)
     if (error.code !== 'permission_denied') throw error

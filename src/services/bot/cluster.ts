@@ -1,7 +1,7 @@
 import type { KeyObject } from 'node:crypto'
 import type { IdentityFile } from '../../ca/identity-file.ts'
+import type { ReadSource } from '../../client/join-source.ts'
 import type { Svid, SvidWanted } from '../../client/workload-identity.ts'
-import type { Onboarding } from './onboarding.ts'
 
 /** An identity as the Auth Service issued it, with what belongs beside it. */
 export interface Issued {
@@ -47,7 +47,7 @@ export interface TokenWanted {
 /** What the bot asks of the Auth Service. Refusals come as the AppErrors they are; `unavailable` and `deadline_exceeded` pass. */
 export interface BotCluster {
   /** `boundKey` and `joinState` are for the method bound_keypair. */
-  join(proof: Onboarding, wanted: { ttlSeconds: number; boundKey: KeyObject; joinState: string | undefined }): Promise<OwnIdentity>
+  join(proof: ReadSource, wanted: { ttlSeconds: number; boundKey: KeyObject; joinState: string | undefined }): Promise<OwnIdentity>
   /** With the identity that is being renewed; one whose answer was lost may be asked for again. */
   renew(own: OwnIdentity, wanted: { ttlSeconds: number }): Promise<OwnIdentity>
   issueOutput(own: OwnIdentity, wanted: OutputRequest): Promise<Issued>

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import { issueBotOutput, joinCluster, openIdentityApi, renewIdentity } from '../../client/join.ts'
-import type { Joined, JoinProof } from '../../client/join.ts'
+import type { Joined } from '../../client/join.ts'
 import type { ApiClient } from '../../client/call.ts'
 import type { Connection } from '../../client/credentials.ts'
 import { createProxyHttp } from '../../client/proxy-http.ts'
@@ -12,7 +12,7 @@ import { readTextIfPresent } from '../../lib/atomic-file.ts'
 import { AppError } from '../../lib/errors.ts'
 import type { BotCluster, Issued, OwnIdentity } from './cluster.ts'
 import type { BotConfig } from './config.ts'
-import type { Onboarding } from './onboarding.ts'
+import { proofOf } from '../../client/join-source.ts'
 
 /** The cluster that a configuration names, reached through its proxy. Nothing is contacted before the first call. */
 export function connectCluster(
@@ -36,7 +36,9 @@ export function connectCluster(
     async join(proof, { ttlSeconds, boundKey, joinState }) {
       const authorities = await readAuthorities(onboarding.ca_path)
       const target = { proxy, caPins: onboarding.ca_pins, authorities, insecure }
-      return ownOf(await joinCluster(target, { role: 'Bot', ttlSeconds, ...facts }, proofOf(proof, boundKey, joinState), { now }))
+      return ownOf(
+        await joinCluster(target, { role: 'Bot', ttlSeconds, ...facts }, proofOf(proof, { privateKey: boundKey, joinState }), { now }),
+      )
     },
     renew: async (own, { ttlSeconds }) => ownOf(await as(own, (api) => renewIdentity(api, { ttlSeconds, ...facts }, { now }))),
     issueX509Svid: (own, wanted, privateKey) => as(own, (api) => fetchX509Svid(api, wanted, privateKey)),
@@ -61,19 +63,6 @@ export function connectAs(
 /** The proxy itself, verified as this identity knows it; the caller closes it. */
 export function openProxy({ proxy: address, insecure }: Pick<BotConfig, 'proxy' | 'insecure'>, { identity }: OwnIdentity): ProxyHttp {
   return createProxyHttp({ proxy: parseProxyAddress(address), authorities: identity.authorityPems, insecure, alpn: ['http/1.1'] })
-}
-
-function proofOf(proof: Onboarding, privateKey: Parameters<BotCluster['join']>[1]['boundKey'], joinState: string | undefined): JoinProof {
-  const { method, token, idToken = '', registrationSecret } = proof
-  if (method === 'token') return { method, token }
-  if (method !== 'bound_keypair') return { method, token, idToken }
-  return {
-    method,
-    token,
-    privateKey,
-    ...(joinState !== undefined && { joinState }),
-    ...(registrationSecret !== undefined && { registrationSecret }),
-  }
 }
 
 function ownOf(joined: Joined): OwnIdentity {

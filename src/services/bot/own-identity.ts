@@ -3,7 +3,7 @@ import { generateKeyPair, parsePrivateKey, renderPrivateKey } from '../../ca/key
 import { AppError, toAppError } from '../../lib/errors.ts'
 import type { Code } from '../../lib/errors.ts'
 import type { BotCluster, OwnIdentity } from './cluster.ts'
-import type { Onboarding } from './onboarding.ts'
+import type { ReadSource } from '../../client/join-source.ts'
 import type { BotState, Storage } from './storage.ts'
 
 /** Longer than any credential it makes: so the bot comes through an outage of the Auth Service without a new token. */
@@ -29,7 +29,7 @@ export class OwnRefusal extends Error {
 export interface OwnOptions {
   storage: Storage
   cluster: Pick<BotCluster, 'join' | 'renew'>
-  readProof: () => Promise<Onboarding>
+  readProof: () => Promise<ReadSource>
 }
 
 /**
@@ -73,7 +73,7 @@ export class OwnKeeper {
   }
 
   /** A file that is gone after the first join is no harm as long as the identity can be renewed. */
-  async #findProof(state: BotState): Promise<Onboarding | undefined> {
+  async #findProof(state: BotState): Promise<ReadSource | undefined> {
     try {
       return await this.#options.readProof()
     } catch (thrown) {
@@ -86,7 +86,7 @@ export class OwnKeeper {
     return await this.#keep(state, await ask('locked', () => this.#options.cluster.renew(own, { ttlSeconds: OWN_TTL_SECONDS })))
   }
 
-  async #join(known: BotState, proof: Onboarding | undefined): Promise<OwnIdentity> {
+  async #join(known: BotState, proof: ReadSource | undefined): Promise<OwnIdentity> {
     const { storage, cluster } = this.#options
     if (!proof) throw new AppError('failed_precondition', 'the onboarding token cannot be read, and the identity of this bot has ended')
     const boundKey = known.bound_key ?? (await newKey())
