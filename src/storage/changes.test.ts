@@ -74,23 +74,23 @@ describe.each(STORES)('two processes on %s', (type) => {
     expect(await countAttempt(b, 'k', 100, 100)).toEqual({ count: 1, expiresAt: 200 })
   })
 
-  if (type === 'postgresql')
-    test('at once: numbers are seen in their order, an id is used once, every attempt counts', async () => {
-      const seen: number[] = []
-      const look = async (): Promise<void> => {
-        for (let last = 0; last < 40;) {
-          for (const { seq } of await listChanges(b, last, 100)) {
-            seen.push(seq)
-            last = seq
-          }
+  // Two connections to one file in one thread would wait for each other for ever.
+  test.skipIf(type === 'sqlite')('at once: numbers are seen in their order, an id is used once, every attempt counts', async () => {
+    const seen: number[] = []
+    const look = async (): Promise<void> => {
+      for (let last = 0; last < 40;) {
+        for (const { seq } of await listChanges(b, last, 100)) {
+          seen.push(seq)
+          last = seq
         }
       }
-      const writing = Array.from({ length: 40 }, (_, index) => note(index % 2 === 0 ? a : b, `n${index}`))
-      await Promise.all([look(), ...writing])
-      expect(seen).toEqual(Array.from({ length: 40 }, (_, index) => index + 1))
-      const used = await Promise.all(Array.from({ length: 20 }, (_, index) => useOnce(index % 2 === 0 ? a : b, 'race', 100)))
-      expect(used.filter(Boolean)).toHaveLength(1)
-      const counts = await Promise.all(Array.from({ length: 20 }, (_, index) => countAttempt(index % 2 === 0 ? a : b, 'race', 100, 0)))
-      expect(Math.max(...counts.map(({ count }) => count))).toBe(20)
-    })
+    }
+    const writing = Array.from({ length: 40 }, (_, index) => note(index % 2 === 0 ? a : b, `n${index}`))
+    await Promise.all([look(), ...writing])
+    expect(seen).toEqual(Array.from({ length: 40 }, (_, index) => index + 1))
+    const used = await Promise.all(Array.from({ length: 20 }, (_, index) => useOnce(index % 2 === 0 ? a : b, 'race', 100)))
+    expect(used.filter(Boolean)).toHaveLength(1)
+    const counts = await Promise.all(Array.from({ length: 20 }, (_, index) => countAttempt(index % 2 === 0 ? a : b, 'race', 100, 0)))
+    expect(Math.max(...counts.map(({ count }) => count))).toBe(20)
+  })
 })

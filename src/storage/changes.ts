@@ -1,3 +1,4 @@
+import { PostgresAdapter, sql } from 'kysely'
 import type { Executor } from './database.ts'
 import type { Tables } from './tables.ts'
 
@@ -36,6 +37,16 @@ export async function noteChange(tx: Executor, { type, kind, name }: NotedChange
     .executeTakeFirstOrThrow()
   await tx.insertInto('changes').values({ seq, type, kind, name, at: now }).execute()
   return seq
+}
+
+/** Wakes other processes once this transaction is committed, where the store can. */
+export async function announceChanges(tx: Executor): Promise<void> {
+  if (tx.getExecutor().adapter instanceof PostgresAdapter) await sql`select pg_notify('sallyport_changes', current_schema())`.execute(tx)
+}
+
+/** Is told when there are changes, by `announceChanges`. */
+export interface ChangeListener {
+  close(): Promise<void>
 }
 
 /** How many changes there have been: grows with every one, by whichever process. */

@@ -1,4 +1,5 @@
 import type { Logger } from '../lib/log.ts'
+import type { ChangeListener } from './changes.ts'
 import type { Database } from './database.ts'
 import type { EventAppender } from './event-appender.ts'
 import type { StoreType } from './migrations/migration.ts'
@@ -25,4 +26,11 @@ export async function openEventAppender({ type, at }: StoreLocation, cluster: st
   if (type === 'sqlite') return openSqliteAppender(at, cluster)
   const { openPostgresAppender } = await import('./postgres-appender.ts')
   return openPostgresAppender(at, cluster)
+}
+
+/** Calls `wake` soon after another process changed something, as well as that can be; of a file nobody tells. */
+export async function openChangeListener({ type, at }: StoreLocation, wake: () => void, log: Logger): Promise<ChangeListener> {
+  if (type === 'sqlite') return { close: async () => {} }
+  const { openPostgresListener } = await import('./postgres-listener.ts')
+  return openPostgresListener(at, wake, log)
 }

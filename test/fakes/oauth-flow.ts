@@ -18,12 +18,12 @@ export interface Tokens {
 
 /** The steps of OAuth one by one, as a client of our own takes them, so that each can go wrong. */
 export class OAuthFlow {
-  readonly cluster: Cluster
+  readonly cluster: Pick<Cluster, 'url'>
   clientId = ''
   readonly browser = new PlainBrowser()
   readonly verifier = VERIFIER
 
-  constructor(cluster: Cluster) {
+  constructor(cluster: Pick<Cluster, 'url'>) {
     this.cluster = cluster
   }
 

@@ -3,7 +3,7 @@ import { REVOCABLES } from '../../resources/feed.ts'
 import type { Revocable } from '../../resources/feed.ts'
 import { isKind, KINDS } from '../../resources/registry.ts'
 import type { Kind, ResourceOf } from '../../resources/registry.ts'
-import { getChangeSeq, listChanges, listRecentChanges, lockChanges, noteChange } from '../../storage/changes.ts'
+import { announceChanges, getChangeSeq, listChanges, listRecentChanges, lockChanges, noteChange } from '../../storage/changes.ts'
 import type { ChangeRow } from '../../storage/changes.ts'
 import type { Database, Executor } from '../../storage/database.ts'
 import { findResources, listResources } from '../../storage/resources.ts'
@@ -81,8 +81,10 @@ export class Changes {
       const batch = await this.#read(tx, after)
       batches.push(batch)
       after = batch.rows.at(-1)?.seq ?? after
-      if (batch.rows.length < BATCH) return () => batches.forEach((one) => this.#apply(one))
+      if (batch.rows.length < BATCH) break
     }
+    if (batches.some(({ rows }) => rows.length > 0)) await announceChanges(tx)
+    return () => batches.forEach((one) => this.#apply(one))
   }
 
   async #readAll(): Promise<void> {

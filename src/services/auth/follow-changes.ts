@@ -1,15 +1,21 @@
 import { toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
+import { openChangeListener } from '../../storage/store.ts'
+import type { StoreLocation } from '../../storage/store.ts'
 import type { Changes } from './changes.ts'
 
-export interface Following {
-  /** Looks at once. */
-  wake(): void
-  close(): Promise<void>
+export interface FollowOptions {
+  store: StoreLocation
+  /** How often it is looked when nobody says that there is something, ms. */
+  everyMs: number
+  log: Logger
 }
 
-/** Looks from time to time, and when woken, for what other processes changed. While it cannot be seen that is logged once. */
-export function followChanges(changes: Pick<Changes, 'catchUp'>, { everyMs, log }: { everyMs: number; log: Logger }): Following {
+/** Looks for what other processes changed when one says so, and from time to time. While it cannot be seen, that is logged once. */
+export async function followChanges(
+  changes: Pick<Changes, 'catchUp'>,
+  { store, everyMs, log }: FollowOptions,
+): Promise<{ close(): Promise<void> }> {
   let isFailing = false
   let isClosed = false
   let looking: Promise<void> | undefined
@@ -29,12 +35,13 @@ export function followChanges(changes: Pick<Changes, 'catchUp'>, { everyMs, log 
   const wake = (): void => {
     if (!isClosed) looking = look()
   }
+  const listener = await openChangeListener(store, wake, log)
   const timer = setInterval(wake, everyMs).unref()
   return {
-    wake,
     async close() {
       isClosed = true
       clearInterval(timer)
+      await listener.close()
       await looking
     },
   }

@@ -18,16 +18,15 @@ import type { Logger } from '../../lib/log.ts'
 import { createRedactor } from '../../lib/redact.ts'
 import type { ResourceFeed } from '../../resources/feed.ts'
 import type { Identity } from '../../resources/identity.ts'
-import type { Database, Executor } from '../../storage/database.ts'
+import type { Database } from '../../storage/database.ts'
 import { openStore } from '../../storage/store.ts'
 import type { StoreLocation } from '../../storage/store.ts'
 import { peerOf } from './authenticate.ts'
 import type { AppEnv, Peer } from './authenticate.ts'
-import { Changes } from './changes.ts'
 import { openCluster, openClusterKeys, openSealer } from './cluster-keys.ts'
 import type { AuthConfig } from './config.ts'
 import { LOCAL_ADMINISTRATOR } from './context.ts'
-import type { AuthContext, ClusterKeys } from './context.ts'
+import type { AuthContext } from './context.ts'
 import { followChanges } from './follow-changes.ts'
 import { openFileLog, renderLines } from './file-log.ts'
 import type { FileLog } from './file-log.ts'
@@ -39,7 +38,7 @@ import { createNonces } from './join/nonces.ts'
 import { createJournal } from './journal.ts'
 import { createLimits, openAttempts, DEFAULT_LIMITS } from './limits.ts'
 import type { LimitOptions } from './limits.ts'
-import { createLiveResources } from './live-resources.ts'
+import { openMemory } from './memory.ts'
 import { createDocumentFetch } from './oauth/document-fetch.ts'
 import { createOAuthServer } from './oauth/serve.ts'
 import type { OAuthServer } from './oauth/serve.ts'
@@ -51,7 +50,6 @@ import type { AccountFetch } from './upstream-accounts/discovery.ts'
 import { startShippingThread } from './shipping.ts'
 import { createConnectorClients } from './sso/connector-clients.ts'
 import { DATABASE_FILE } from './storage-config.ts'
-import { Watches } from './watches.ts'
 
 export interface AuthServiceOptions {
   config: AuthConfig
@@ -181,7 +179,7 @@ async function startOn(db: Database, store: StoreLocation, options: AuthServiceO
     expireEveryMs: options.expireEveryMs ?? 1000,
     sweepEveryMs: options.sweepEveryMs ?? 30_000,
   })
-  const following = followChanges(changes, { everyMs: options.followEveryMs ?? 500, log })
+  const following = await followChanges(changes, { store, everyMs: options.followEveryMs ?? 500, log })
   await context.journal.record([buildEvent('cluster.start', { version, success: true }, context.build)])
   return {
     ...services(context, oauth, accountFetch, store, fileLog),
@@ -194,20 +192,6 @@ async function startOn(db: Database, store: StoreLocation, options: AuthServiceO
       await db.close()
     },
   }
-}
-
-/** What this process has in memory of the store, and who is told of changes. */
-async function openMemory(
-  db: Database,
-  { jwt }: ClusterKeys,
-  { now, random, log }: Pick<AuthContext, 'now' | 'random' | 'log'>,
-): Promise<Pick<AuthContext, 'live' | 'watches'> & { changes: Changes }> {
-  const live = createLiveResources(log)
-  const onForgotten = (): void => watches.beginAnew()
-  const options = { db, live, readKeys: (executor: Executor) => jwt.read(executor), onForgotten, now, log }
-  const { changes, recent, knownSince } = await Changes.open(options)
-  const watches = new Watches({ live, epoch: Buffer.from(random(16)).toString('hex'), recent, knownSince, now })
-  return { live, changes, watches }
 }
 
 /** A store that is away keeps nobody from stopping. */
