@@ -3,6 +3,7 @@ import type { Client } from 'pg'
 import type { Logger } from '../lib/log.ts'
 import type { ChangeListener } from './changes.ts'
 import { connect, endClient } from './postgres.ts'
+import { parseConnString } from './postgres-address.ts'
 import { toPostgresError } from './postgres-errors.ts'
 
 const FIRST_PAUSE_MS = 250
@@ -13,10 +14,11 @@ const MAX_PAUSE_MS = 10_000
  * no more: what is missed while there is no connection is found by looking from time to time.
  */
 export function openPostgresListener(connString: string, wake: () => void, log: Logger): ChangeListener {
+  const address = parseConnString(connString)
   const closing = new AbortController()
   let current: Client | undefined
   const listen = async (): Promise<void> => {
-    const client = await connect(connString)
+    const client = await connect(address)
     current = client
     try {
       const ended = new Promise<void>((resolve) => void client.on('end', resolve).on('error', () => resolve()))

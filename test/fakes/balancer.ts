@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer as createHttpServer, type IncomingMessage, request, type ServerResponse } from 'node:http'
 import { connect, createServer, type Socket } from 'node:net'
@@ -8,8 +9,8 @@ export interface Balancer {
   port: number
   /** Ports of the replicas. */
   targets: number[]
-  /** Which of so many replicas is next. */
-  choose: (count: number) => number
+  /** Which of so many replicas is next; `session` is the id of the MCP session that a request belongs to. */
+  choose: (count: number, session?: string) => number
   /** Which replica had each request or connection, in order. */
   readonly chosen: number[]
   close(): Promise<void>
@@ -32,16 +33,22 @@ export function atRandom(seed: number): Balancer['choose'] {
   }
 }
 
+/** What belongs to an MCP session goes to one replica, the rest to the next one each time. */
+export function bySession(): Balancer['choose'] {
+  const next = inTurn()
+  return (count, session) => (session === undefined ? next(count) : createHash('sha256').update(session).digest().readUInt32BE() % count)
+}
+
 const TLS_HANDSHAKE = 0x16
 
 export async function startBalancer(): Promise<Balancer> {
   const sockets = new Set<Socket>()
-  const next = (): number => {
-    const index = balancer.choose(balancer.targets.length)
+  const next = (session?: string): number => {
+    const index = balancer.choose(balancer.targets.length, session)
     balancer.chosen.push(index)
     return balancer.targets[index] ?? 0
   }
-  const http = createHttpServer((incoming, response) => forward(incoming, response, next()))
+  const http = createHttpServer((incoming, response) => forward(incoming, response, next(sessionOf(incoming))))
   const server = createServer((socket) => {
     sockets.add(socket)
     socket.on('error', () => socket.destroy()).on('close', () => sockets.delete(socket))
@@ -69,6 +76,11 @@ export async function startBalancer(): Promise<Balancer> {
     },
   }
   return balancer
+}
+
+function sessionOf({ headers }: IncomingMessage): string | undefined {
+  const id = headers['mcp-session-id']
+  return typeof id === 'string' ? id : undefined
 }
 
 /** One request, to one replica; its end is ours when it breaks off. */
