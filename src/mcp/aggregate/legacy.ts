@@ -2,13 +2,15 @@ import { AppError, toAppError } from '../../lib/errors.ts'
 import type { HttpExchange } from '../../lib/http-exchange.ts'
 import { elementExchange } from '../batch.ts'
 import { isModern, REVISIONS } from '../eras/revisions.ts'
-import { type ClientMessage, fieldsOf } from '../message.ts'
+import { type ClientMessage, type Fields, fieldsOf } from '../message.ts'
 import { Outlet } from '../outlet.ts'
 import { SESSION_HEADER } from '../posting.ts'
 import { idKey } from '../request-ids.ts'
 import { initializeResult } from './capabilities.ts'
 import type { Engine } from './engine.ts'
 import { neutralHeaders } from './headers.ts'
+import { findCarried, renderSessionId, splitSessionId } from './portable-ids.ts'
+import type { Opening } from './peer.ts'
 import { answerResult, sendOneWay, serveRequest } from './legacy-requests.ts'
 import type { Session } from './session.ts'
 import { SessionStream } from './session-stream.ts'
@@ -24,23 +26,46 @@ const MAX_OPENING = 256 * 1024
 
 /** Opens a session. The members are not waited for: they are asked when the client first needs them. */
 export async function openSession(engine: Engine, exchange: HttpExchange, view: View, message: ClientMessage): Promise<void> {
-  const { protocolVersion, clientInfo } = message.params
+  const { protocolVersion } = message.params
   if (message.kind !== 'request' || typeof protocolVersion !== 'string')
     throw new AppError('invalid_argument', 'initialize needs an id and a protocolVersion', { details: { rpc: -32602 } })
   const revision = REVISIONS[protocolVersion]?.era === 'legacy' ? protocolVersion : NEWEST_LEGACY
   if (message.bytes.length > MAX_OPENING)
     throw new AppError('resource_exhausted', `initialize may have ${MAX_OPENING} bytes`, { details: { http: 413, rpc: -32600 } })
   const params = findParamsText(replaceParams(message.bytes, { protocolVersion: JSON.stringify(revision) }))
-  const name = fieldsOf(clientInfo)?.['name']
-  const clientName = typeof name === 'string' ? name.slice(0, 200) : undefined
+  const clientName = nameOf(message.params)
   const instructions = await engine.introductions.render(view, clientName)
-  const session = engine.sessions.open(
-    view,
-    engine.openings.shared({ params, headers: neutralHeaders(exchange.headers), remoteAddress: exchange.remoteAddress }),
-    { revision, clientName },
-  )
-  const outlet = new Outlet(exchange, { [SESSION_HEADER]: session.id })
+  const session = engine.sessions.open(view, openingOf(engine, exchange, params), { revision, clientName })
+  const outlet = new Outlet(exchange, { [SESSION_HEADER]: renderSessionId(engine.sealer, session, params, engine.now()) })
   answerResult(outlet, message.id, JSON.stringify(initializeResult(revision, engine.serverInfo, instructions)))
+}
+
+function openingOf(engine: Engine, { headers, remoteAddress }: HttpExchange, params: string): Opening {
+  return engine.openings.shared({ params, headers: neutralHeaders(headers), remoteAddress })
+}
+
+function nameOf({ clientInfo }: Fields): string | undefined {
+  const name = fieldsOf(clientInfo)?.['name']
+  return typeof name === 'string' ? name.slice(0, 200) : undefined
+}
+
+/**
+ * The session that a request belongs to. One that began in another process goes on here with what the client began it with: the servers get new
+ * sessions, and what was only remembered there (subscriptions, the level of the log, questions under way) is gone.
+ * @throws AppError not_found for one that nobody knows, or of somebody else.
+ */
+function sessionOf(engine: Engine, exchange: HttpExchange, view: View): Session {
+  const given = exchange.headers[SESSION_HEADER]
+  if (given === undefined) return engine.sessions.get(given, view)
+  const { id, carried } = splitSessionId(given)
+  const isFromElsewhere = carried !== undefined && engine.sessions.isStrange(id)
+  const params = isFromElsewhere ? findCarried(engine.sealer, { id, owner: view.owner }, carried, engine.now()) : undefined
+  if (params !== undefined) {
+    const said = fieldsOf(JSON.parse(params)) ?? {}
+    const revision = String(said['protocolVersion'])
+    engine.sessions.open(view, openingOf(engine, exchange, params), { revision, clientName: nameOf(said), id })
+  }
+  return engine.sessions.get(id, view)
 }
 
 /** Answers a POST that belongs to a session: one message, or a batch of them. */
@@ -50,7 +75,7 @@ export async function serveSession(
   view: View,
   { batch, messages }: { batch: boolean; messages: ClientMessage[] },
 ): Promise<void> {
-  const session = engine.sessions.get(exchange.headers[SESSION_HEADER], view)
+  const session = sessionOf(engine, exchange, view)
   const [first] = messages
   if (!batch && first) return serveOne(engine, session, first, exchange)
   if (!REVISIONS[session.revision]?.batches) throw invalid('batches belong to revision 2025-03-26 only')
@@ -65,7 +90,7 @@ export async function serveSession(
  */
 export function openStream(engine: Engine, exchange: HttpExchange, view: View): void {
   assertLegacy(exchange)
-  const session = engine.sessions.get(exchange.headers[SESSION_HEADER], view)
+  const session = sessionOf(engine, exchange, view)
   if (!/\btext\/event-stream\b|\*\/\*/.test(exchange.headers['accept'] ?? ''))
     throw new AppError('invalid_argument', 'a GET must accept text/event-stream', { details: { http: 406, rpc: -32600 } })
   const outlet = new Outlet(exchange, {})
@@ -113,7 +138,7 @@ function answeredBy(session: Session, resumed: string | undefined): (server: str
 /** Ends a session. */
 export function deleteSession(engine: Engine, exchange: HttpExchange, view: View): void {
   assertLegacy(exchange)
-  void engine.sessions.end(engine.sessions.get(exchange.headers[SESSION_HEADER], view))
+  void engine.sessions.end(sessionOf(engine, exchange, view))
   new Outlet(exchange, {}).empty(200)
 }
 

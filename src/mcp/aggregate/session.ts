@@ -20,6 +20,13 @@ const MAX_TASKS = 1000
 /** Characters of an id that is kept. */
 const MAX_ID = 1024
 
+export interface SessionFacts {
+  revision: string
+  clientName: string | undefined
+  /** Of one that began in another process. */
+  id?: string
+}
+
 /**
  * What a client of the legacy revisions has here: a session of its own with each member that it came to need, opened with its own
  * `initialize`. It ends once, for everybody.
@@ -57,10 +64,10 @@ export class Session implements Channel {
   #expiresAt: number
   #why: AppError | undefined
 
-  constructor(options: SessionOptions, view: View, opening: Opening, facts: { revision: string; clientName: string | undefined }) {
+  constructor(options: SessionOptions, view: View, opening: Opening, facts: SessionFacts) {
     this.#options = options
     this.#opening = opening
-    this.id = options.ids.token(24)
+    this.id = facts.id ?? options.ids.token(24)
     this.#prefix = options.ids.token(9)
     this.owner = view.owner
     this.view = view

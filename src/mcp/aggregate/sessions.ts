@@ -2,12 +2,13 @@ import { AppError } from '../../lib/errors.ts'
 import { ByOwner } from '../by-owner.ts'
 import { Rounds } from '../rounds.ts'
 import type { Opening } from './peer.ts'
-import { Session } from './session.ts'
+import { Session, type SessionFacts } from './session.ts'
 import type { SessionOptions } from './session-options.ts'
 import type { View } from './view.ts'
 
 /** How late the end of a credential may be noticed. */
 const CHECK_MS = 1000
+const MAX_ENDED = 10_000
 
 /** All sessions of legacy clients: who may use which, how many there are, and when they end. */
 export class Sessions {
@@ -16,6 +17,8 @@ export class Sessions {
   readonly #byOwner = new ByOwner<Session>()
   readonly #checks: Rounds<Session>
   readonly #keepAlives: Rounds<Session>
+  /** Ids of the last ones that ended here: they do not begin again. */
+  readonly #ended = new Set<string>()
 
   constructor(options: SessionOptions) {
     this.#options = options
@@ -34,8 +37,13 @@ export class Sessions {
     return session
   }
 
+  /** Whether an id was never heard of here: the session may be one of another process. */
+  isStrange(id: string): boolean {
+    return !this.#open.has(id) && !this.#ended.has(id)
+  }
+
   /** A new session. @throws AppError resource_exhausted when there are too many and none is idle. */
-  open(view: View, opening: Opening, facts: { revision: string; clientName: string | undefined }): Session {
+  open(view: View, opening: Opening, facts: SessionFacts): Session {
     this.#makeRoom(view.owner)
     const session = new Session(this.#options, view, opening, facts)
     this.#open.set(session.id, session)
@@ -49,6 +57,9 @@ export class Sessions {
 
   async end(session: Session, why?: AppError): Promise<void> {
     this.#open.delete(session.id)
+    this.#ended.add(session.id)
+    const [oldest] = this.#ended
+    if (this.#ended.size > MAX_ENDED && oldest !== undefined) this.#ended.delete(oldest)
     this.#byOwner.delete(session)
     await session.end(why)
   }
