@@ -7,6 +7,7 @@ import { finishBrowserLogin, issueRouteAssertion, loginLocal, signCertificate, s
 import { issueIdentityToken, rotateJwtKey } from './identity-tokens.ts'
 import { announceHost, issueBotOutput, join, renewIdentity, startJoin } from './join.ts'
 import { assignMcpNames, findMcpName } from './mcp-names.ts'
+import { addMfaApp, listMfaDevices, offerMfaApp, removeMfaDevice } from './mfa.ts'
 import { deleteOAuthGrant, listOAuthGrants } from './oauth-grants.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './resources.ts'
 import { readSecret } from './secrets.ts'
@@ -45,6 +46,10 @@ export const ROUTES = {
   resetUser,
   showInvite,
   acceptInvite,
+  listMfaDevices,
+  offerMfaApp,
+  addMfaApp,
+  removeMfaDevice,
   createApiToken,
   listApiTokens,
   deleteApiToken,

@@ -58,16 +58,7 @@ async function trust({ call, io }: Context, proxy: ProxyAddress): Promise<Truste
 async function signIn(context: Context, trusted: TrustedProxy, ttlSeconds: number | undefined): Promise<SignedIn> {
   const { call, io } = context
   const way = await chooseWay(context, trusted)
-  if (way.method === 'browser') {
-    return await signInWithBrowser(
-      trusted,
-      { user: call.text('user'), connector: way.connector, ttlSeconds, timeoutMs: BROWSER_TIMEOUT_MS, signal: call.signal },
-      (url) => {
-        io.stderr.write(`If the browser does not open by itself, open this page to sign in:\n  ${url}\n`)
-        openBrowser(url, { choice: call.text('browser'), env: io.env, platform: process.platform })
-      },
-    )
-  }
+  if (way.method === 'browser') return await signInOnPage(context, trusted, { user: call.text('user'), connector: way.connector, ttlSeconds })
   const user =
     call.text('user') ?? (await userOfProfile(context)) ?? (io.stdin.isTTY ? await askLine(io, { question: 'User name' }) : undefined)
   if (!user) throw new AppError('invalid_argument', 'the user is not known: use --user=NAME')
@@ -76,10 +67,26 @@ async function signIn(context: Context, trusted: TrustedProxy, ttlSeconds: numbe
   try {
     return await signInWithPassword(trusted, { user, password, ttlSeconds })
   } catch (thrown) {
-    if (!(thrown instanceof AppError) || thrown.details?.['second_factor'] !== 'totp') throw thrown
+    const asked = thrown instanceof AppError ? thrown.details?.['second_factor'] : undefined
+    if (asked === 'webauthn') {
+      io.stderr.write('Your second factor is a passkey, which browsers alone can use: go on there.\n')
+      return await signInOnPage(context, trusted, { user, connector: undefined, ttlSeconds })
+    }
+    if (asked !== 'totp') throw thrown
     const totp = await askLine(io, { question: 'One-time code' })
     return await signInWithPassword(trusted, { user, password, totp, ttlSeconds })
   }
+}
+
+function signInOnPage(
+  { call, io }: Context,
+  trusted: TrustedProxy,
+  wanted: { user: string | undefined; connector: string | undefined; ttlSeconds: number | undefined },
+): Promise<SignedIn> {
+  return signInWithBrowser(trusted, { ...wanted, timeoutMs: BROWSER_TIMEOUT_MS, signal: call.signal }, (url) => {
+    io.stderr.write(`If the browser does not open by itself, open this page to sign in:\n  ${url}\n`)
+    openBrowser(url, { choice: call.text('browser'), env: io.env, platform: process.platform })
+  })
 }
 
 interface Way {
@@ -92,6 +99,7 @@ interface Way {
 async function chooseWay({ call, io }: Context, trusted: TrustedProxy): Promise<Way> {
   const named = call.text('auth')
   if (named === 'local' || named === 'browser') return { method: named }
+  if (named === 'headless') throw new AppError('invalid_argument', 'there is no headless sign-in here: use --auth=browser')
   if (named !== undefined) return { method: 'browser', connector: named }
   if (call.isGiven('password-file')) return { method: 'local' }
   const connector = await fetchDefaultConnector(trusted)

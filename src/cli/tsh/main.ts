@@ -5,6 +5,7 @@ import { addDatabases } from './database-commands.ts'
 import type { TshIo } from './context.ts'
 import { FORMAT } from './format.ts'
 import { addWorkloadIdentities } from './workload-commands.ts'
+import { addMfa } from './mfa-commands.ts'
 
 /** What select-endpoint.ts reads, beside the argument `[name]`. */
 const ENDPOINT_OPTIONS: readonly OptionRow[] = [
@@ -30,7 +31,7 @@ const GLOBALS: readonly OptionRow[] = [
   { flags: '--ttl <minutes>', description: 'How long a new sign-in lasts' },
   {
     flags: '--auth <method>',
-    description: 'How to sign in: local, browser, or the name of a connector',
+    description: 'How to sign in: local, browser, passwordless, or the name of a connector',
     env: ['SALLYPORT_AUTH', 'TELEPORT_AUTH'],
   },
   { flags: '--[no-]insecure', description: 'Do not check who the proxy is' },
@@ -57,6 +58,7 @@ function createTsh(io: TshIo): Program {
   addDatabases(program, io)
   addWorkloadIdentities(program, io)
   addApiTokens(program, io)
+  addMfa(program, io)
   return program
 }
 
@@ -87,6 +89,7 @@ function addSession(program: Program, io: TshIo): void {
     examples: [
       'tsh login --proxy=sallyport.example.com:443 --user=alice',
       'tsh login --proxy=localhost:3080 --user=alice --auth=local',
+      'tsh login --proxy=sallyport.example.com:443 --auth=passwordless',
       'tsh login --proxy=sallyport.example.com:443 --auth=github',
     ],
     load: action(io, () => import('./login.ts')),

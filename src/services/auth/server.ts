@@ -28,6 +28,7 @@ import { announceDatabases, listVisibleDatabases, signDatabaseServer, signDataba
 import { announceHost, issueBotOutput, join, renewIdentity, startJoin } from './routes/join.ts'
 import { loginLocal, signCertificate, whoami } from './routes/login.ts'
 import { assignMcpNames, findMcpName } from './routes/mcp-names.ts'
+import { addMfaApp, listMfaDevices, offerMfaApp, removeMfaDevice } from './routes/mfa.ts'
 import { deleteOAuthGrant, listOAuthGrants } from './routes/oauth-grants.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './routes/resources.ts'
 import { readSecret } from './routes/secrets.ts'
@@ -80,6 +81,10 @@ const TABLE: readonly Served[] = [
   known(ROUTES.resetUser, resetUser),
   open(ROUTES.showInvite, showInvite),
   open(ROUTES.acceptInvite, acceptInvite),
+  known(ROUTES.listMfaDevices, listMfaDevices),
+  known(ROUTES.offerMfaApp, offerMfaApp),
+  known(ROUTES.addMfaApp, addMfaApp),
+  known(ROUTES.removeMfaDevice, removeMfaDevice),
   known(ROUTES.createApiToken, createApiToken),
   known(ROUTES.listApiTokens, listApiTokens),
   known(ROUTES.deleteApiToken, deleteApiToken),

@@ -31,6 +31,16 @@ export function isUsableAt({ id }: RelyingParty, host: string | undefined): bool
   return host !== undefined && isOf(id, hostnameOf(host))
 }
 
+/** A page of the cluster on which passkeys work, the nearest to one at `host`; undefined where there is none. */
+export function findPasskeyOrigin(context: PartyContext, host: string | undefined): string | undefined {
+  const party = findRelyingParty(context, host)
+  if (!party) return undefined
+  const { port = '' } = URL.parse(`http://${host ?? context.publicAddress()}`) ?? {}
+  const here = party.id === 'localhost' ? [`localhost${port && `:${port}`}`] : []
+  const address = [...here, context.publicAddress(), ...context.otherAddresses].find((each) => isUsableAt(party, each))
+  return address && originOf(address)
+}
+
 /** An address of this machine alone stands for its name, at which browsers do keep passkeys. */
 function defaultId(publicAddress: string): string | undefined {
   const name = hostnameOf(publicAddress)

@@ -141,7 +141,7 @@ export function renderSecondFactor(page: SecondFactorPage): string {
           <p class="alert" data-without-passkeys hidden>This browser has no passkeys${codes ? '.' : ': sign in with one that has.'}</p>
           <noscript><p class="alert">Passkeys need JavaScript.</p></noscript>`
       }
-      ${passkeys && passkeysAt !== undefined && html`<p class="alert">Your passkey works at ${passkeysAt} only: sign in there.</p>`}
+      ${passkeys && passkeysAt !== undefined && html`<p class="alert">Your passkey works at ${passkeysAt}, not at this address: sign in there.</p>`}
       ${
         codes &&
         html`<form method="post" action="${action}" ${describedBy}>

@@ -8,7 +8,7 @@ import type { SignedIn } from '../sign-in.ts'
 import { answerPage, checkFormToken, formToken, known, readSignIn } from './form.ts'
 import type { PageContext } from './form.ts'
 import type { Html } from './html.ts'
-import { passkeysElsewhere, placeOf } from './passkey-place.ts'
+import { findPasskeys, placeOf } from './passkey-place.ts'
 import { renderSecondFactor, renderSignIn } from './sign-in.ts'
 import { waysToSignIn } from './ways.ts'
 import type { Fault } from './ways.ts'
@@ -110,6 +110,7 @@ async function showSecondFactor(
 ): Promise<Response> {
   const { flow, action, page, targets } = surface
   const factors = await findAskedFactors(context, user)
+  const place = findPasskeys(context, c)
   const body = renderSecondFactor({
     clusterName: context.clusterName,
     action,
@@ -118,7 +119,7 @@ async function showSecondFactor(
     user,
     codes: (factors?.apps.length ?? 0) > 0,
     passkeys: (factors?.passkeys.length ?? 0) > 0,
-    passkeysAt: passkeysElsewhere(context, c),
+    passkeysAt: place === 'here' ? undefined : place === false ? 'no address of this cluster' : new URL(place.elsewhere).host,
     again: page,
     error: error?.message,
   })
