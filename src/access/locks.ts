@@ -7,11 +7,13 @@ export interface LockFacts {
   serverId?: string
   /** Host users the connection would use. */
   logins?: readonly string[]
+  /** Id of the second factor by which somebody signs in. */
+  mfaDevice?: string
 }
 
 /**
  * The first lock in force that hits this identity; `now` in milliseconds since 1970. A lock that names several targets hits only
- * who is all of them; one that names a target this product does not know of (a desktop, a device) hits nobody here.
+ * who is all of them; one that names a target this product does not know of (a desktop) hits nobody here.
  */
 export function findLock(locks: readonly Lock[], identity: Identity, now: number, facts: LockFacts = {}): Lock | undefined {
   return locks.find((lock) => hits(lock, identity, facts) && isInForce(lock, now))
@@ -46,6 +48,8 @@ function isTarget(target: LockTarget, value: string, identity: Identity, facts: 
       return facts.logins?.includes(value) ?? false
     case 'access_request':
       return identity.accessRequests?.includes(value) ?? false
+    case 'mfa_device':
+      return facts.mfaDevice === value
     case 'server_id':
       return facts.serverId === value || (identity.kind === 'host' && identity.name === value)
     case 'bot_instance_id':

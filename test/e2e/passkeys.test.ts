@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
 import { createServer, type Server } from 'node:http'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -130,13 +131,23 @@ test.skipIf(CHROMIUM === undefined)('a password is not enough for who has a pass
   expect(await lastEvent('user.login')).toMatchObject({ user: 'bob', success: true, with_mfa: 'webauthn' })
   expect(await mainOf(page)).toMatch(/with\s+password and passkey/)
 
-  const terminal = await cluster.running.auth.carrier()({
-    method: 'GET',
-    path: '/v1/webapi/find',
-    headers: {},
-    body: undefined,
+  // A password at the terminal goes on in the browser.
+  const passwordFile = `${home.path}/password`
+  await writeFile(passwordFile, PASSWORD)
+  const args = ['login', `--proxy=${url.slice('http://'.length)}`, '--user=bob', `--password-file=${passwordFile}`, '--browser=none']
+  const tsh = startProgram(bin('tsh'), args, { env: { SALLYPORT_TSH_HOME: `${home.path}/bob` } })
+  const address = await eventually('the address of the page', () => /https?:\/\/\S+\/web\/login\S+/.exec(tsh.stderr())?.[0])
+  await page.goto(address.replace('https:', 'http:'))
+  await page.getByLabel('Password').fill(PASSWORD)
+  await page.keyboard.press('Enter')
+  await button(page, 'Use your passkey').click()
+  expect(await within('the end of tsh login', tsh.ended)).toMatchObject({
+    code: 0,
+    stdout: expect.stringContaining('Logged in as:       bob'),
+    stderr: expect.stringContaining('Your second factor is a passkey'),
   })
-  expect(JSON.parse(terminal.body)).toMatchObject({
+  const found = await cluster.running.auth.carrier()({ method: 'GET', path: '/v1/webapi/find', headers: {}, body: undefined })
+  expect(JSON.parse(found.body)).toMatchObject({
     auth: { second_factors: ['otp', 'webauthn', 'sso'], allow_passwordless: true, webauthn: { rp_id: 'localhost' } },
   })
 })

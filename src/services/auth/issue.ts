@@ -4,6 +4,7 @@ import { possessionChallenge } from '../../api/possession.ts'
 import type { PossessionPurpose } from '../../api/possession.ts'
 import { buildEvent } from '../../audit/build-event.ts'
 import { findLock, lockReason } from '../../access/locks.ts'
+import type { LockFacts } from '../../access/locks.ts'
 import { maxSessionTtlMs } from '../../access/session-limits.ts'
 import { issueIdentityCertificate } from '../../ca/identity-certificate.ts'
 import { parsePublicKey, verifyPossession } from '../../ca/keys.ts'
@@ -77,8 +78,8 @@ export async function recordIssue(
   await context.journal.record([buildEvent('cert.create', event, context.build)])
 }
 
-/** Throws `permission_denied` with the lock's reason. */
-export function refuseLockedUser(context: AuthContext, name: string): void {
+/** Throws `permission_denied` with the lock's reason. `facts`: by which second factor the user signs in. */
+export function refuseLockedUser(context: AuthContext, name: string, facts: Pick<LockFacts, 'mfaDevice'> = {}): void {
   const user = context.live.find('user', name)
   const identity: Identity = {
     kind: 'user',
@@ -90,6 +91,6 @@ export function refuseLockedUser(context: AuthContext, name: string): void {
     expiresAt: 0,
     mfaVerified: false,
   }
-  const lock = findLock(context.live.list('lock'), identity, context.now())
+  const lock = findLock(context.live.list('lock'), identity, context.now(), facts)
   if (lock) throw new AppError('permission_denied', lockReason(lock))
 }

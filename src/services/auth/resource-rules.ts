@@ -21,6 +21,7 @@ import { checkAppAuthConfig } from './foreign-tokens.ts'
 import { checkExpectations } from './join/id-token.ts'
 import { prepareToken, safeLockTarget, safeTokenName } from './join/join-tokens.ts'
 import { findFault } from './offers.ts'
+import { checkRelyingParty } from './mfa/relying-party.ts'
 import { checkConnector } from './sso/connectors.ts'
 import { checkRolesExist, findHoldersOfRole } from './user-rules.ts'
 
@@ -62,6 +63,7 @@ export function prepareResource(
   if (resource.kind === 'oidc' || resource.kind === 'github')
     checkConnector(context, resource, existing?.kind === 'oidc' || existing?.kind === 'github' ? existing : undefined)
   if (resource.kind === 'role') checkPatterns(resource)
+  if (resource.kind === 'cluster_auth_preference') checkRelyingParty(context, resource)
   if (resource.kind === 'bot') return prepareBot(context, resource)
   if (resource.kind === 'token') {
     checkExpectations(resource)

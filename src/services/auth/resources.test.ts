@@ -240,3 +240,35 @@ test('events of services are stored once; they cannot claim what the Auth Servic
   const found = await f.call('GET', '/v1/audit/events?type=mcp.session.end', undefined, userIdentity('ana', ['auditor']))
   expect(found.body.lines).toHaveLength(1)
 })
+
+test('a change of a connector has an event of its own, without its secret', async () => {
+  const oidc = {
+    kind: 'oidc',
+    version: 'v3',
+    metadata: { name: 'corp' },
+    spec: {
+      issuer_url: 'https://idp.example.com',
+      client_id: 'id',
+      client_secret: 'hush-hush',
+      claims_to_roles: [{ claim: 'g', value: 'x', roles: ['access'] }],
+    },
+  }
+  const github = {
+    kind: 'github',
+    version: 'v3',
+    metadata: { name: 'gh' },
+    spec: { client_id: 'id', client_secret: 'hush-hush', teams_to_roles: [{ organization: 'o', team: 't', roles: ['access'] }] },
+  }
+  for (const connector of [oidc, oidc, github, github]) expect((await put(connector)).status).toBe(200)
+  for (const path of ['oidc/corp', 'github/gh']) await f.call('DELETE', `/v1/resources/${path}`, undefined, ADMIN)
+  const events = (await f.events()).filter(({ name }) => name === 'corp' || name === 'gh')
+  expect(events.map(({ event, code }) => [event, code])).toEqual([
+    ['oidc.created', 'T8100I'],
+    ['oidc.updated', 'T8102I'],
+    ['github.created', 'T8000I'],
+    ['github.updated', 'T80002I'],
+    ['oidc.deleted', 'T8101I'],
+    ['github.deleted', 'T8001I'],
+  ])
+  expect(JSON.stringify(events)).not.toContain('hush-hush')
+})

@@ -139,6 +139,7 @@ async function counted(
       return outcome
     }
     const { signedIn, device } = outcome
+    if (device) refuseLockedUser(context, signedIn.user, { mfaDevice: device.id })
     await context.limits.finishLogin(named, remoteAddress)
     const with_mfa = device ? (device.type === 'totp' ? 'totp' : 'webauthn') : 'none'
     const facts = { ...event(), success: true, with_mfa, ...(device && { mfa_device: deviceFields(device) }) }

@@ -268,6 +268,10 @@ test('passkeys go with a reset, a lock keeps them out, and so does the preferenc
   await put('lock/l1', { kind: 'lock', version: 'v2', metadata: { name: 'l1' }, spec: { target: { user: 'lou' }, message: 'on leave' } })
   expect(await signIn(key)).toMatchObject({ status: 403, text: expect.stringContaining('on leave') })
   await f.call('DELETE', '/v1/resources/lock/l1', undefined, ADMIN)
+  const { mfa_device_uuid: mfa_device } = (await f.events()).filter(({ event }) => event === 'mfa.add').at(-1) ?? {}
+  await put('lock/l2', { kind: 'lock', version: 'v2', metadata: { name: 'l2' }, spec: { target: { mfa_device } } })
+  expect(await signIn(key)).toMatchObject({ status: 403, text: expect.stringContaining('lock targeting mfa_device') })
+  await f.call('DELETE', '/v1/resources/lock/l2', undefined, ADMIN)
   for (const spec of [{ allow_passwordless: false }, { second_factor: 'otp' }, { allow_local_auth: false }]) {
     const { visit, id, form_token, flow } = await begin()
     const { publicKey } = await visit.ask(flow, form_token)

@@ -1,5 +1,8 @@
 import { isIP } from 'node:net'
+import { AppError } from '../../../lib/errors.ts'
 import { isLoopbackHost } from '../../../lib/loopback.ts'
+import type { ClusterAuthPreference } from '../../../resources/cluster-auth-preference.ts'
+import { secondFactorsOf } from '../../../resources/second-factors.ts'
 import { authPreference } from '../context.ts'
 import type { AuthContext } from '../context.ts'
 import { originOf } from '../oauth/issuer.ts'
@@ -39,6 +42,24 @@ export function findPasskeyOrigin(context: PartyContext, host: string | undefine
   const here = party.id === 'localhost' ? [`localhost${port && `:${port}`}`] : []
   const address = [...here, context.publicAddress(), ...context.otherAddresses].find((each) => isUsableAt(party, each))
   return address && originOf(address)
+}
+
+/**
+ * Whether browsers would have passkeys at all by this preference, before it is saved: else nobody could sign in where they are required.
+ * Throws `invalid_argument`.
+ */
+export function checkRelyingParty(context: PartyContext, { spec }: ClusterAuthPreference): void {
+  const { webauthn, otp, required } = secondFactorsOf(spec)
+  const own = [context.publicAddress(), ...context.otherAddresses]
+  const id = spec.webauthn?.rp_id
+  const isLocal = id !== undefined && id === defaultId(context.publicAddress())
+  if (id !== undefined && !isLocal && !own.some((address) => isOf(id, hostnameOf(address))))
+    throw new AppError('invalid_argument', `spec.webauthn.rp_id: must be the host of the proxy (${own.join(', ')}) or a domain above it`)
+  if (webauthn && required && !otp && id === undefined && defaultId(context.publicAddress()) === undefined)
+    throw new AppError(
+      'invalid_argument',
+      `spec.webauthn.rp_id: browsers keep no passkeys for ${context.publicAddress()}: set the public_addr of the proxy to a name first`,
+    )
 }
 
 /** An address of this machine alone stands for its name, at which browsers do keep passkeys. */

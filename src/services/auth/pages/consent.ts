@@ -42,7 +42,7 @@ export function renderConsent(page: ConsentPage): string {
               ${servers.length > MAX_SERVERS && html`<li>and ${servers.length - MAX_SERVERS} more</li>`}
             </ul>`
       }
-      <p>For ${page.duration} at most. You can end it at any time on the page <a href="/web/account">your clients</a>.</p>
+      <p>For ${page.duration} at most. You can end it at any time on <a href="/web/account">your account page</a>.</p>
       <form method="post" action="${page.action}">
         ${hiddenFields(page.hidden)}
         <button type="submit" name="decision" value="allow">Allow</button>

@@ -62,7 +62,7 @@ export function renderNotice(title: string, clusterName: string, message: string
   return layout(
     title,
     clusterName,
-    html`<p>${message}</p>
+    html`<p class="told">${message}</p>
       ${next && html`<p><a href="${next.href}">${next.words}</a></p>`}`,
   )
 }

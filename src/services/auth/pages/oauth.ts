@@ -89,7 +89,7 @@ async function show(context: AuthContext, c: PageContext, waiting: Waiting): Pro
     servers,
     target: describeTarget(target),
     isLocal,
-    duration: renderDuration(grantSeconds(context, spec.roles) * 1000),
+    duration: describeDuration(grantSeconds(context, spec.roles)),
   })
   return answerPage(c, body, 200, formTarget(interaction))
 }
@@ -207,6 +207,12 @@ function requestedScopes({ params }: Interaction): string[] {
 /** Where the browser goes afterwards; a device asks for itself. */
 function targetOf({ params, deviceCode }: Interaction): URL | undefined {
   return deviceCode === undefined ? new URL(String(params['redirect_uri'])) : undefined
+}
+
+/** Whole days as people say them. */
+function describeDuration(seconds: number): string {
+  const days = seconds / 86_400
+  return Number.isInteger(days) && days > 1 ? `${days} days` : renderDuration(seconds * 1000)
 }
 
 function describeTarget(target: URL | undefined): string {

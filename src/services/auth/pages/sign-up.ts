@@ -40,7 +40,9 @@ export function renderSignUp(page: SignUpPage): string {
 function renderAlone({ token, formToken, flow }: SignUpPage): Html {
   return html`<form data-needs-passkeys hidden method="post" action="/web/signup/${token}">
     <h2>With a passkey</h2>
-    <p class="hint">Your finger, face, PIN or security key signs you in. There is nothing to remember, and nothing that could be stolen.</p>
+    <p class="hint">
+      Your finger, face, PIN or security key signs you in. There is nothing to remember, and nothing to give away to a wrong page.
+    </p>
     ${hiddenFields({ form_token: formToken })} ${passkeyButton('Create a passkey', { flow, alone: true, first: true })}
     <h2>Or with a password</h2>
   </form>`

@@ -13,6 +13,10 @@ h2 { margin: 1.5rem 0 .5rem; font-size: 1.1rem }
 h3 { margin: 0; font-size: 1rem; overflow-wrap: anywhere }
 p { overflow-wrap: anywhere }
 .cluster, .hint { margin: 0 0 .5rem; color: var(--soft); font-size: .9rem }
+.alert::first-letter, .told::first-letter { text-transform: uppercase }
+input + .hint { margin-top: .35rem }
+:is(form, a.button, .alert) + .hint { margin-top: 1.25rem }
+time { white-space: nowrap }
 section { margin-top: 2rem; border-top: 1px solid var(--thin) }
 label { display: block; margin-top: 1rem; font-weight: 600 }
 input { width: 100%; margin-top: .25rem; padding: .6rem; color: inherit; background: var(--page); border: 1px solid var(--line); border-radius: .25rem; font: inherit }
