@@ -9,6 +9,7 @@ import type { AuthService } from '../../services/auth/start.ts'
 import { Aggregate } from '../../services/proxy/aggregate-route.ts'
 import { Assertions } from '../../services/proxy/assertions.ts'
 import { publicAddresses } from '../../services/proxy/config.ts'
+import { DpopNonces } from '../../services/proxy/dpop-nonces.ts'
 import { DpopProofs } from '../../services/proxy/dpop.ts'
 import { ForeignHeaders } from '../../services/proxy/foreign-headers.ts'
 import { createProxyServer } from '../../services/proxy/server.ts'
@@ -45,7 +46,12 @@ export function createProxy(
     target: router.target,
     foreign,
     maxRequestBytes: config.proxy.max_request_bytes,
-    proofs: new DpopProofs(now),
+    proofs: new DpopProofs({
+      ...auth.proofs,
+      nonces: new DpopNonces(auth.deriveKey('nonces of DPoP proofs'), now),
+      requiresNonce: config.auth.oauth.dpop_nonces === 'required',
+      now,
+    }),
   }
   const aggregate = new Aggregate({
     ...toServers,

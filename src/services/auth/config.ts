@@ -2,7 +2,7 @@ import { hostname } from 'node:os'
 import { isAbsolute } from 'node:path'
 import { z } from 'zod'
 import { yesNoSchema } from '../../lib/yes-no.ts'
-import { findDuration } from '../../lib/duration.ts'
+import { findDuration, parseDuration } from '../../lib/duration.ts'
 
 const duration = z.string().refine((text) => findDuration(text) !== undefined, 'must be a duration such as 30m or 12h')
 
@@ -42,6 +42,12 @@ export const authConfigSchema = z
           .refine((text) => (findDuration(text) ?? 0) >= 60_000 && (findDuration(text) ?? 0) <= 900_000, 'must be 1m to 15m')
           .default('10m')
           .describe('The life of an access token; clients renew theirs silently.'),
+        dpop_nonces: z
+          .enum(['offered', 'required'])
+          .default('offered')
+          .describe(
+            'Proofs of clients whose tokens are bound to a key (DPoP): whether one without a nonce of the server is taken by its time, or sent back for a nonce.',
+          ),
         loopback_documents: yesNoSchema
           .default(false)
           .describe('For development: whether what a client publishes of itself (its id is a URL) may come from this machine, too.'),
@@ -61,6 +67,15 @@ export const authConfigSchema = z
   .describe('The Auth Service: certificate authorities, users, roles, locks and the audit log.')
 
 export type AuthConfig = z.output<typeof authConfigSchema>
+
+/** What the authorization server goes by. */
+export function oauthLimits({ oauth }: AuthConfig): { accessTokenMs: number; sessionMs: number; requiresDpopNonce: boolean } {
+  return {
+    accessTokenMs: parseDuration(oauth.access_token_ttl),
+    sessionMs: parseDuration(oauth.session_ttl),
+    requiresDpopNonce: oauth.dpop_nonces === 'required',
+  }
+}
 
 /** The host name where it can name a cluster, else `sallyport`. */
 export function defaultClusterName(host: string = hostname()): string {

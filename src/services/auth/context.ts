@@ -71,7 +71,7 @@ export interface AuthContext {
   /** A hash nobody has the password of: unknown users take as long as known ones. */
   dummyHash: string
   apiTokens: { maxTtlMs: number; defaultTtlMs: number }
-  oauth: { accessTokenMs: number; sessionMs: number }
+  oauth: { accessTokenMs: number; sessionMs: number; requiresDpopNonce: boolean }
   /** `host:port` of the Proxy Service as people reach it. */
   publicAddress: () => string
   /** Whether the proxy reaches this agent now. */

@@ -24,6 +24,7 @@ import type { StoreLocation } from '../../storage/store.ts'
 import { peerOf } from './authenticate.ts'
 import type { AppEnv, Peer } from './authenticate.ts'
 import { openCluster, openClusterKeys, openSealer } from './cluster-keys.ts'
+import { oauthLimits } from './config.ts'
 import type { AuthConfig } from './config.ts'
 import { LOCAL_ADMINISTRATOR } from './context.ts'
 import type { AuthContext } from './context.ts'
@@ -40,6 +41,8 @@ import { createLimits, openAttempts, DEFAULT_LIMITS } from './limits.ts'
 import type { LimitOptions } from './limits.ts'
 import { openMemory } from './memory.ts'
 import { createDocumentFetch } from './oauth/document-fetch.ts'
+import { createSharedProofs } from './oauth/shared-proofs.ts'
+import type { SharedProofs } from './oauth/shared-proofs.ts'
 import { createOAuthServer } from './oauth/serve.ts'
 import type { OAuthServer } from './oauth/serve.ts'
 import { useOnce } from '../../storage/shared-marks.ts'
@@ -103,6 +106,8 @@ export interface AuthService {
   shipJournal(source: JournalSource): Shipping
   /** 32 bytes, the same in every process of the cluster, for one purpose. */
   deriveKey(purpose: string): Buffer
+  /** For who verifies proofs of keys. */
+  proofs: SharedProofs
   assertionKeys(): VerificationKey[]
   hostAuthorityPems(): string[]
   userAuthorityPems(): string[]
@@ -159,7 +164,7 @@ async function startOn(db: Database, store: StoreLocation, options: AuthServiceO
     build: { ids: createIds(random, now), now, cluster: clusterName, redactor: createRedactor() },
     dummyHash: await hashPassword(Buffer.from(random(32)).toString('base64url')),
     apiTokens: { maxTtlMs: parseDuration(config.api_tokens.max_ttl), defaultTtlMs: parseDuration(config.api_tokens.default_ttl) },
-    oauth: { accessTokenMs: parseDuration(config.oauth.access_token_ttl), sessionMs: parseDuration(config.oauth.session_ttl) },
+    oauth: oauthLimits(config),
     publicAddress: options.publicAddress,
     isConnected: options.isConnected ?? (() => true),
     otherAddresses: options.otherAddresses ?? [],
@@ -229,6 +234,7 @@ function services(
         onAppended: fileLog && ((lines) => fileLog.append(lines)),
         log: context.log,
       }),
+    proofs: createSharedProofs(context),
     deriveKey: (purpose) => Buffer.from(hkdfSync('sha256', keys.formKey, '', purpose, 32)),
     assertionKeys: () => [{ kid: keys.assertion.kid, publicKey: keys.assertion.publicKey }],
     hostAuthorityPems: () => [keys.host.certificatePem],

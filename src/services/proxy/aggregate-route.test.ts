@@ -11,7 +11,7 @@ import { createIds } from '../../lib/ids.ts'
 import { silentLogger } from '../../lib/log.ts'
 import { createFakeAuth, createFakeNames, type FakeAuth, NOW } from './aggregate-fixture.ts'
 import { Aggregate, findAggregate } from './aggregate-route.ts'
-import { DpopProofs } from './dpop.ts'
+import { createProofs } from './dpop.fixture.ts'
 import { Assertions } from './assertions.ts'
 
 let feed: FakeFeed
@@ -50,7 +50,7 @@ beforeEach(async () => {
     },
     foreign: { names: ['x-idp-jwt'] },
     maxRequestBytes: 1000,
-    proofs: new DpopProofs(() => NOW),
+    proofs: createProofs(() => NOW),
     limits: { sessions: 100, sessions_per_user: 10, idle_timeout: '5m' },
     version: '1.2.3',
     now: () => clock(),

@@ -126,10 +126,10 @@ export class Aggregate {
   /** Answers a request of an MCP client; never throws. */
   async serve(request: IncomingMessage, response: ServerResponse, set: string | undefined): Promise<void> {
     try {
-      const bound = isBound(request) ? await boundOf(request, this.#options.proofs) : undefined
+      const bound = isBound(request) ? await boundOf(request, response, this.#options.proofs) : undefined
       const token = bound?.credential ?? this.#bound.credentialOf(bearerOf(request), request.socket)
       const visitor = await this.#visitorOf(token, request.socket.remoteAddress ?? '', set)
-      bound?.use()
+      await bound?.use()
       const { promise, resolve, reject } = Promise.withResolvers<HttpExchange>()
       const { foreign, maxRequestBytes } = this.#options
       readExchange(request, response, maxRequestBytes, { keptBack: () => foreign.names, onExchange: resolve, onFault: reject })

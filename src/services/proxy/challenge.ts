@@ -41,7 +41,8 @@ export function challengeFor(asked: Asked, status: number, error: AppError): str
 
 function codeOf({ headers }: Asked, { details }: AppError): string | undefined {
   if (headers.authorization === undefined) return undefined
-  return details?.['challenge'] === 'invalid_dpop_proof' ? 'invalid_dpop_proof' : 'invalid_token'
+  const challenge = details?.['challenge']
+  return challenge === 'invalid_dpop_proof' || challenge === 'use_dpop_nonce' ? challenge : 'invalid_token'
 }
 
 /** At the address that the client used, which was checked before: it compares the document with that. */

@@ -7,7 +7,7 @@ import type { ApiClient } from '../../client/call.ts'
 import { silentLogger } from '../../lib/log.ts'
 import type { Exchange } from '../../tunnel/exchange.ts'
 import { Assertions } from './assertions.ts'
-import { DpopProofs } from './dpop.ts'
+import { createProofs } from './dpop.fixture.ts'
 import { ForeignHeaders } from './foreign-headers.ts'
 import { createProxyServer } from './server.ts'
 
@@ -36,7 +36,7 @@ beforeEach(async () => {
       exchange.answer.end(Buffer.from('{}'))
     },
     maxRequestBytes: 1000,
-    proofs: new DpopProofs(() => now),
+    proofs: createProofs(() => now),
     aggregate: {
       serve: async () => undefined,
       routeOf: () => {

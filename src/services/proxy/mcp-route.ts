@@ -60,7 +60,7 @@ export class McpRoutes {
       const token = isBound(request) ? undefined : this.#tokenOf(request)
       const known = token === undefined || this.#bound.isAcceptable(token, request) ? token : this.#options.assertions.find(token, server)
       if (known !== undefined) return this.#forward(request, response, server, known)
-      this.#exchange(request, token, server).then(
+      this.#exchange(request, response, token, server).then(
         (assertion) => this.#forward(request, response, server, assertion),
         // The Auth Service has written down what it refused.
         (thrown: unknown) => refuse(request, response, explained(toAppError(thrown), token), this.#options.log),
@@ -70,13 +70,13 @@ export class McpRoutes {
     }
   }
 
-  async #exchange(request: IncomingMessage, token: string | undefined, server: string): Promise<string> {
+  async #exchange(request: IncomingMessage, response: ServerResponse, token: string | undefined, server: string): Promise<string> {
     const { assertions, proofs } = this.#options
     const remoteAddress = request.socket.remoteAddress ?? ''
     if (token !== undefined) return await assertions.get(token, server, remoteAddress)
-    const { credential, use } = await boundOf(request, proofs)
+    const { credential, use } = await boundOf(request, response, proofs)
     const assertion = await assertions.get(credential, server, remoteAddress)
-    use()
+    await use()
     return assertion
   }
 

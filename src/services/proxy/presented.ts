@@ -1,5 +1,5 @@
-import type { IncomingMessage } from 'node:http'
-import { AppError } from '../../lib/errors.ts'
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { AppError, toAppError } from '../../lib/errors.ts'
 import { urlOf } from './challenge.ts'
 import type { DpopProofs } from './dpop.ts'
 import { countHeader } from './edge-checks.ts'
@@ -26,10 +26,31 @@ export function isBound({ headers }: IncomingMessage): boolean {
 
 /**
  * The token of a request and, after a space, the thumbprint of the key that its sender has proved to hold: the two are one credential. `use` is to be
- * called once it has proved good; see `DpopProofs`.
+ * called once it has proved good; see `DpopProofs`. The answer, whatever it is, says which nonce is to be in the next proof. What is refused is in the audit log.
  * @throws AppError unauthenticated unless there is one token with one proof for this request.
  */
-export async function boundOf(request: IncomingMessage, proofs: DpopProofs): Promise<{ credential: string; use(): void }> {
+export async function boundOf(
+  request: IncomingMessage,
+  response: ServerResponse,
+  proofs: DpopProofs,
+): Promise<{ credential: string; use(): Promise<void> }> {
+  response.setHeader('dpop-nonce', proofs.nonce)
+  const noted = async <T>(work: () => Promise<T>): Promise<T> => {
+    try {
+      return await work()
+    } catch (thrown) {
+      const error = toAppError(thrown)
+      // To be sent back for a nonce is a step of the protocol.
+      if (error.code === 'unauthenticated' && error.details?.['challenge'] !== 'use_dpop_nonce')
+        await proofs.noteRefusal(pathOf(request.url), request.socket.remoteAddress ?? '', error.message)
+      throw thrown
+    }
+  }
+  const { credential, use } = await noted(async () => await proven(request, proofs))
+  return { credential, use: async () => await noted(use) }
+}
+
+async function proven(request: IncomingMessage, proofs: DpopProofs): Promise<{ credential: string; use(): Promise<void> }> {
   const token = DPOP.exec(request.headers.authorization ?? '')?.[1]
   const { dpop } = request.headers
   const url = urlOf(request)
@@ -39,4 +60,8 @@ export async function boundOf(request: IncomingMessage, proofs: DpopProofs): Pro
     throw new AppError('unauthenticated', 'one DPoP proof is required', { details: { challenge: 'invalid_dpop_proof' } })
   const { thumbprint, use } = await proofs.verify(dpop, { method: request.method ?? '', url, token })
   return { credential: `${token} ${thumbprint}`, use }
+}
+
+function pathOf(url = ''): string {
+  return url.split('?', 1)[0] ?? ''
 }

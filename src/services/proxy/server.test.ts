@@ -10,7 +10,7 @@ import { AppError } from '../../lib/errors.ts'
 import { silentLogger } from '../../lib/log.ts'
 import type { Exchange } from '../../tunnel/exchange.ts'
 import { Assertions } from './assertions.ts'
-import { DpopProofs } from './dpop.ts'
+import { createProofs } from './dpop.fixture.ts'
 import { ForeignHeaders } from './foreign-headers.ts'
 import { createProxyServer } from './server.ts'
 
@@ -60,7 +60,7 @@ describe.each(['our own server', 'http.Server'])('%s', (kind) => {
         onExchange(exchange)
       },
       maxRequestBytes: 1000,
-      proofs: new DpopProofs(() => now),
+      proofs: createProofs(() => now),
       aggregate: {
         serve: async (_, response, set) => void response.writeHead(200).end(`aggregate ${set}`),
         routeOf: (head, _socket, set) => ({

@@ -140,7 +140,11 @@ function protocol(): Configuration {
 function features(context: AuthContext, issuer: string, { addresses }: ProviderOptions): Configuration['features'] {
   return {
     devInteractions: { enabled: false },
-    dPoP: { enabled: true },
+    dPoP: {
+      enabled: true,
+      nonceSecret: createHmac('sha256', context.keys.formKey).update('dpop nonces').digest(),
+      requireNonce: () => context.oauth.requiresDpopNonce,
+    },
     rpInitiatedLogout: { enabled: false },
     userinfo: { enabled: false },
     pushedAuthorizationRequests: { enabled: false },

@@ -24,6 +24,9 @@ export function addTrail(context: AuthContext, provider: Provider): void {
   })
 }
 
+/** No refusals, whatever they are called. */
+const STEPS: ReadonlySet<unknown> = new Set(['authorization_pending', 'slow_down', 'use_dpop_nonce'])
+
 interface Refusal {
   error: string
   error_description?: string | undefined
@@ -51,8 +54,8 @@ async function recordToken(context: AuthContext, ctx: KoaContextWithOIDC): Promi
   const body: unknown = ctx.body
   const failed = typeof body === 'object' && body !== null && 'error' in body ? body : undefined
   const grantType = params?.['grant_type']
-  // Devices ask until the person has answered.
-  if (failed?.error === 'authorization_pending' || failed?.error === 'slow_down') return
+  // Devices ask until the person has answered; who is sent back for a nonce comes again.
+  if (failed && STEPS.has(failed.error)) return
   const account = (entities.AccessToken ?? entities.AuthorizationCode ?? entities.RefreshToken)?.accountId
   const user = account === undefined ? undefined : await findUserOfAccount(context.db, account)
   const grant = (entities.AccessToken ?? entities.AuthorizationCode ?? entities.RefreshToken)?.grantId
