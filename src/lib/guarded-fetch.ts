@@ -46,13 +46,19 @@ export async function fetchGuarded(url: URL, accept: string, options: GuardedFet
   if (!isAllowedScheme(url, options) || url.username !== '' || url.password !== '') throw refused(url)
   const signal = AbortSignal.timeout(options.timeoutMs ?? TIMEOUT_MS)
   try {
-    const address = await checkedAddress(url, options)
-    signal.throwIfAborted()
+    const address = await Promise.race([checkedAddress(url, options), aborted(signal)])
     return await exchange(url, address, { accept, post }, signal, options)
   } catch (cause) {
     if (cause instanceof AppError) throw cause
     throw new AppError('unavailable', `cannot fetch ${url.href.slice(0, 200)}`, { cause })
   }
+}
+
+/** Rejects once there is no time left. */
+function aborted(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(new Error('there was no answer in time')), { once: true })
+  })
 }
 
 function isAllowedScheme(url: URL, { trusted, allowLoopback, allowPlainLoopback }: GuardedFetchOptions): boolean {

@@ -1,97 +1,133 @@
-import { once } from 'node:events'
-import type { RequestListener } from 'node:http'
-import { createServer } from 'node:https'
-import type { Server } from 'node:https'
-import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest'
-import { createAuthority } from '../../../ca/authority.ts'
-import { issueCertificate } from '../../../ca/certificate.ts'
-import { generateKeyPair, renderPrivateKey } from '../../../ca/keys.ts'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+import { type DocumentServer, startDocumentServer } from '../../../../test/fakes/document-server.ts'
 import { createDocumentFetch } from './document-fetch.ts'
 
-const HOST = 'client.example.com'
-let server: Server
-let port: number
-let ca: string
-let serve: RequestListener
-let asked: string[]
+// What strangers name is fetched from public addresses only; here a name server says what those are.
 
+const NAME = 'client.example.com'
+const ID = `https://${NAME}/client.json`
+
+let documents: DocumentServer
+let inside: DocumentServer
 beforeAll(async () => {
-  const now = Date.now()
-  const authority = createAuthority('host', 'test', now)
-  const pair = await generateKeyPair()
-  const cert = issueCertificate({
-    subject: { commonName: HOST, organization: ['test'] },
-    publicKey: pair.publicKey,
-    issuer: authority,
-    notBefore: now - 60_000,
-    notAfter: now + 3_600_000,
-    usage: 'server',
-    names: { dns: [HOST], ip: [] },
-    serial: new Uint8Array(16).fill(1),
-  })
-  ca = authority.certificatePem
-  server = createServer({ key: renderPrivateKey(pair.privateKey), cert }, (request, response) => {
-    asked.push(`${request.headers.host} ${request.url} ${Object.keys(request.headers).toSorted().join(',')}`)
-    serve(request, response)
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  port = typeof address === 'object' && address !== null ? address.port : 0
+  ;[documents, inside] = await Promise.all([startDocumentServer([NAME]), startDocumentServer()])
 })
-afterAll(() => server.close())
-beforeEach(() => {
-  asked = []
+afterAll(async () => {
+  await Promise.all([documents.close(), inside.close()])
 })
 
-const url = (): string => `https://${HOST}:${port}/client.json`
-const fetchHere = (text = url()) =>
-  createDocumentFetch({ allowLoopback: true, ca, lookup: async () => ['127.0.0.1'], timeoutMs: 300, maxBytes: 2000 })(text)
-const document = () => ({
-  client_id: url(),
-  client_name: 'Agent',
-  redirect_uris: ['http://localhost/callback'],
-  logo_uri: 'https://x.example.com/l.png',
-})
-const json: (body: unknown, status?: number, headers?: Record<string, string>) => RequestListener =
-  (body, status = 200, headers = {}) =>
-  (_, response) =>
-    void response.writeHead(status, { 'content-type': 'application/json', ...headers }).end(JSON.stringify(body))
+/** The name at the port of the server, whatever it is looked up as. */
+const at = (path = '/client.json'): string => `https://${NAME}:${new URL(documents.url).port}${path}`
 
-test('this machine is not asked unless somebody says so', async () => {
-  serve = json(document())
-  await expect(createDocumentFetch({ ca, lookup: async () => ['127.0.0.1'] })(url())).rejects.toMatchObject({ code: 'permission_denied' })
-  expect(asked).toEqual([])
+function answer(body: unknown, { status = 200, headers = {} }: { status?: number; headers?: Record<string, string> } = {}): void {
+  documents.answer = (_, response) => {
+    response.writeHead(status, { 'content-type': 'application/json', ...headers })
+    response.end(typeof body === 'string' ? body : JSON.stringify(body))
+  }
+}
+
+const document = (changes: Record<string, unknown> = {}) => ({
+  client_id: at(),
+  client_name: 'C',
+  redirect_uris: ['https://c.example.com/cb'],
+  ...changes,
 })
 
-test('a redirect is not followed', async () => {
-  serve = json({}, 302, { location: `https://${HOST}:${port}/other` })
-  expect((await fetchHere()).status).toBe(302)
-  expect(asked.length).toBe(1)
+test.each([
+  [['127.0.0.1']],
+  [['169.254.169.254']],
+  [['::ffff:127.0.0.1']],
+  [['::ffff:a9fe:a9fe']],
+  [['64:ff9b::7f00:1']],
+  [['::']],
+  [['fd00::1']],
+  [['fe80::1']],
+  [['10.1.2.3']],
+  [['100.64.0.1']],
+  [['93.184.215.14', '192.168.0.1']],
+  [['2002:7f00:1::']],
+])('a name that leads to %s is not asked', async (addresses) => {
+  answer(document())
+  const before = documents.seen.length
+  const fetchDocument = createDocumentFetch({ lookup: async () => addresses })
+  await expect(fetchDocument(at())).rejects.toMatchObject({ code: 'permission_denied' })
+  expect(documents.seen).toHaveLength(before)
 })
 
-test('too much, too slow and another name are refused', async () => {
-  serve = json({ ...document(), client_name: 'x'.repeat(3000) })
-  await expect(fetchHere()).rejects.toMatchObject({ code: 'unavailable' })
-  serve = () => undefined
-  await expect(fetchHere()).rejects.toMatchObject({ code: 'unavailable' })
-  serve = json(document())
-  await expect(fetchHere(`https://other.example.com:${port}/client.json`)).rejects.toMatchObject({ code: 'unavailable' })
+test('the address that was checked is the one that is asked, whatever the name leads to a moment later', async () => {
+  answer(document())
+  let asked = 0
+  const lookup = async (): Promise<string[]> => (++asked === 1 ? ['127.0.0.1'] : ['169.254.169.254'])
+  const response = await createDocumentFetch({ allowLoopback: true, lookup })(at())
+  expect(response.status).toBe(200)
+  expect(asked).toBe(1)
 })
 
-test('a document with an address that no answer is sent to is refused', async () => {
-  serve = json({ ...document(), redirect_uris: ['javascript:alert(1)'] })
-  await expect(fetchHere()).rejects.toMatchObject({ error: 'invalid_redirect_uri' })
+const loopback = (options = {}) => createDocumentFetch({ allowLoopback: true, lookup: async () => ['127.0.0.1'], ...options })
+
+test('a redirect is followed nowhere', async () => {
+  inside.answer = (_, response) => void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(document()))
+  for (const status of [301, 302, 307, 308]) {
+    answer('', { status, headers: { location: `${inside.url}/client.json` } })
+    expect((await loopback()(at())).status).toBe(status)
+  }
+  expect(inside.seen).toEqual([])
 })
 
-test('of a document only what counts is read, and it says what kind of client it is', async () => {
-  serve = json({ ...document(), grant_types: ['authorization_code', 'password'] })
-  expect(await (await fetchHere()).json()).toEqual({
-    client_id: url(),
-    client_name: 'Agent',
-    redirect_uris: ['http://localhost/callback'],
+test.each([
+  ['larger than is read', () => answer(document({ client_name: 'x'.repeat(40_000) }))],
+  [
+    'that never ends',
+    () => {
+      documents.answer = (_, response) => {
+        response.writeHead(200, { 'content-type': 'application/json' })
+        const timer = setInterval(() => response.write(' '), 20)
+        response.on('close', () => clearInterval(timer))
+      }
+    },
+  ],
+  ['that never begins', () => (documents.answer = () => undefined)],
+])('a document %s is given up', async (_, prepare) => {
+  prepare()
+  await expect(loopback({ timeoutMs: 300 })(at())).rejects.toMatchObject({ code: 'unavailable' })
+})
+
+test('a name server that says nothing is waited for no longer', async () => {
+  const lookup = (): Promise<string[]> => new Promise(() => undefined)
+  await expect(createDocumentFetch({ lookup, timeoutMs: 50 })(ID)).rejects.toMatchObject({ code: 'unavailable' })
+})
+
+test.each(['text/html', 'text/plain', 'image/svg+xml', 'application/octet-stream', ''])('what comes as %s is no document', async (type) => {
+  answer(document(), { headers: { 'content-type': type } })
+  const response = await loopback()(at())
+  expect(response.status).toBe(502)
+  expect(await response.text()).toBe('')
+})
+
+test.each([
+  [['javascript:alert(1)'], 'has a scheme that is not allowed'],
+  [['http://c.example.com/cb'], 'needs https'],
+  [['https://c.example.com/cb#x'], 'has a fragment'],
+])('a document may not have answers sent to %s', async (redirect_uris, why) => {
+  answer(document({ redirect_uris }))
+  await expect(loopback()(at())).rejects.toThrow(why)
+})
+
+test('of a document counts what is known, and nothing that only an administrator may say', async () => {
+  answer(
+    document({
+      grant_types: ['authorization_code', 'client_credentials', 'implicit'],
+      client_secret: 'x',
+      bot: 'ci',
+      may_introspect: true,
+    }),
+  )
+  expect(JSON.parse(await (await loopback()(at())).text())).toEqual({
+    client_id: at(),
+    client_name: 'C',
+    redirect_uris: ['https://c.example.com/cb'],
     grant_types: ['authorization_code'],
     response_types: ['code'],
-    application_type: 'native',
+    application_type: 'web',
   })
-  expect(asked).toEqual([`${HOST}:${port} /client.json accept,connection,host,user-agent`])
 })

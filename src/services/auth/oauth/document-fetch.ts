@@ -10,8 +10,10 @@ export function createDocumentFetch(options: GuardedFetchOptions): (url: string)
   return async (text) => {
     const { status, headers, body } = await fetchGuarded(new URL(text), 'application/json', options)
     const { 'content-encoding': _, 'content-length': __, 'transfer-encoding': ___, ...kept } = headers
-    const content = status === 200 ? (narrowed(text, body) ?? new Uint8Array(body)) : null
-    return new Response(content, { status: status < 200 ? 502 : status, headers: kept })
+    const isJson = /^application\/(?:[\w.-]+\+)?json\s*(?:;|$)/i.test(headers['content-type'] ?? '')
+    // What people may put up at a site comes as something else: it does not speak for the site.
+    if (status !== 200 || !isJson) return new Response(null, { status: status === 200 || status < 300 ? 502 : status, headers: kept })
+    return new Response(narrowed(text, body) ?? new Uint8Array(body), { status, headers: kept })
   }
 }
 
