@@ -110,6 +110,45 @@ export const issueBotOutput = route({
   output: joinedIdentity,
 })
 
+export const announceBot = route({
+  name: 'announceBot',
+  method: 'POST',
+  path: '/v1/bots/heartbeats',
+  access: 'authenticated',
+  summary: 'A bot says that it is there, and what it is; with its own certificate.',
+  input: z.strictObject({
+    hostname,
+    version,
+    is_startup: z.boolean(),
+    one_shot: z.boolean(),
+    uptime_seconds: z.int().min(0).max(1e10),
+    os: z
+      .string()
+      .max(32)
+      .regex(/^[\w.-]*$/),
+    architecture: z
+      .string()
+      .max(32)
+      .regex(/^[\w.-]*$/),
+  }),
+  output: z.object({}),
+})
+
+const shownText = z
+  .string()
+  .max(1024)
+  .regex(/^[^\p{Cc}\p{Cf}]*$/u, 'must not contain control or invisible characters')
+
+export const reportDestination = route({
+  name: 'reportDestination',
+  method: 'POST',
+  path: '/v1/bots/destinations/refused',
+  access: 'authenticated',
+  summary: 'A bot says that it refused to write to a destination which somebody else could have turned; with its own certificate.',
+  input: z.strictObject({ service: shownText, destination: shownText, reason: shownText }),
+  output: z.object({}),
+})
+
 export const announceHost = route({
   name: 'announceHost',
   method: 'POST',

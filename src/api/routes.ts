@@ -5,7 +5,7 @@ import { announceDatabases, listVisibleDatabases, signDatabaseServer, signDataba
 import { issueEndpointToken } from './endpoint-tokens.ts'
 import { finishBrowserLogin, issueRouteAssertion, loginLocal, signCertificate, startBrowserLogin, whoami } from './identity.ts'
 import { issueIdentityToken, rotateJwtKey } from './identity-tokens.ts'
-import { announceHost, issueBotOutput, join, renewIdentity, startJoin } from './join.ts'
+import { announceBot, announceHost, issueBotOutput, join, renewIdentity, reportDestination, startJoin } from './join.ts'
 import { assignMcpNames, findMcpName } from './mcp-names.ts'
 import { addMfaApp, listMfaDevices, offerMfaApp, removeMfaDevice } from './mfa.ts'
 import { deleteOAuthGrant, listOAuthGrants } from './oauth-grants.ts'
@@ -41,6 +41,8 @@ export const ROUTES = {
   getSpiffeBundle,
   getSvidJwks,
   getSvidIssuer,
+  announceBot,
+  reportDestination,
   announceHost,
   inviteUser,
   resetUser,

@@ -55,6 +55,15 @@ test('a token of another type signed with the same key is none, nor one with a c
   expect(await reasonOf(`spe_${await forged('sallyport-endpoint+jwt', {})}`)).toBe('accepted')
 })
 
+test('a refusal tells the audit log whose token it was', async () => {
+  const { token } = await issue()
+  for (const where of [{ endpoint: '/mcp/apps/x' }, { shown: 'another' }, { now: NOW + 1_800_000 }])
+    await expect(verifyEndpointToken(token, [key], { ...at, ...where })).rejects.toMatchObject({
+      fields: { name: 'bot-b', botInstanceId: 'i1' },
+    })
+  await expect(verifyEndpointToken(`${token}x`, [key], at)).rejects.toMatchObject({ fields: undefined })
+})
+
 test('it says who the certificate names, and ends with it', async () => {
   const { token, expiresAt } = await issue()
   expect(expiresAt).toBe(NOW + 1_800_000)

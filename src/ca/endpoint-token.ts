@@ -116,34 +116,56 @@ export async function verifyEndpointToken(
   const { payload, protectedHeader } = await jwtVerify(token.slice(PREFIX.length), ({ kid }) => keyFor(keys, kid), {
     algorithms: ['ES256'],
     issuer: clusterName,
-    audience: audienceOf(endpoint),
     currentDate: new Date(now),
     clockTolerance: 0,
   }).catch((thrown: unknown) => {
-    throw thrown instanceof AppError ? thrown : refusal(reasonOf(thrown), thrown)
+    if (thrown instanceof AppError) throw thrown
+    // The signature is judged before the time.
+    const late = thrown instanceof errors.JWTExpired ? payloadSchema.safeParse(thrown.payload).data : undefined
+    throw new EndpointTokenRefusal(late ? 'has expired' : 'is not valid', late && fieldsOf(late), thrown)
   })
   const header = headerSchema.safeParse(protectedHeader)
   const parsed = payloadSchema.safeParse(payload)
   if (!header.success || !parsed.success) throw refusal('is not valid')
   const claims = parsed.data
+  const fields = fieldsOf(claims)
+  if (claims.aud !== audienceOf(endpoint))
+    throw new EndpointTokenRefusal('is for another endpoint: ask for one for the URL you call', fields)
   if (claims.cnf && claims.cnf['x5t#S256'] !== shown)
-    throw refusal('is good only with the certificate that it was issued for, over TLS: whoever presents it has taken it from somebody')
+    throw new EndpointTokenRefusal(
+      'is good only with the certificate that it was issued for, over TLS: whoever presents it has taken it from somebody',
+      fields,
+    )
   return {
-    fields: {
-      kind: claims.kind,
-      name: claims.sub,
-      roles: claims.roles,
-      mfaVerified: claims.mfa,
-      ...(claims.account !== undefined && { account: claims.account }),
-      ...(claims.bot_instance_id !== undefined && { botInstanceId: claims.bot_instance_id }),
-      ...(claims.join_token !== undefined && { joinToken: claims.join_token }),
-      ...(claims.join_method !== undefined && { joinMethod: claims.join_method }),
-    },
+    fields,
     credential: claims.cred,
     credentialId: claims.cred_id,
     credentialExpiresAt: claims.cred_exp * 1000,
     holder: holderOf(claims),
     expiresAt: claims.exp * 1000,
+  }
+}
+
+/** A token of ours that was presented where it is worth nothing: whose it is, is for the audit log. */
+export class EndpointTokenRefusal extends AppError {
+  readonly fields: IdentityFields | undefined
+
+  constructor(what: string, fields: IdentityFields | undefined, cause?: unknown) {
+    super('unauthenticated', `the endpoint token ${what}`, { cause })
+    this.fields = fields
+  }
+}
+
+function fieldsOf(claims: z.infer<typeof payloadSchema>): IdentityFields {
+  return {
+    kind: claims.kind,
+    name: claims.sub,
+    roles: claims.roles,
+    mfaVerified: claims.mfa,
+    ...(claims.account !== undefined && { account: claims.account }),
+    ...(claims.bot_instance_id !== undefined && { botInstanceId: claims.bot_instance_id }),
+    ...(claims.join_token !== undefined && { joinToken: claims.join_token }),
+    ...(claims.join_method !== undefined && { joinMethod: claims.join_method }),
   }
 }
 
@@ -159,14 +181,8 @@ function keyFor(keys: VerificationKey[], kid: string | undefined) {
   return key.publicKey
 }
 
-function reasonOf(thrown: unknown): string {
-  if (thrown instanceof errors.JWTExpired) return 'has expired'
-  const isElsewhere = thrown instanceof errors.JWTClaimValidationFailed && thrown.claim === 'aud'
-  return isElsewhere ? 'is for another endpoint: ask for one for the URL you call' : 'is not valid'
-}
-
 function refusal(what: string, cause?: unknown): AppError {
-  return new AppError('unauthenticated', `the endpoint token ${what}`, { cause })
+  return new EndpointTokenRefusal(what, undefined, cause)
 }
 
 function audienceOf(endpoint: string): string {

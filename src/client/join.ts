@@ -1,6 +1,14 @@
 import { createPublicKey } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
-import { announceHost, issueBotOutput as issueOutputRoute, join, renewIdentity as renewRoute, startJoin } from '../api/join.ts'
+import {
+  announceBot,
+  announceHost,
+  issueBotOutput as issueOutputRoute,
+  join,
+  renewIdentity as renewRoute,
+  reportDestination,
+  startJoin,
+} from '../api/join.ts'
 import type { JoinedIdentity } from '../api/join.ts'
 import { joinDigest, possessionChallenge } from '../api/possession.ts'
 import type { InputOf } from '../api/route.ts'
@@ -130,6 +138,16 @@ export function openIdentityApi(
 /** Whether a certificate is to be renewed: a third of its life is left. Milliseconds since 1970. */
 export function renewalDue(issuedAt: number, expiresAt: number, now: number): boolean {
   return now >= expiresAt - (expiresAt - issuedAt) / 3
+}
+
+/** Says that the bot is there, and what it is. */
+export async function saveBotFacts(api: ApiClient, facts: InputOf<typeof announceBot>): Promise<void> {
+  await api(announceBot, facts)
+}
+
+/** Says that a destination was refused, for the audit log. */
+export async function saveRefusedDestination(api: ApiClient, refused: InputOf<typeof reportDestination>): Promise<void> {
+  await api(reportDestination, refused)
 }
 
 /** What a host says of itself. */

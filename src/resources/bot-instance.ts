@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { resourceSchema } from './envelope.ts'
 
-/** How many of its latest certificates an instance remembers. */
+/** How many of its latest certificates, and of its latest heartbeats, an instance remembers. */
 export const MAX_AUTHENTICATIONS = 10
 
 const authentication = z.strictObject({
@@ -16,6 +16,26 @@ const authentication = z.strictObject({
   attributes: z.record(z.string(), z.unknown()).optional(),
 })
 export type Authentication = z.infer<typeof authentication>
+
+/** What a bot said of itself. */
+const heartbeat = z.strictObject({
+  recorded_at: z.string(),
+  /** The first since its process started. */
+  is_startup: z.boolean(),
+  version: z.string(),
+  hostname: z.string(),
+  /** Of its process. */
+  uptime_seconds: z.int(),
+  join_method: z.string(),
+  one_shot: z.boolean(),
+  os: z.string(),
+  architecture: z.string(),
+  remote_addr: z.string(),
+})
+export type Heartbeat = z.infer<typeof heartbeat>
+
+/** A destination that the bot refused to write to, since somebody else could have turned it. */
+const refusedDestination = z.strictObject({ reported_at: z.string(), service: z.string(), destination: z.string(), reason: z.string() })
 
 const specSchema = z.strictObject({
   bot_name: z.string(),
@@ -41,6 +61,10 @@ const statusSchema = z.strictObject({
   initial_authentication: authentication,
   /** Newest last. */
   latest_authentications: z.array(authentication).max(MAX_AUTHENTICATIONS),
+  initial_heartbeat: heartbeat.optional(),
+  /** Newest last. */
+  latest_heartbeats: z.array(heartbeat).max(MAX_AUTHENTICATIONS).optional(),
+  refused_destination: refusedDestination.optional(),
 })
 
 /** One place where a bot runs: made when it joins, gone some time after its last certificate. */

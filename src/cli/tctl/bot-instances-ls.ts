@@ -1,6 +1,7 @@
 import { fetchResources } from '../../client/admin.ts'
 import { renderOutput } from '../../lib/output.ts'
 import { renderTable } from '../../lib/table.ts'
+import type { BotInstance } from '../../resources/bot-instance.ts'
 import { parseResource } from '../../resources/registry.ts'
 import type { Context } from './context.ts'
 import { formatOf } from './format.ts'
@@ -14,17 +15,23 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
   io.stdout.write(
     renderOutput(format, instances, (items) =>
       renderTable(
-        ['ID', 'Join Method', 'Hostname', 'Joined', 'Last Seen', 'Generation', 'Certificate Expires'],
+        ['ID', 'Join Method', 'Version', 'Hostname', 'Joined', 'Last Seen', 'Generation', 'Certificate Expires'],
         items.map(({ spec, status }) => [
           `${spec.bot_name}/${spec.instance_id}`,
           status.join_method,
-          status.initial_authentication.hostname ?? '',
+          status.latest_heartbeats?.at(-1)?.version ?? '',
+          status.latest_heartbeats?.at(-1)?.hostname ?? status.initial_authentication.hostname ?? '',
           status.initial_authentication.authenticated_at,
-          status.latest_authentications.at(-1)?.authenticated_at ?? '',
+          lastSeen(status),
           status.renewable ? `${status.generation}` : 'n/a',
           status.certificate_expires,
         ]),
       ),
     ),
   )
+}
+
+function lastSeen({ latest_authentications, latest_heartbeats = [] }: BotInstance['status']): string {
+  const times = [latest_authentications.at(-1)?.authenticated_at ?? '', latest_heartbeats.at(-1)?.recorded_at ?? '']
+  return times.toSorted().at(-1) ?? ''
 }

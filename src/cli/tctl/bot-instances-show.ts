@@ -28,6 +28,7 @@ function splitInstance(text: string): [bot: string | undefined, id: string] {
 
 function renderInstance({ spec, status }: BotInstance, locks: readonly Lock[]): string {
   const lock = locks.find(({ spec: { target } }) => target.bot_instance_id === spec.instance_id || target.join_token === status.join_token)
+  const { refused_destination: refused, latest_heartbeats: heartbeats = [] } = status
   const facts = [
     ['Bot', spec.bot_name],
     ['ID', spec.instance_id],
@@ -36,6 +37,7 @@ function renderInstance({ spec, status }: BotInstance, locks: readonly Lock[]): 
     ['Generation', status.renewable ? `${status.generation}` : 'n/a'],
     ['Certificate expires', status.certificate_expires],
     ...(spec.previous_instance_id === undefined ? [] : [['Instance before', spec.previous_instance_id]]),
+    ...(refused ? [['Refused', `${refused.destination} (service ${refused.service}, ${refused.reported_at}): ${refused.reason}`]] : []),
     ...(lock ? [['Locked', `lock/${lock.metadata.name}${lock.spec.message === undefined ? '' : `: ${lock.spec.message}`}`]] : []),
   ]
   const lines = facts.map(([name = '', value = '']) => `${`${name}:`.padEnd(21)}${value}`).join('\n')
@@ -46,5 +48,20 @@ function renderInstance({ spec, status }: BotInstance, locks: readonly Lock[]): 
     each.hostname ?? '',
     each.serial,
   ])
-  return `${lines}\n\n${renderTable(['Certificate Of', 'Generation', 'Address', 'Hostname', 'Serial'], rows)}`
+  const beats = heartbeats.map((each) => [
+    each.recorded_at,
+    each.version,
+    each.hostname,
+    `${each.os}/${each.architecture}`,
+    renderUptime(each.uptime_seconds),
+    each.one_shot ? 'oneshot' : each.is_startup ? 'started' : '',
+  ])
+  const certificates = renderTable(['Certificate Of', 'Generation', 'Address', 'Hostname', 'Serial'], rows)
+  if (beats.length === 0) return `${lines}\n\n${certificates}`
+  return `${lines}\n\n${certificates}\n${renderTable(['Heartbeat Of', 'Version', 'Hostname', 'System', 'Uptime', ''], beats)}`
+}
+
+function renderUptime(seconds: number): string {
+  const [hours, minutes] = [Math.floor(seconds / 3600), Math.floor((seconds % 3600) / 60)]
+  return hours > 0 ? `${hours}h${minutes}m` : `${minutes}m${seconds % 60}s`
 }

@@ -7,7 +7,7 @@ import type { Route } from '../../api/route.ts'
 import { buildEvent } from '../../audit/build-event.ts'
 import { parseApiToken } from '../../ca/api-token.ts'
 import { verifyIdentityCertificate } from '../../ca/identity-certificate.ts'
-import { isEndpointToken, verifyEndpointToken } from '../../ca/endpoint-token.ts'
+import { EndpointTokenRefusal, isEndpointToken, verifyEndpointToken } from '../../ca/endpoint-token.ts'
 import type { IdentityFields } from '../../ca/identity-uris.ts'
 import { AppError } from '../../lib/errors.ts'
 import { botTraits } from '../../resources/bot.ts'
@@ -18,6 +18,7 @@ import { findAccountId } from '../../storage/credentials.ts'
 import type { AuthContext } from './context.ts'
 import { isForeignToken, verifyForeignToken } from './foreign-tokens.ts'
 import { findMachine } from './join/bot-instances.ts'
+import { machineFields as machineFieldsOf } from './join/machine.ts'
 import { findServersAt, isAccessToken, verifyAccessToken } from './oauth/access-tokens.ts'
 import type { PresentedToken } from './oauth/access-tokens.ts'
 
@@ -166,7 +167,15 @@ async function identityOfEndpointToken(
   } catch (thrown) {
     if (!(thrown instanceof AppError) || thrown.code !== 'unauthenticated') throw thrown
     await context.limits.countPublicCall(remoteAddress)
-    const event = { remote_addr: remoteAddress, kind: 'endpoint_token', verb: 'use', success: false, error: thrown.message }
+    const event = {
+      remote_addr: remoteAddress,
+      ...(thrown instanceof EndpointTokenRefusal && thrown.fields && machineFieldsOf(thrown.fields)),
+      kind: 'endpoint_token',
+      name: endpoint,
+      verb: 'use',
+      success: false,
+      error: thrown.message,
+    }
     await context.journal.record([buildEvent('access.denied', event, context.build)])
     throw thrown
   }

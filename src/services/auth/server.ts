@@ -24,6 +24,7 @@ import { issueRouteAssertion } from './routes/assertions.ts'
 import { emitEvents, searchEvents } from './routes/audit.ts'
 import { finishBrowserLogin, startBrowserLogin } from './routes/browser-login.ts'
 import { getJwks, getStatus, ping } from './routes/cluster.ts'
+import { announceBot, reportDestination } from './routes/bots.ts'
 import { announceDatabases, listVisibleDatabases, signDatabaseServer, signDatabaseUser } from './routes/databases.ts'
 import { announceHost, issueBotOutput, join, renewIdentity, startJoin } from './routes/join.ts'
 import { loginLocal, signCertificate, whoami } from './routes/login.ts'
@@ -76,6 +77,8 @@ const TABLE: readonly Served[] = [
   open(ROUTES.getSpiffeBundle, getSpiffeBundle),
   open(ROUTES.getSvidJwks, getSvidJwks),
   open(ROUTES.getSvidIssuer, getSvidIssuer),
+  known(ROUTES.announceBot, announceBot),
+  known(ROUTES.reportDestination, reportDestination),
   known(ROUTES.announceHost, announceHost),
   known(ROUTES.inviteUser, inviteUser),
   known(ROUTES.resetUser, resetUser),

@@ -7,7 +7,7 @@ import type { Authority } from '../../ca/authority.ts'
 import { issueIdentityCertificate } from '../../ca/identity-certificate.ts'
 import { generateKeyPair, renderPrivateKey } from '../../ca/keys.ts'
 import { AppError } from '../../lib/errors.ts'
-import type { BotCluster, OwnIdentity } from './cluster.ts'
+import type { BotCluster, BotFacts, OwnIdentity, RefusedDestination } from './cluster.ts'
 import type { DirectoryDependencies } from './directory-destination.ts'
 
 export const SCRATCH_ACCOUNT = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 }
@@ -29,13 +29,15 @@ export function directoryDependencies(now: () => number = Date.now): DirectoryDe
 }
 
 /** An Auth Service that keeps generations as the real one does: a certificate that was renewed already locks the instance. */
-export class FakeCluster implements Pick<BotCluster, 'join' | 'renew' | 'issueOutput'> {
+export class FakeCluster implements Pick<BotCluster, 'join' | 'renew' | 'issueOutput' | 'announce' | 'reportDestination'> {
   /** Set to make every call fail. */
   outage: AppError | undefined
   locked: AppError | undefined
   tokens = new Set(['secret-token'])
   joins = 0
   outputs = 0
+  readonly announced: BotFacts[] = []
+  readonly refused: RefusedDestination[] = []
   lastRoles: readonly string[] | undefined
   readonly #now: () => number
   readonly #host: Authority
@@ -74,6 +76,15 @@ export class FakeCluster implements Pick<BotCluster, 'join' | 'renew' | 'issueOu
     if (isCurrent) this.#generation++
     this.#used = false
     return await this.#own(ttlSeconds)
+  }
+
+  async announce(_own: OwnIdentity, facts: BotFacts): Promise<void> {
+    this.#check()
+    this.announced.push(facts)
+  }
+
+  async reportDestination(_own: OwnIdentity, refused: RefusedDestination): Promise<void> {
+    this.refused.push(refused)
   }
 
   async issueOutput(own: OwnIdentity, wanted: Parameters<BotCluster['issueOutput']>[1]): ReturnType<BotCluster['issueOutput']> {

@@ -38,7 +38,18 @@ async function world(services: BotService[], at: Record<number, (world: World) =
     if (pending.length === 0) end.abort()
   }
   const own = new OwnKeeper({ storage, cluster, readProof: async () => ({ ...proof }) })
-  const bot = new Bot({ own, services, intervalMs: 20 * MINUTE, health, log, now: () => now, random: () => 0, sleep })
+  const bot = new Bot({
+    own,
+    services,
+    cluster,
+    oneshot: false,
+    intervalMs: 20 * MINUTE,
+    health,
+    log,
+    now: () => now,
+    random: () => 0,
+    sleep,
+  })
   const made: World = {
     sleeps: 0,
     bot,
@@ -115,6 +126,26 @@ test('one service that fails does not hold up another, and is tried again within
   ])
   expect(metrics()).toContain('tbot_renewals_total{service="good",result="success"} 4\n')
   expect(metrics()).toContain('tbot_ready{service="bad"} 0\n')
+})
+
+test('a destination that somebody may have turned is told to the cluster, a full disk is not', async () => {
+  const turned = new AppError('failed_precondition', '/out is a symbolic link', { details: { reason: 'symlink', fix: ['write the path'] } })
+  const out = { ...service('out', () => Promise.reject(turned)), destination: 'directory /out' }
+  const full = service('full', () => Promise.reject(new AppError('failed_precondition', 'there is no space left on its disk')))
+  const { run, cluster } = await world([out, full], { 1: () => {} })
+  await run()
+  expect(cluster.refused[0]).toEqual({ service: 'out', destination: 'directory /out', reason: '/out is a symbolic link' })
+  expect(new Set(cluster.refused.map(({ service: name }) => name))).toEqual(new Set(['out']))
+})
+
+test('it says that it is there: at the start, and with each renewal of its identity', async () => {
+  const { run, cluster } = await world([], { 45: () => {} })
+  await run()
+  expect(cluster.announced).toEqual([
+    { isStartup: true, oneshot: false, uptimeSeconds: 0 },
+    { isStartup: false, oneshot: false, uptimeSeconds: 1200 },
+    { isStartup: false, oneshot: false, uptimeSeconds: 2400 },
+  ])
 })
 
 test('a lock stops all renewals until somebody says otherwise, and it says what happened', async () => {

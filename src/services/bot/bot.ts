@@ -1,8 +1,9 @@
 import { AppError, toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { BotService } from './bot-service.ts'
-import type { OwnIdentity } from './cluster.ts'
+import type { BotCluster, OwnIdentity } from './cluster.ts'
 import type { HealthBoard } from './health.ts'
+import { isSuspicious } from './open-directory.ts'
 import { OwnRefusal } from './own-identity.ts'
 import type { OwnKeeper } from './own-identity.ts'
 import { Schedule } from './schedule.ts'
@@ -17,6 +18,8 @@ export interface BotOptions {
   now: () => number
   /** In [0, 1). */
   random: () => number
+  cluster: Pick<BotCluster, 'announce' | 'reportDestination'>
+  oneshot: boolean
   /** Ends early, without an error, when the signal fires. */
   sleep: (ms: number, signal: AbortSignal) => Promise<void>
 }
@@ -33,10 +36,14 @@ export class Bot {
   readonly #units: readonly { service: BotService; schedule: Schedule }[]
   #own: OwnIdentity | undefined
   #halted = false
+  readonly #startedAt: number
+  /** Whether the cluster knows that this process runs. */
+  #isAnnounced = false
   #woken = new AbortController()
 
   constructor(options: BotOptions) {
     this.#options = options
+    this.#startedAt = options.now()
     this.#self = new Schedule(options.intervalMs, options.random)
     this.#units = options.services.map((service) => ({ service, schedule: new Schedule(service.intervalMs, options.random) }))
   }
@@ -75,14 +82,16 @@ export class Bot {
       throw thrown instanceof OwnRefusal ? thrown.error : thrown
     })
     this.#tell('the bot has its identity', own)
+    await this.#announce(own)
     const failures: AppError[] = []
     for (const { service } of this.#units) {
       const renewal = this.#insist(signal, async () => {
         const { expiresAt } = await service.renew(own)
         this.#options.log.info('renewed', { service: service.name, expires: new Date(expiresAt).toISOString() })
       })
-      await renewal.catch((thrown: unknown) => {
+      await renewal.catch(async (thrown: unknown) => {
         const error = toAppError(thrown)
+        await this.#reportSuspicion(service, own, error)
         failures.push(
           new AppError(error.code, `${service.name}: ${error.message}`, {
             cause: thrown,
@@ -143,6 +152,7 @@ export class Bot {
       this.#self.succeeded(now(), this.#own.expiresAt)
       health.succeeded(SELF, this.#own.expiresAt)
       this.#tell(hadOwn ? 'renewed the identity of the bot' : 'the bot has its identity', this.#own)
+      await this.#announce(this.#own)
     } catch (thrown) {
       if (thrown instanceof OwnRefusal) await this.#refused(thrown)
       else {
@@ -156,6 +166,27 @@ export class Bot {
   #tell(message: string, { name, botInstanceId, generation, expiresAt }: OwnIdentity): void {
     const expires = new Date(expiresAt).toISOString()
     this.#options.log.info(message, { bot: name, instance: botInstanceId, generation, expires })
+  }
+
+  /** For `tctl bots instances`: nothing depends on it. */
+  async #announce(own: OwnIdentity): Promise<void> {
+    const { cluster, oneshot, log, now } = this.#options
+    const uptimeSeconds = Math.max(0, Math.floor((now() - this.#startedAt) / 1000))
+    try {
+      await cluster.announce(own, { isStartup: !this.#isAnnounced, oneshot, uptimeSeconds })
+      this.#isAnnounced = true
+    } catch (thrown) {
+      log.debug('the cluster could not be told that this bot is there', { error: toAppError(thrown) })
+    }
+  }
+
+  /** What somebody may have done to this machine is for the audit log of the cluster too, which says how often that is too often. */
+  async #reportSuspicion(service: BotService, own: OwnIdentity, error: AppError): Promise<void> {
+    if (!isSuspicious(error)) return
+    const refused = { service: service.name, destination: service.destination ?? '', reason: error.message }
+    await this.#options.cluster.reportDestination(own, refused).catch((thrown: unknown) => {
+      this.#options.log.warn('the refusal could not be reported to the cluster', { service: service.name, error: toAppError(thrown) })
+    })
   }
 
   async #refused({ kind, error }: OwnRefusal): Promise<void> {
@@ -187,7 +218,8 @@ export class Bot {
       const wasWell = health.find(service.name)?.status !== 'unhealthy'
       schedule.failed(now())
       health.failed(service.name, error.message)
-      log.warn('could not renew; trying again', { service: service.name, error })
+      log.warn('could not renew; trying again', { service: service.name, error, fix: error.details?.['fix'] })
+      await this.#reportSuspicion(service, own, error)
       // A lock, or an identity that was taken away, is seen here first: the next pass says what it is.
       if (wasWell && (error.code === 'permission_denied' || error.code === 'unauthenticated')) this.#self.wake()
     }

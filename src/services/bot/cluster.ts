@@ -44,6 +44,22 @@ export interface TokenWanted {
   ttlSeconds: number
 }
 
+/** What a bot says of itself; the rest the cluster knows. */
+export interface BotFacts {
+  /** The first since the process started. */
+  isStartup: boolean
+  oneshot: boolean
+  /** Of the process. */
+  uptimeSeconds: number
+}
+
+export interface RefusedDestination {
+  service: string
+  /** As `Destination.name` says. */
+  destination: string
+  reason: string
+}
+
 /** What the bot asks of the Auth Service. Refusals come as the AppErrors they are; `unavailable` and `deadline_exceeded` pass. */
 export interface BotCluster {
   /** `boundKey` and `joinState` are for the method bound_keypair. */
@@ -51,6 +67,8 @@ export interface BotCluster {
   /** With the identity that is being renewed; one whose answer was lost may be asked for again. */
   renew(own: OwnIdentity, wanted: { ttlSeconds: number }): Promise<OwnIdentity>
   issueOutput(own: OwnIdentity, wanted: OutputRequest): Promise<Issued>
+  announce(own: OwnIdentity, facts: BotFacts): Promise<void>
+  reportDestination(own: OwnIdentity, refused: RefusedDestination): Promise<void>
   issueX509Svid(own: OwnIdentity, wanted: SvidWanted, privateKey: KeyObject): Promise<Svid>
   issueJwtSvid(own: OwnIdentity, wanted: SvidWanted, audiences: readonly string[]): Promise<Svid>
   /** A bearer token for one MCP endpoint, by its path. */

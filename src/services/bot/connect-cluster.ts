@@ -1,5 +1,5 @@
-import { hostname } from 'node:os'
-import { issueBotOutput, joinCluster, openIdentityApi, renewIdentity } from '../../client/join.ts'
+import { arch, hostname, platform } from 'node:os'
+import { issueBotOutput, joinCluster, openIdentityApi, renewIdentity, saveBotFacts, saveRefusedDestination } from '../../client/join.ts'
 import type { Joined } from '../../client/join.ts'
 import type { ApiClient } from '../../client/call.ts'
 import type { Connection } from '../../client/credentials.ts'
@@ -41,6 +41,11 @@ export function connectCluster(
       )
     },
     renew: async (own, { ttlSeconds }) => ownOf(await as(own, (api) => renewIdentity(api, { ttlSeconds, ...facts }, { now }))),
+    announce: (own, { isStartup, oneshot, uptimeSeconds }) => {
+      const about = { ...facts, os: platform(), architecture: arch() }
+      return as(own, (api) => saveBotFacts(api, { ...about, is_startup: isStartup, one_shot: oneshot, uptime_seconds: uptimeSeconds }))
+    },
+    reportDestination: (own, refused) => as(own, (api) => saveRefusedDestination(api, refused)),
     issueX509Svid: (own, wanted, privateKey) => as(own, (api) => fetchX509Svid(api, wanted, privateKey)),
     issueJwtSvid: (own, wanted, audiences) => as(own, (api) => fetchJwtSvid(api, wanted, audiences)),
     issueToken: (own, { endpoint, roles, ttlSeconds }) =>

@@ -137,6 +137,8 @@ test('a day of outages, a full disk, clock jumps and kills: a reader never sees 
     const bot = new Bot({
       own,
       services: [service],
+      cluster,
+      oneshot: false,
       intervalMs: 20 * MINUTE,
       health,
       log: silentLogger,
@@ -184,7 +186,16 @@ test('an outage of three hours ends the output, not the bot: it goes on without 
     { type: 'identity', name: 'identity', destination: directoryOf(path), allow_reissue: true, ttlMs: HOUR, intervalMs: 20 * MINUTE },
     { cluster, destination: createDirectoryDestination(directoryOf(path), directoryDependencies(day.now)) },
   )
-  const options = { intervalMs: 20 * MINUTE, health, log: silentLogger, now: day.now, random: () => 0.5, sleep: day.sleep }
+  const options = {
+    cluster,
+    oneshot: false,
+    intervalMs: 20 * MINUTE,
+    health,
+    log: silentLogger,
+    now: day.now,
+    random: () => 0.5,
+    sleep: day.sleep,
+  }
   await new Bot({ own, services: [service], ...options }).run(day.end.signal)
   expect(seen).toEqual([false, true])
   expect(cluster.joins).toBe(1)

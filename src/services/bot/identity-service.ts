@@ -18,6 +18,7 @@ export function createIdentityService(
   return {
     name: config.name,
     intervalMs: config.intervalMs,
+    destination: destination.name,
     check: () => destination.check(),
     async renew(own: OwnIdentity) {
       await destination.check()

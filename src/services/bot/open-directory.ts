@@ -121,24 +121,33 @@ function splitPath(path: string): string[] {
   return names
 }
 
+/** What makes a path one that somebody else may have turned. */
+type Suspicion = 'symlink' | 'owner' | 'mode'
+const SUSPICIONS: readonly unknown[] = ['symlink', 'owner', 'mode'] satisfies Suspicion[]
+
+/** Whether a refusal is about somebody else, not about a disk that is full. */
+export function isSuspicious(thrown: unknown): boolean {
+  return thrown instanceof AppError && SUSPICIONS.includes(thrown.details?.['reason'])
+}
+
 const STICKY = 0o1000
 
 /** Whoever owns a directory, or may write to it, can put another in the place of what is in it. */
 function checkOwner({ uid, gid, mode }: Stats, shown: string, own: OpenOptions): void {
   const fix = 'choose another directory, or set symlinks: insecure if those who can change it are to be trusted'
-  const refuse = (why: string): never => {
-    throw new AppError('failed_precondition', `${shown} ${why}`, { details: { fix: [fix] } })
+  const refuse = (reason: Suspicion, why: string): never => {
+    throw new AppError('failed_precondition', `${shown} ${why}`, { details: { reason, fix: [fix] } })
   }
-  if (uid !== 0 && uid !== own.uid) refuse(`belongs to another account (uid ${uid}), which could put something else in its place`)
+  if (uid !== 0 && uid !== own.uid) refuse('owner', `belongs to another account (uid ${uid}), which could put something else in its place`)
   if ((mode & STICKY) !== 0) return
-  if ((mode & 0o002) !== 0) refuse('can be written to by everybody')
-  if ((mode & 0o020) !== 0 && gid !== 0 && gid !== own.gid) refuse(`can be written to by another group (gid ${gid})`)
+  if ((mode & 0o002) !== 0) refuse('mode', 'can be written to by everybody')
+  if ((mode & 0o020) !== 0 && gid !== 0 && gid !== own.gid) refuse('mode', `can be written to by another group (gid ${gid})`)
 }
 
 function linkRefusal(shown: string): AppError {
   return new AppError('failed_precondition', `${shown} is a symbolic link, which somebody else could turn`, {
     details: {
-      reason: 'symlink',
+      reason: 'symlink' satisfies Suspicion,
       fix: ['write the path without it, or set symlinks: insecure if those who can change it are to be trusted'],
     },
   })

@@ -60,7 +60,18 @@ export async function startBot(options: StartOptions): Promise<RunningBot> {
   const health = new HealthBoard([SELF, ...services.map(({ name }) => name)], metrics)
   const readProof = () => readOnboarding(config.onboarding, options.env)
   const own = new OwnKeeper({ storage, cluster: options.cluster, readProof })
-  const bot = new Bot({ own, services, intervalMs: config.intervalMs, health, log, now, random, sleep })
+  const bot = new Bot({
+    own,
+    services,
+    cluster: options.cluster,
+    oneshot: config.oneshot,
+    intervalMs: config.intervalMs,
+    health,
+    log,
+    now,
+    random,
+    sleep,
+  })
   let diagnostics: Diagnostics | undefined
   try {
     diagnostics = config.diag && (await startDiagnostics(config.diag, { health, metrics, log }))

@@ -16,6 +16,7 @@ export function createX509SvidService(config: NamedService & X509SvidConfig, { c
   return {
     name: config.name,
     intervalMs: config.intervalMs,
+    destination: destination.name,
     check: () => destination.check(),
     async renew(own) {
       await destination.check()
@@ -32,6 +33,7 @@ export function createJwtSvidService(config: NamedService & JwtSvidConfig, { clu
   return {
     name: config.name,
     intervalMs: config.intervalMs,
+    destination: destination.name,
     check: () => destination.check(),
     async renew(own) {
       await destination.check()

@@ -16,6 +16,7 @@ export function createTokenService(
   return {
     name: config.name,
     intervalMs: config.intervalMs,
+    destination: destination.name,
     check: () => destination.check(),
     async renew(own) {
       await destination.check()

@@ -1,7 +1,6 @@
 import { AppError } from '../../../lib/errors.ts'
 import type { BotInstance } from '../../../resources/bot-instance.ts'
 import type { Bot } from '../../../resources/bot.ts'
-import type { Executor } from '../../../storage/database.ts'
 import { upsertResource } from '../../../storage/resources.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import type { Staged } from '../journal.ts'
@@ -9,9 +8,13 @@ import { getMachine, lockInstance, statusAfterUse, useOf } from './bot-instances
 
 /** The bot and the instance that a caller is of, as they are in the transaction. */
 export interface Machine {
-  tx: Executor
   bot: Bot
   instance: BotInstance
+}
+
+/** What was issued, and what the instance keeps of it. */
+export interface IssuedToBot<T> extends Staged<T> {
+  status?: Partial<BotInstance['status']>
 }
 
 /**
@@ -21,7 +24,7 @@ export interface Machine {
 export async function commitAsBot<T>(
   context: AuthContext,
   caller: KnownCaller,
-  issue: (machine: Machine) => Promise<Staged<T>>,
+  issue: (machine: Machine) => Promise<IssuedToBot<T>>,
 ): Promise<T> {
   const outcome = await context.journal.commit<{ issued: T } | { refused: AppError }>(async (tx) => {
     const { bot, instance } = getMachine(context, caller)
@@ -30,9 +33,10 @@ export async function commitAsBot<T>(
       const { output, ...locked } = await lockInstance(context, tx, instance, caller)
       return { output: { refused: output }, ...locked }
     }
-    const { output, events } = await issue({ tx, bot, instance })
-    const status = use && statusAfterUse(instance, use)
-    if (status) await upsertResource(tx, 'bot_instance', { ...instance, status }, context.now())
+    const { output, events, status: changes } = await issue({ bot, instance })
+    const used = use && statusAfterUse(instance, use)
+    const status = { ...instance.status, ...used, ...changes }
+    if (used ?? changes) await upsertResource(tx, 'bot_instance', { ...instance, status }, context.now())
     return { output: { issued: output }, events }
   })
   if ('refused' in outcome) throw outcome.refused
