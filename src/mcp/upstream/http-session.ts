@@ -1,34 +1,30 @@
 import { AppError } from '../../lib/errors.ts'
-import type { Pool } from '../../lib/http-wire/pool.ts'
 import { countOf, fieldOf } from '../../lib/http-wire/response-head.ts'
 import type { HeaderFields } from '../../lib/http-wire/response-head.ts'
 import type { Logger } from '../../lib/log.ts'
-import type { Roster } from '../../lib/roster.ts'
 import { renderCancelled } from './cancelled.ts'
-import { Answer } from './http-answer.ts'
 import type { AnswerOptions } from './http-answer.ts'
-import { notProtocol, tooMany } from './http-fault.ts'
+import { notProtocol } from './http-fault.ts'
 import { HeadsOf } from './http-heads.ts'
 import type { HttpLimits } from './http-limits.ts'
+import type { HttpRequests } from './http-requests.ts'
 import { type Headers, headersNow, type OwnHeaders } from './own-headers.ts'
 import type { OpenOptions, Outgoing, Reply, UpstreamSession } from './upstream.ts'
 
 export interface HttpSessionOptions {
   server: string
-  pool: Pool
+  /** Of all sessions with this server. */
+  requests: HttpRequests
   url: URL
-  /** All answers under way at this server, over its sessions. */
-  answers: Roster<Answer>
   limits: HttpLimits
   options: OpenOptions
-  now: () => number
   log: Logger
   onClose: () => void
 }
 
 /** One conversation over streamable HTTP: the legacy shape with its session id and GET stream, or the modern one that is POST only. */
 export function createHttpSession(session: HttpSessionOptions): UpstreamSession {
-  const { server, options } = session
+  const { server, options, requests } = session
   const isLegacy = options.era === 'legacy'
   const heads = new HeadsOf(session.url)
   const ended = Promise.withResolvers<string>()
@@ -49,7 +45,8 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     const cancel = isLegacy && message.kind === 'request' && message.method !== 'initialize' ? () => notes.cancel(message) : undefined
     const expect = message.kind === 'request' ? 'response' : 'nothing'
     const head = (): string => heads.of(own).post(message.headers, sentId)
-    const reply = run(session, { method: 'POST', head, body: message.bytes, expect, whole: message.whole, onHead }, signal, cancel)
+    const ask = { owner: session, method: 'POST', head, body: message.bytes, expect, whole: message.whole, onHead } as const
+    const reply = requests.run(ask, signal, cancel)
     return reply
   }
   const notes = createNotes(session, post)
@@ -59,7 +56,7 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     if (id === undefined) return
     const known = heads.latest ?? heads.of(await headersNow(options.headers))
     const head = (): string => known.delete(protocolVersion, id)
-    await withDeadline(run(session, { method: 'DELETE', head, expect: 'nothing' }), session)
+    await withDeadline(requests.run({ owner: session, method: 'DELETE', head, expect: 'nothing' }), session)
   }
 
   return {
@@ -76,14 +73,14 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
       if (closing) throw closedSession(server)
       const own = await headersNow(options.headers)
       const head = (): string => heads.of(own).get(clientHeaders, sessionId)
-      const reply = await run(session, { method: 'GET', head, expect: 'events' }, signal)
+      const reply = await requests.run({ owner: session, method: 'GET', head, expect: 'events' }, signal)
       return reply.kind === 'events' || reply.kind === 'refused' ? reply : NO_STREAM
     },
     close: () =>
       (closing ??= end()
         .catch((error: unknown) => session.log.debug('the session of an MCP server could not be ended', { server, error }))
         .finally(() => {
-          for (const answer of session.answers.list()) if (answer.owner === session) answer.abort(closedSession(server))
+          requests.abortAll(session, closedSession(server))
           session.onClose()
         })),
   }
@@ -124,44 +121,8 @@ function createNotes({ server, log, limits }: HttpSessionOptions, post: (message
   }
 }
 
-interface Ask {
-  method: 'GET' | 'POST' | 'DELETE'
-  head: () => string
-  body?: Buffer
-  expect: AnswerOptions['expect']
-  whole?: boolean
-  onHead?: AnswerOptions['onHead']
-}
-
 /** An empty answer to GET is no stream: to the client the same as a server that offers none. */
 const NO_STREAM: Extract<Reply, { kind: 'refused' }> = { kind: 'refused', status: 405, bytes: Buffer.alloc(0), contentType: '' }
-
-/** Sends one HTTP request and follows it until its body ended. */
-function run(session: HttpSessionOptions, ask: Ask, signal?: AbortSignal, onAborted?: () => void): Promise<Reply> {
-  const { server, answers, limits, pool } = session
-  if (signal?.aborted) return Promise.reject(new AppError('cancelled', 'the request was cancelled before it was sent'))
-  if (answers.size >= limits.maxConnections) return Promise.reject(tooMany(server))
-  const onAbort = (): void => {
-    answer.abort(new AppError('cancelled', 'the request was cancelled'))
-    onAborted?.()
-  }
-  const answer = new Answer({
-    owner: session,
-    server,
-    expect: ask.expect,
-    whole: ask.whole ?? false,
-    now: session.now,
-    onHead: ask.onHead,
-    onOver() {
-      answers.delete(answer)
-      signal?.removeEventListener('abort', onAbort)
-    },
-  })
-  answers.add(answer)
-  signal?.addEventListener('abort', onAbort, { once: true })
-  answer.start((receiver) => pool.send({ method: ask.method, head: ask.head(), body: ask.body }, receiver))
-  return answer.reply
-}
 
 function cancellationOf({ id, headers }: Outgoing): Outgoing {
   const method = 'notifications/cancelled'

@@ -1,4 +1,5 @@
 import { AppError, toAppError } from '../../lib/errors.ts'
+import { beginHead } from '../../lib/http-wire/request-head.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { SseEvent } from '../../lib/sse.ts'
 import { forgetCancelled, renderCancelled } from './cancelled.ts'
@@ -11,14 +12,14 @@ import { routeLine } from './route-line.ts'
 import { readEndpoint } from './sse-endpoint.ts'
 import { type Headers, headersNow, type OwnHeaders } from './own-headers.ts'
 import type { SseLimits } from './sse-limits.ts'
-import type { SseRequests } from './sse-requests.ts'
+import type { HttpRequests } from './http-requests.ts'
 import type { Outgoing, Reply, UpstreamSession } from './upstream.ts'
 
 export interface SseSessionOptions {
   server: string
   /** Of the event stream. */
   url: URL
-  requests: SseRequests
+  requests: HttpRequests
   limits: SseLimits
   own: OwnHeaders
   log: Logger
@@ -39,7 +40,12 @@ export async function openSseSession(options: SseSessionOptions): Promise<Upstre
     timer = setTimeout(() => reject(tooSlow(server, limits.endpointTimeoutMs)), limits.endpointTimeoutMs)
   })
   try {
-    const opening = requests.get(`${url.pathname}${url.search}`, headers, stream.signal).then((reply) => readFirst(server, url, reply))
+    const opening = requests
+      .run(
+        { owner: stream, method: 'GET', head: () => beginHead('GET', url.pathname + url.search, url.host, headers), expect: 'events' },
+        stream.signal,
+      )
+      .then((reply) => readFirst(server, url, reply))
     const { events, endpoint } = await Promise.race([opening, late])
     return createSseSession(options, own, stream, events, endpoint)
   } catch (error) {
@@ -77,7 +83,8 @@ function createSseSession(
   let dead: AppError | undefined
   let closing: Promise<void> | undefined
   let headers: Record<string, string> = { ...POST_HEADERS, ...lowerCase(first) }
-  const post = (bytes: Buffer): Promise<Reply> => http.post(endpoint.pathname + endpoint.search, headers, bytes, stream.signal)
+  const head = (): string => beginHead('POST', endpoint.pathname + endpoint.search, endpoint.host, headers)
+  const post = (body: Buffer): Promise<Reply> => http.run({ owner: stream, method: 'POST', head, body, expect: 'nothing' }, stream.signal)
   const drop = (why: string): void => log.debug('dropped a message of an MCP server', { server, why })
   const listener = createListenerSlot({ maxQueuedBytes: limits.maxQueuedBytes, onDrop: drop })
   const sending = new Map<string, Promise<unknown>>()
@@ -85,9 +92,7 @@ function createSseSession(
   const requests: RequestTable = createRequestTable({
     server,
     limits,
-    onAbandoned: (request) => {
-      if (!dead && request.method !== 'initialize') notes.cancel(request)
-    },
+    onAbandoned: (request) => (dead || request.method === 'initialize' ? undefined : notes.cancel(request)),
   })
   const die = (error: AppError): void => {
     if (dead) return

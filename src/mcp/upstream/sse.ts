@@ -4,9 +4,9 @@ import { upstreamUrl } from '../../resources/app.ts'
 import type { App } from '../../resources/app.ts'
 import { headersNow } from './own-headers.ts'
 import { checkFraming } from './framing-headers.ts'
+import { HttpRequests } from './http-requests.ts'
 import { SSE_LIMITS } from './sse-limits.ts'
 import type { SseLimits } from './sse-limits.ts'
-import { createSseRequests } from './sse-requests.ts'
 import { openSseSession } from './sse-session.ts'
 import type { Upstream, UpstreamSession } from './upstream.ts'
 
@@ -26,13 +26,7 @@ export function createSseUpstream(app: App, deps: SseDeps): Upstream {
   const limits = { ...SSE_LIMITS, ...deps.limits }
   const server = app.metadata.name
   const url = upstreamUrl(app)
-  const requests = createSseRequests({
-    server,
-    origin: url,
-    verify: app.spec.insecure_skip_verify !== true,
-    limits,
-    now: deps.now,
-  })
+  const requests = new HttpRequests({ server, origin: url, verify: app.spec.insecure_skip_verify !== true, limits, now: deps.now })
   const sessions = new Set<UpstreamSession>()
   let isClosed = false
 
@@ -62,7 +56,7 @@ export function createSseUpstream(app: App, deps: SseDeps): Upstream {
     async close() {
       isClosed = true
       await Promise.all(sessions.values().map((session) => session.close()))
-      await requests.close()
+      requests.close()
     },
   }
 }
