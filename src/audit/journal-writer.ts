@@ -5,6 +5,7 @@ import type { Logger } from '../lib/log.ts'
 import { type Listed, Roster } from '../lib/roster.ts'
 import type { JournalEnd } from './journal-end.ts'
 import { CONTINUED_LINE, OPENED_LINE, segmentName } from './journal-record.ts'
+import type { JournalRoom } from './journal-room.ts'
 
 /** A process that cannot write keeps at most this much in memory before it takes nothing more. */
 const MAX_PENDING_BYTES = 4 * 1024 * 1024
@@ -18,6 +19,8 @@ export interface JournalOptions {
   syncEveryMs: number
   /** Number of the segment to begin with; none of that number exists. */
   firstSegment: number
+  /** What it may take of the disk. */
+  room: JournalRoom
   /** Told of every new end, once its records are in the file. */
   onEnd: (end: JournalEnd) => void
   log: Logger
@@ -61,8 +64,9 @@ export class JournalWriter {
     options.onEnd(this)
   }
 
-  /** Throws `resource_exhausted` when too much waits for a disk that takes nothing. */
+  /** Throws `resource_exhausted` when too much waits for a disk that takes nothing, or the journal has as much as it may. */
   start(uid: string, line: string): OpenRecord {
+    this.#options.room.assertForCall()
     this.#makeRoom()
     const open = { uid, line, place: -1 }
     this.#open.add(open)
@@ -78,6 +82,7 @@ export class JournalWriter {
   }
 
   point(line: string): void {
+    this.#options.room.assertForPoint()
     this.#makeRoom()
     this.#push(line)
   }
@@ -135,6 +140,7 @@ export class JournalWriter {
       fdatasyncSync(this.#fd)
     } finally {
       this.#isClosed = true
+      this.#options.room.close()
       closeSync(this.#fd)
     }
   }
@@ -169,6 +175,7 @@ export class JournalWriter {
     }
     this.size += bytes.length
     this.#torn = false
+    this.#options.room.wrote(bytes.length)
   }
 
   /** Takes half a write back; if even that fails, the next write closes the torn line first and the reader sets it aside. */

@@ -314,3 +314,28 @@ test('ship sends what comes while it runs, over a failure, until it is told to s
   expect(received).toEqual(['a', 'b'])
   expect(warnings).toEqual(['audit events cannot be sent now: they stay in the journal'])
 })
+
+test('a journal that has as much as it may refuses calls, still takes their ends and refusals, and goes on once the store took enough', async () => {
+  const spool = openSpool(directory, { log, segmentBytes: 1024 * 1024, maxBytes: 8 * 1024 * 1024 })
+  const begun = start(spool, event('begun'))
+  for (let i = 0; i < 90; i++) spool.point(event(`p${i}`, { path: 'x'.repeat(100_000) }))
+  await spool.flushed()
+  expect(() => start(spool, event('refused'))).toThrow(
+    /^the audit journal of the gateway holds \d+ MiB of events that the store has not taken/,
+  )
+  spool.end(begun, '{"success":true}')
+  spool.point(event('denied'))
+  await spool.flushed()
+  const store = createStore()
+  expect(await spool.drain(store.send)).toBe(92)
+  await expect.poll(() => attempt(() => start(spool, event('taken'))), { timeout: 5000 }).toBe('taken')
+  await spool.close()
+})
+
+function attempt(act: () => OpenRecord): string {
+  try {
+    return act().uid
+  } catch (error) {
+    return String(error)
+  }
+}

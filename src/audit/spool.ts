@@ -4,6 +4,7 @@ import type { AuditEvent } from './event.ts'
 import { SharedEnd } from './journal-end.ts'
 import { JournalReader } from './journal-reader.ts'
 import { renderEnd, renderPoint, renderStart, segmentNumbers } from './journal-record.ts'
+import { JournalRoom, MAX_JOURNAL_BYTES, measureDisk } from './journal-room.ts'
 import { createBell, JournalShipper } from './journal-shipper.ts'
 import type { Send } from './journal-shipper.ts'
 import { JournalWriter } from './journal-writer.ts'
@@ -14,6 +15,8 @@ export interface SpoolOptions {
   segmentBytes?: number
   /** What a power cut can cost, 100 ms unless told. A dying process costs nothing that was flushed. */
   syncEveryMs?: number
+  /** What it may hold that the store has not taken, 16 GiB unless told: then it takes no call. */
+  maxBytes?: number
   log: Logger
 }
 
@@ -24,7 +27,7 @@ export interface SpoolOptions {
  * call and still `end` it: what could not be written stays pending and is written when the disk takes it again.
  */
 export interface Recording {
-  /** @param text JSON of an event of this uid. Throws `resource_exhausted` when the disk takes nothing and too much is waiting for it. */
+  /** @param text JSON of an event of this uid. Throws `resource_exhausted` when the disk takes nothing and too much is waiting for it, or the journal is full. */
   start(uid: string, text: string): OpenRecord
   /** Ends what was started here. @param text JSON object of the fields that the end adds. */
   end(open: OpenRecord, text: string): void
@@ -80,6 +83,7 @@ export function openSpool(directory: string, options: SpoolOptions): Spool {
   const writer = new JournalWriter(directory, {
     segmentBytes: options.segmentBytes ?? 64 * 1024 * 1024,
     syncEveryMs: options.syncEveryMs ?? 100,
+    room: new JournalRoom({ maxBytes: options.maxBytes ?? MAX_JOURNAL_BYTES, measure: () => measureDisk(directory) }),
     firstSegment: (segmentNumbers(readdirSync(directory)).at(-1) ?? 0) + 1,
     onEnd: (end) => {
       shared.store(end)

@@ -1,7 +1,6 @@
-import { readdirSync, statSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
-import { join } from 'node:path'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { MAX_JOURNAL_BYTES, measureDisk } from '../../audit/journal-room.ts'
 import type { Logger } from '../../lib/log.ts'
 import { checkHost, isLoopbackHost } from '../../lib/loopback.ts'
 import { type Listener, startListener } from '../../lib/listener.ts'
@@ -141,6 +140,10 @@ export function addQuarantineMetrics(metrics: Metrics, list: () => readonly Quar
 export function addJournalMetrics(metrics: Metrics, directory: string): void {
   metrics.gauge(
     { name: 'sallyport_audit_journal_bytes', help: 'Size of the local audit journal, which empties as the store takes events.' },
-    () => readdirSync(directory).reduce((sum, name) => sum + (statSync(join(directory, name), { throwIfNoEntry: false })?.size ?? 0), 0),
+    () => measureDisk(directory).bytes,
+  )
+  metrics.gauge(
+    { name: 'sallyport_audit_journal_max_bytes', help: 'What the local audit journal may hold before the gateway refuses calls.' },
+    () => MAX_JOURNAL_BYTES,
   )
 }
