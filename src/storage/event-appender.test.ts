@@ -47,6 +47,17 @@ describe.each(STORES)('on %s', (type) => {
     expect((await searchEvents(db, { user: 'ana' })).events.map(({ uid }) => uid)).toEqual(['a'])
   })
 
+  test('texts come back letter by letter', async () => {
+    const texts = ['NULL', '', '{"a\\",b}', "o'hara\\", 'a\nb\t\u0001', 'ä\u{1f512}', '$1,{}', 'x\0y']
+    const events = texts.map((text, index) => event(`e${index}`, { user: text, tool: text, reason: text }))
+    await appender.append(events)
+    for (const [index, text] of texts.entries())
+      expect((await searchEvents(db, { user: text, tool: text })).events.map(({ text: found }) => JSON.parse(found))).toEqual([
+        events[index],
+      ])
+    expect(await verifyChain(await stored())).toMatchObject({ ok: true, count: 8 })
+  })
+
   test('two connections write one chain, whichever comes first', async () => {
     for (let round = 0; round < 20; round += 1) {
       const both = [

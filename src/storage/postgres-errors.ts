@@ -43,6 +43,9 @@ const CLASSES: Readonly<Record<string, Meaning>> = {
   '57': RESTARTS,
 }
 
+/** What pg-pool says when nobody gave a connection back in time. */
+const POOL_IS_EMPTY = 'timeout exceeded when trying to connect'
+
 /** What an error of the driver means to the caller. No message repeats what the driver said, which may quote stored text. */
 export function toPostgresError(cause: unknown): AppError {
   if (cause instanceof AppError) return cause
@@ -62,6 +65,7 @@ function meaningOf(cause: unknown): Meaning {
     ]
   if (/CERT|SIGNATURE|^ERR_(?:SSL|TLS)/.test(code))
     return ['unavailable', `the certificate of the database server is not trusted (${code}): check sslmode and sslrootcert of conn_string`]
+  if (text === POOL_IS_EMPTY) return BUSY
   if (/^SASL|client password must be/.test(text)) return REFUSED
   if (text.includes('timeout')) return ['unavailable', 'the database does not answer: check that it runs and can be reached']
   return ['unavailable', `the database cannot be reached${code && ` (${code})`}: check that it runs, and host and port of conn_string`]

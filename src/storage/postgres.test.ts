@@ -66,6 +66,19 @@ describe.skipIf(POSTGRES_BIN === undefined)('what only PostgreSQL has', () => {
     await reading.close()
   })
 
+  test('a socket of this machine will do, and a pool of three', async () => {
+    const { admin, port } = await postgres()
+    const [row] = await admin('show unix_socket_directories')
+    const at = `postgresql://postgres@localhost/postgres?port=${port}&pool_max_conns=3&options=-csearch_path%3Dsocket&host=`
+    await admin('create schema socket')
+    const db = await open(`${at}${encodeURIComponent(String(row?.['unix_socket_directories']))}`)
+    await Promise.all(Array.from({ length: 20 }, (_, index) => transact(db, (tx) => setSecret(tx, `n${index}`, '1'))))
+    await expect(Promise.all(Array.from({ length: 20 }, (_, index) => findSecret(db, `n${index}`)))).resolves.not.toContain(undefined)
+    await db.close()
+    await db.close()
+    await expect(findSecret(db, 'n1')).rejects.toMatchObject({ code: 'unavailable' })
+  })
+
   test('several that open an empty store at once make it once', async () => {
     const location = await freshLocation('postgresql')
     const all = await Promise.all([1, 2, 3, 4].map(() => reopen(location)))

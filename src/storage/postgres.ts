@@ -172,7 +172,13 @@ class Session implements DatabaseConnection {
   }
 
   async commit(): Promise<void> {
-    await this.#query('commit', [])
+    const isSound = this.#failure === undefined
+    try {
+      await this.#query('commit', [])
+    } catch (cause) {
+      if (!isSound || !this.#isLost) throw cause
+      throw new AppError('unavailable', 'the connection to the database was lost while a change was saved: look whether it was', { cause })
+    }
     this.#inTransaction = false
   }
 

@@ -118,3 +118,18 @@ test('flags win over the file', async () => {
   expect(config).toMatchObject({ auth: { enabled: true }, proxy: { enabled: true }, agent: { enabled: false } })
   await expect(loadConfig({ file: undefined, dataDirectory: folder, roles: 'app,db2', env: {} })).rejects.toThrow('not "db2"')
 })
+
+test('the store is a file in the data directory, one elsewhere, or a server', async () => {
+  expect((await load('')).store).toBeUndefined()
+  expect((await load('teleport: {storage: {type: sqlite}}\n')).store).toBeUndefined()
+  expect((await load('teleport: {storage: {path: db}}\n')).store).toEqual({ type: 'sqlite', at: join(folder, 'db', 'sallyport.db') })
+  const at = 'postgresql://sallyport:s@db/store'
+  expect((await load(`teleport: {storage: {type: postgresql, conn_string: "${at}"}}\n`)).store).toEqual({ type: 'postgresql', at })
+  await writeFile(join(folder, 'conn'), `${at}\n`)
+  const file = 'teleport: {storage: {type: postgresql, conn_string_file: conn}}\n'
+  expect((await load(file)).store).toEqual({ type: 'postgresql', at })
+  expect((await load(`${file}auth_service: {enabled: no}\n`)).store).toBeUndefined()
+  await expect(load('teleport: {storage: {type: postgresql}}\n')).rejects.toThrow('conn_string: required, or conn_string_file')
+  await expect(load(`teleport: {storage: {conn_string: "${at}"}}\n`)).rejects.toThrow('conn_string: is for type: postgresql')
+  await expect(load('teleport: {storage: {type: etcd}}\n')).rejects.toThrow('must be "sqlite" or "postgresql"')
+})

@@ -4,9 +4,6 @@ import { join } from 'node:path'
 import { getRequestListener } from '@hono/node-server'
 import type { Hono } from 'hono'
 import type { VerificationKey } from '../../ca/assertion.ts'
-import { BACKDATE_MS } from '../../ca/authority.ts'
-import { issueCertificate } from '../../ca/certificate.ts'
-import { generateKeyPair, renderPrivateKey } from '../../ca/keys.ts'
 import { hashPassword } from '../../ca/password.ts'
 import { buildEvent } from '../../audit/build-event.ts'
 import type { JournalSource, Shipping } from '../../audit/spool.ts'
@@ -47,6 +44,7 @@ import { createOAuthServer } from './oauth/serve.ts'
 import type { OAuthServer } from './oauth/serve.ts'
 import { useOnce } from '../../storage/shared-marks.ts'
 import { createServer } from './server.ts'
+import { issueServerCertificate } from './server-certificate.ts'
 import { createAccountFetch } from './upstream-accounts/account-fetch.ts'
 import { CurrentTokens } from './upstream-accounts/current-tokens.ts'
 import type { AccountFetch } from './upstream-accounts/discovery.ts'
@@ -119,7 +117,6 @@ export interface AuthService {
   close(): Promise<void>
 }
 
-const SERVER_CERTIFICATE_MS = 90 * 86_400_000
 const LOCAL_SESSION_MS = 3_600_000
 
 /**
@@ -274,20 +271,4 @@ export function localAdministrator(now: number): Identity {
     expiresAt: now + LOCAL_SESSION_MS,
     mfaVerified: true,
   }
-}
-
-async function issueServerCertificate({ clusterName, keys, now, random }: AuthContext, names: { dns: string[]; ip: string[] }) {
-  const pair = await generateKeyPair()
-  const notAfter = now() + SERVER_CERTIFICATE_MS
-  const cert = issueCertificate({
-    subject: { commonName: names.dns[0] ?? names.ip[0] ?? clusterName, organization: [clusterName] },
-    publicKey: pair.publicKey,
-    issuer: keys.host,
-    notBefore: now() - BACKDATE_MS,
-    notAfter,
-    usage: 'server',
-    names,
-    serial: random(16),
-  })
-  return { key: renderPrivateKey(pair.privateKey), cert, notAfter }
 }
