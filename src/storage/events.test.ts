@@ -82,6 +82,20 @@ describe.each(STORES)('on %s', (type) => {
     })
   })
 
+  test('forgetting many goes in slices, each of which leaves a chain', async () => {
+    const many = (count: number, from: number) => Array.from({ length: count }, (_, index) => event(`n${from + index}`))
+    await appendEvents(db, many(6000, 0), 'example')
+    await appendEvents(db, many(6000, 6000), 'example')
+    expect(await deleteEventsBefore(db, 11_001)).toBe(11_000)
+    const anchor = await findAnchor(db)
+    expect(anchor?.seq).toBe(11_000)
+    expect(await verifyChain(await all(), { expectFirst: { seq: 11_001, prev: anchor?.hash ?? '' } })).toMatchObject({
+      ok: true,
+      count: 1000,
+    })
+    expect(await deleteEventsBefore(db, 11_001)).toBe(0)
+  })
+
   describe('search', () => {
     beforeEach(async () => {
       await appendEvents(

@@ -131,12 +131,28 @@ function isScan({ text, type, server, tool, outcome, sid }: EventQuery): boolean
  * Forgets the events before a place, keeping where the chain was cut so that it goes on unbroken. Returns how many. This is the only way
  * in which events leave.
  */
-export function deleteEventsBefore(db: Executor, seq: number): Promise<number> {
+export async function deleteEventsBefore(db: Executor, seq: number): Promise<number> {
+  let total = 0
+  for (;;) {
+    const deleted = await deleteOldest(db, seq)
+    total += deleted
+    if (deleted < DELETE_SLICE) return total
+  }
+}
+
+/** Those who want to append wait for no more than this. */
+const DELETE_SLICE = 5000
+
+function deleteOldest(db: Executor, before: number): Promise<number> {
   return transact(db, async (tx) => {
+    const { first } = await tx
+      .selectFrom('events')
+      .select((select) => select.fn.min('seq').as('first'))
+      .executeTakeFirstOrThrow()
     const last = await tx
       .selectFrom('events')
       .select(['seq', 'hash'])
-      .where('seq', '<', seq)
+      .where('seq', '<', Math.min(before, Number(first) + DELETE_SLICE))
       .orderBy('seq', 'desc')
       .limit(1)
       .executeTakeFirst()

@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -9,6 +10,9 @@ import { issueCertificate } from '../../src/ca/certificate.ts'
 import { generateKeyPair, renderPrivateKey } from '../../src/ca/keys.ts'
 import { type ApiClient, createApiClient } from '../../src/client/call.ts'
 import { createLocalCarrier } from '../../src/client/local-carrier.ts'
+import { silentLogger } from '../../src/lib/log.ts'
+import { findSecret } from '../../src/storage/secrets.ts'
+import { openStore } from '../../src/storage/store.ts'
 import { PASSWORD } from '../cluster.ts'
 import { type EchoHttp, startEchoHttp } from '../fakes/echo-http.ts'
 import { POSTGRES_BIN, startPostgres, type TestPostgres } from '../fakes/postgres.ts'
@@ -55,25 +59,32 @@ afterAll(async () => {
 
 /** Gives the server a certificate for `localhost`, and lets nobody in by the network without TLS and password. */
 async function encrypt(): Promise<void> {
+  const server = await certify('localhost', 'server')
+  await postgres.configure({
+    'server.crt': server.certificate,
+    'server.key': server.key,
+    'clients.crt': authority.certificatePem,
+    'pg_hba.conf': 'local all postgres trust\nhostssl all certified 127.0.0.1/32 cert\nhostssl all all 127.0.0.1/32 scram-sha-256\n',
+  })
+  await postgres.admin("alter system set ssl_ca_file = 'clients.crt'")
+  await postgres.admin('alter system set ssl = on')
+  await postgres.admin('select pg_reload_conf()')
+  await eventually('TLS', async () => ((await postgres.admin('show ssl'))[0]?.['ssl'] === 'on' ? true : undefined))
+}
+
+async function certify(commonName: string, usage: 'server' | 'client'): Promise<{ certificate: string; key: string }> {
   const pair = await generateKeyPair()
   const certificate = issueCertificate({
-    subject: { commonName: 'localhost' },
+    subject: { commonName },
     publicKey: pair.publicKey,
     issuer: authority,
     notBefore: Date.now() - 60_000,
     notAfter: Date.now() + 3_600_000,
-    usage: 'server',
-    names: { dns: ['localhost'], ip: [] },
-    serial: new Uint8Array(16).fill(1),
+    usage,
+    names: { dns: [commonName], ip: [] },
+    serial: randomBytes(16),
   })
-  await postgres.configure({
-    'server.crt': certificate,
-    'server.key': renderPrivateKey(pair.privateKey),
-    'pg_hba.conf': 'local all postgres trust\nhostssl all all 127.0.0.1/32 scram-sha-256\n',
-  })
-  await postgres.admin('alter system set ssl = on')
-  await postgres.admin('select pg_reload_conf()')
-  await eventually('TLS', async () => ((await postgres.admin('show ssl'))[0]?.['ssl'] === 'on' ? true : undefined))
+  return { certificate, key: renderPrivateKey(pair.privateKey) }
 }
 
 function connString(parameters: string, host = 'localhost'): string {
@@ -133,6 +144,21 @@ describe.skipIf(POSTGRES_BIN === undefined)('the store in PostgreSQL', () => {
       expect(ended.stderr).not.toContain(SECRET)
     }
   }, 180_000)
+
+  it('takes a certificate in place of a password', async () => {
+    await postgres.admin('create role certified login')
+    await postgres.admin('create schema certified authorization certified', 'sallyport')
+    const { certificate, key } = await certify('certified', 'client')
+    await writeFile(path('client.pem'), certificate)
+    await writeFile(path('client.key'), key)
+    const tls = `sslmode=verify-ca&sslrootcert=${path('ca.pem')}&sslcert=${path('client.pem')}&sslkey=${path('client.key')}`
+    const at = `postgresql://certified@127.0.0.1:${postgres.port}/sallyport?${tls}`
+    const db = await openStore({ type: 'postgresql', at }, silentLogger)
+    expect(await findSecret(db, 'none')).toBeUndefined()
+    await db.close()
+    const another = at.replace('certified@', 'sallyport@')
+    await expect(openStore({ type: 'postgresql', at: another }, silentLogger)).rejects.toThrow('refuses the user or password')
+  })
 
   it('keeps resources, users and the audit log over a restart', async () => {
     const proxy = await start()
