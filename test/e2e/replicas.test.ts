@@ -1,7 +1,10 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { Client } from '@modelcontextprotocol/sdk/client/index.js'
+import { StreamableHTTPClientTransport } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApiToken, deleteApiToken } from '../../src/api/api-tokens.ts'
+import { getStatus } from '../../src/api/cluster.ts'
 import { searchEvents } from '../../src/api/audit.ts'
 import { deleteOAuthGrant, listOAuthGrants } from '../../src/api/oauth-grants.ts'
 import { deleteResource, upsertResource } from '../../src/api/resources.ts'
@@ -10,12 +13,14 @@ import { verifyChain } from '../../src/audit/chain.ts'
 import { type ApiClient, createApiClient } from '../../src/client/call.ts'
 import { createLocalCarrier } from '../../src/client/local-carrier.ts'
 import { PASSWORD } from '../cluster.ts'
-import { type Balancer, startBalancer } from '../fakes/balancer.ts'
+import { type Balancer, inTurn, startBalancer } from '../fakes/balancer.ts'
 import { type EchoHttp, startEchoHttp } from '../fakes/echo-http.ts'
 import { OAuthFlow } from '../fakes/oauth-flow.ts'
+import { OAuthSession } from '../fakes/oauth-session.ts'
+import { PlainBrowser } from '../fakes/plain-browser.ts'
 import { POSTGRES_BIN, startPostgres, type TestPostgres } from '../fakes/postgres.ts'
 import { bin, type Started, startProgram, temporaryDirectory } from '../programs.ts'
-import { within } from '../wait.ts'
+import { eventually, within } from '../wait.ts'
 
 // Two `sallyport start` on one PostgreSQL, behind one address.
 
@@ -35,6 +40,8 @@ describe.skipIf(POSTGRES_BIN === undefined)('two processes on one PostgreSQL', (
   let echo: EchoHttp
   let a: Replica
   let b: Replica
+  let agent: Started
+  let readyToken: string
 
   const start = async (name: string): Promise<Replica> => {
     const config = join(directory.path, `${name}.yaml`)
@@ -42,6 +49,7 @@ describe.skipIf(POSTGRES_BIN === undefined)('two processes on one PostgreSQL', (
       teleport: { storage: { type: 'postgresql', conn_string: postgres.connString } },
       auth_service: { cluster_name: 'twins', secret_key_file: join(directory.path, 'secret.key') },
       proxy_service: { web_listen_addr: '127.0.0.1:0', public_addr: `127.0.0.1:${balancer.port}` },
+      app_service: { enabled: 'no' },
     }
     await writeFile(config, JSON.stringify(section))
     const data = join(directory.path, name)
@@ -50,6 +58,32 @@ describe.skipIf(POSTGRES_BIN === undefined)('two processes on one PostgreSQL', (
     const port = Number(/listening on 127\.0\.0\.1:(\d+)/.exec(program.stdout())?.[1])
     return { program, port, api: createApiClient(createLocalCarrier(data)) }
   }
+  /** An agent on its own, which finds both by the one address. */
+  const startAgent = async (): Promise<Started> => {
+    const token = { roles: ['App'], join_method: 'token' }
+    await save(a, 'token', 'agents-join', 'v2', token)
+    const { ca_pins } = await b.api(getStatus, {})
+    const config = join(directory.path, 'agent.yaml')
+    const section = {
+      teleport: {
+        proxy_server: `127.0.0.1:${balancer.port}`,
+        join_params: { method: 'token', token_name: 'agents-join' },
+        ca_pin: ca_pins[0],
+      },
+      auth_service: { enabled: 'no' },
+      proxy_service: { enabled: 'no' },
+      app_service: { enabled: 'yes', resources: [{ labels: { '*': '*' } }] },
+    }
+    await writeFile(config, JSON.stringify(section))
+    return startProgram(bin('sallyport'), ['start', '-c', config, '--data-dir', join(directory.path, 'agent')])
+  }
+  /** Whether both have the agent. */
+  const served = (port: number) =>
+    eventually('the agent is there', async () => {
+      balancer.choose = () => balancer.targets.indexOf(port)
+      const { status } = await new OAuthFlow({ url: url() }).call(ECHO, readyToken)
+      return status === 200 || undefined
+    })
   const save = ({ api }: Replica, kind: string, name: string, version: string, spec: unknown) =>
     api(upsertResource, { kind, name, resource: { kind, version, metadata: { name, labels: { env: 'test' } }, spec } })
   const addUser = async ({ api }: Replica, name: string): Promise<void> => {
@@ -68,11 +102,14 @@ describe.skipIf(POSTGRES_BIN === undefined)('two processes on one PostgreSQL', (
     await save(a, 'role', 'nothing', 'v8', {})
     await save(b, 'app', 'echo', 'v3', { uri: `mcp+${echo.url}` })
     await addUser(a, 'ana')
+    readyToken = (await a.api(createApiToken, { user: 'ana' })).token
+    agent = await startAgent()
+    for (const { port } of [a, b]) await served(port)
   }, 120_000)
   afterAll(async () => {
-    for (const replica of [a, b]) {
-      replica?.program.kill('SIGKILL')
-      await replica?.program.ended
+    for (const program of [agent, a?.program, b?.program]) {
+      program?.kill('SIGKILL')
+      await program?.ended
     }
     await balancer?.close()
     await echo?.close()
@@ -135,16 +172,42 @@ describe.skipIf(POSTGRES_BIN === undefined)('two processes on one PostgreSQL', (
     expect(await session.call()).toBe(401)
   })
 
+  test.each(['/mcp', ECHO])('a client of the SDK signs in and works at %s, with each request at another replica', async (path) => {
+    balancer.choose = inTurn()
+    const target = new URL(path, url())
+    const session = new OAuthSession()
+    const authProvider = session.provider()
+    const first = new StreamableHTTPClientTransport(target, { authProvider })
+    await expect(new Client({ name: 'c', version: '1' }).connect(first)).rejects.toThrow()
+    const back = await new PlainBrowser().allow(session.authorizationUrl ?? '', 'ana')
+    await first.finishAuth(back.searchParams.get('code') ?? '')
+    const client = new Client({ name: 'c', version: '1' })
+    await client.connect(new StreamableHTTPClientTransport(target, { authProvider }))
+    const name = path === '/mcp' ? 'echo_echo' : 'echo'
+    expect((await client.listTools()).tools.map((tool) => tool.name)).toContain(name)
+    for (let call = 0; call < 4; call++)
+      expect(JSON.stringify(await client.callTool({ name, arguments: { text: `call ${call}` } }))).toContain(`call ${call}`)
+    await client.close()
+    expect(session.issued).toHaveLength(1)
+  })
+
   test('when one is killed the other goes on with what was begun there, and the audit log of both is one chain', async () => {
     balancer.choose = () => 0
     const flow = new OAuthFlow({ url: url() })
     const tokens = await flow.signIn('ana', { resource: `${url()}${ECHO}`, scope: 'mcp offline_access' })
     const code = await flow.code('ana', { resource: `${url()}${ECHO}` })
     expect((await flow.call(ECHO, tokens.access_token)).status).toBe(200)
+    const session = new Client({ name: 'survivor', version: '1' })
+    await session.connect(
+      new StreamableHTTPClientTransport(new URL(`${url()}/mcp`), { requestInit: { headers: { authorization: `Bearer ${readyToken}` } } }),
+    )
+    expect(await session.listTools()).toMatchObject({ tools: expect.arrayContaining([expect.objectContaining({ name: 'echo_echo' })]) })
     a.program.kill('SIGKILL')
     await a.program.ended
     balancer.choose = () => 1
     expect((await flow.call(ECHO, tokens.access_token)).status).toBe(200)
+    expect(JSON.stringify(await session.callTool({ name: 'echo_echo', arguments: { text: 'still here' } }))).toContain('still here')
+    await session.close()
     const next = await flow.refresh(tokens.refresh_token)
     expect((await flow.call(ECHO, next.access_token)).status).toBe(200)
     expect(await flow.exchange(code)).toMatchObject({ status: 200 })
@@ -152,7 +215,7 @@ describe.skipIf(POSTGRES_BIN === undefined)('two processes on one PostgreSQL', (
 
     a = await start('a')
     balancer.targets.splice(0, 1, a.port)
-    balancer.choose = () => 0
+    await served(a.port)
     expect((await flow.call(ECHO, next.access_token)).status).toBe(200)
     expect(await new OAuthFlow({ url: url() }).signIn('bob', { resource: `${url()}${ECHO}` })).toMatchObject({ status: 200 })
     const { lines } = await b.api(searchEvents, { limit: 1000 })
