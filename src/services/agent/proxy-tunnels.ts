@@ -140,11 +140,14 @@ export class ProxyTunnels {
     if (this.#ways.has(way)) this.#options.onChange(this.connected())
   }
 
-  /** The address that worked; another one after each failure. The way in leads to the only proxy for sure, to one of several by chance. */
+  /**
+   * The address that worked; another one after each failure. The way in leads to the only proxy for sure, to one of several by chance; an address that
+   * is of another network is not waited for again and again.
+   */
   #addressOf({ proxy, failed }: Way): ProxyAddress {
     const { wayIn, reach } = this.#options
     if (!proxy?.address || renderProxyAddress(proxy.address) === renderProxyAddress(wayIn)) return wayIn
-    const ways = this.#ways.size === 1 ? [wayIn, reach(proxy.address)] : [reach(proxy.address), wayIn]
+    const ways = this.#ways.size === 1 ? [wayIn, reach(proxy.address)] : [reach(proxy.address), wayIn, wayIn, wayIn]
     return ways[failed % ways.length] ?? wayIn
   }
 }
