@@ -74,7 +74,7 @@ it('works line by line as it is printed, keeps one tool back, and locks', { time
   expect(await type(audit)).toMatchObject({
     code: 0,
     stderr: '',
-    stdout: expect.stringMatching(/TMCP003I .*everything +echo +success\n[^]*TMCP003E .*everything +get-env +denied\n/),
+    stdout: expect.stringMatching(/TMCP003I .*everything +echo +success\n[^]*TMCP003E .*everything +get-env +denied +\S.*\n/),
   })
   expect(await type(lock)).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/^Created a lock with name /) })
 

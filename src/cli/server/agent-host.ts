@@ -7,9 +7,7 @@ import { type HostSaid, saveHostFacts } from '../../client/join.ts'
 import { renderProxyAddress } from '../../client/proxy-address.ts'
 import { openTunnelSocket } from '../../client/tunnel-socket.ts'
 import { WatchedFeed } from '../../client/watch.ts'
-import { ensurePrivateDirectory } from '../../lib/atomic-file.ts'
 import { AppError, toAppError } from '../../lib/errors.ts'
-import { acquireInstanceLock } from '../../lib/single-instance.ts'
 import type { ResourceFeed } from '../../resources/feed.ts'
 import type { Kind } from '../../resources/registry.ts'
 import { Enrolment } from '../../services/agent/enrolment.ts'
@@ -20,10 +18,10 @@ import { realClock } from '../../tunnel/clock.ts'
 import type { ExchangeTarget } from '../../tunnel/exchange.ts'
 import { tagOf } from '../../tunnel/session-tag.ts'
 import type { Config } from './config.ts'
-import { startDiagnostics } from './diagnostics.ts'
 import { type Membership, readProof } from './membership.ts'
 import type { ProcessOptions } from './process-options.ts'
 import { type AuthLink, startAgentOn } from './start-agent.ts'
+import { startInOrder } from './start-in-order.ts'
 import { openStdioHost } from './stdio-host.ts'
 
 type AgentRole = 'App' | 'Db'
@@ -55,19 +53,10 @@ export interface AgentHost {
  * waits; the signal ends that.
  */
 export async function startAgentHost(options: ProcessOptions, membership: Membership, signal: AbortSignal): Promise<AgentHost> {
-  const { log, now, version } = options
+  const { log, version } = options
   const role = options.config.agent.enabled ? 'App' : 'Db'
   const config = withRole(options.config, role)
-  const closers: (() => Promise<void>)[] = []
-  const close = async (): Promise<void> => {
-    for (const step of closers.splice(0).toReversed()) await step()
-  }
-  try {
-    await ensurePrivateDirectory(config.dataDirectory)
-    const lock = await acquireInstanceLock(config.dataDirectory, { pid: process.pid, now })
-    closers.push(() => lock.release())
-    const diagnostics = config.diag && (await startDiagnostics(config.diag, { log }))
-    closers.push(async () => diagnostics?.close())
+  return await startInOrder(options, async ({ closers, diagnostics }) => {
     const known = await KnownProxies.open(config.dataDirectory, log)
     const enrolment = await enrol(options, membership, { role, known }, signal)
     closers.push(async () => enrolment.close())
@@ -91,11 +80,8 @@ export async function startAgentHost(options: ProcessOptions, membership: Member
     closers.push(async () => diagnostics?.setState('stopping'))
     const { hostId, clusterName } = enrolment
     const proxy = renderProxyAddress(membership.proxy)
-    return { hostId, clusterName, proxy, diagnostics: diagnostics?.address, close, killChildren: () => host.killNow() }
-  } catch (error) {
-    await close()
-    throw error
-  }
+    return { hostId, clusterName, proxy, diagnostics: diagnostics?.address, killChildren: () => host.killNow() }
+  })
 }
 
 /** A certificate has one role: a host that serves MCP servers and databases runs a process for each. */

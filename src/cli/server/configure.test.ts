@@ -37,6 +37,6 @@ test('writes a file that starts the agent it is for', async () => {
   expect(await readFile(file, 'utf8')).toContain('proxy_server: proxy.example.com:443')
   const config = await loadConfig({ file, dataDirectory: folder, env: {} })
   expect(config).toMatchObject({ auth: { enabled: false }, proxy: { enabled: false }, agent: { enabled: true, mcp_demo_server: true } })
-  expect(config.membership).toMatchObject({ token: '/etc/token', caPins: [`sha256:${'a'.repeat(64)}`] })
+  expect(config.membership).toMatchObject({ join: { method: 'token', token: '/etc/token' }, caPins: [`sha256:${'a'.repeat(64)}`] })
   expect(config.agent.apps[0]).toMatchObject({ metadata: { name: 'crm' }, spec: { uri: 'mcp+https://crm.internal/mcp' } })
 }, 60_000)

@@ -15,12 +15,13 @@ import type { Aggregate } from '../../services/proxy/aggregate-route.ts'
 import type { Tunnels } from '../../services/proxy/tunnels.ts'
 import type { Listener } from '../../lib/listener.ts'
 import type { Config } from './config.ts'
-import { addQuarantineMetrics, startDiagnostics } from './diagnostics.ts'
+import { addQuarantineMetrics } from './diagnostics.ts'
 import { hostIdentity, loadHostId } from './host-id.ts'
 import { listenLocally } from './local-door.ts'
 import type { ProcessOptions } from './process-options.ts'
 import { type AuthLink, startAgentOn } from './start-agent.ts'
 import { createProxy } from './start-proxy.ts'
+import { type Closers, startInOrder } from './start-in-order.ts'
 import { openStdioHost } from './stdio-host.ts'
 import { realClock } from '../../tunnel/clock.ts'
 import { startWebListener } from './web-listener.ts'
@@ -49,17 +50,8 @@ export interface Running {
 export async function startRunning(options: ProcessOptions): Promise<Running> {
   const { config, env, log, now, version } = options
   assertBothEnabled(config)
-  const closers: (() => Promise<void>)[] = []
-  const close = async (): Promise<void> => {
-    for (const step of closers.splice(0).toReversed()) await step()
-  }
-  try {
-    await ensurePrivateDirectory(config.dataDirectory)
-    const lock = await acquireInstanceLock(config.dataDirectory, { pid: process.pid, now })
-    closers.push(() => lock.release())
+  return await startInOrder(options, async ({ closers, diagnostics }) => {
     await lockStore(options, closers)
-    const diagnostics = config.diag && (await startDiagnostics(config.diag, { log }))
-    closers.push(async () => diagnostics?.close())
     const hostId = await loadHostId(config.dataDirectory)
     // What begins after those that need it.
     const later: { tunnels?: Tunnels; listener?: Listener } = {}
@@ -98,11 +90,8 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
     await agent?.announced()
     diagnostics?.setState('ok')
     closers.push(async () => diagnostics?.setState('stopping'))
-    return { auth, agent, address, diagnostics: diagnostics?.address, publicAddress, close, killChildren: () => host?.killNow() }
-  } catch (error) {
-    await close()
-    throw error
-  }
+    return { auth, agent, address, diagnostics: diagnostics?.address, publicAddress, killChildren: () => host?.killNow() }
+  })
 }
 
 /** Agents on other machines keep a tunnel to each proxy that tells of itself. */
@@ -136,7 +125,7 @@ function tunnelAddresses({ proxy }: Config): string[] {
 }
 
 /** An SQLite file in a directory of its own is for one process, too. */
-async function lockStore({ config: { store, dataDirectory }, now }: ProcessOptions, closers: (() => Promise<void>)[]): Promise<void> {
+async function lockStore({ config: { store, dataDirectory }, now }: ProcessOptions, closers: Closers): Promise<void> {
   if (store?.type !== 'sqlite' || dirname(store.at) === dataDirectory) return
   await ensurePrivateDirectory(dirname(store.at))
   const lock = await acquireInstanceLock(dirname(store.at), { pid: process.pid, now })
