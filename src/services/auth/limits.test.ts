@@ -70,3 +70,13 @@ test('whoever guesses has no more tries for there being two replicas, until the 
   clock.now += 900_000
   await b.startLogin('ana', '192.0.2.1')
 })
+
+test('wrong codes of one user are counted wherever they come from, until one is right', async () => {
+  const limits = createLimits({ ...DEFAULT_LIMITS, wrongCodes: 2 })
+  await limits.startCode('ana')
+  await limits.startCode('ana')
+  await expect(limits.startCode('ana')).rejects.toMatchObject(refused)
+  await limits.startCode('bob')
+  await limits.finishCode('bob')
+  await limits.startCode('bob')
+})

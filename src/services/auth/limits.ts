@@ -10,6 +10,8 @@ export interface LimitOptions {
   failuresPerUser: number
   /** Failed sign-ins from one address within a quarter of an hour. */
   failuresPerAddress: number
+  /** Wrong one-time codes of one user, from wherever, within a quarter of an hour: who gives one had the password. */
+  wrongCodes: number
   /** Refused joins from one address within a quarter of an hour. */
   failedJoins: number
   /** Calls of public routes from one address within a minute. */
@@ -25,6 +27,7 @@ export interface LimitOptions {
 export const DEFAULT_LIMITS: LimitOptions = {
   failuresPerUser: 10,
   failuresPerAddress: 100,
+  wrongCodes: 30,
   failedJoins: 60,
   publicCallsPerMinute: 300,
   oauthCallsPerMinute: 1500,
@@ -39,6 +42,9 @@ export interface Limits {
   undoLogin(user: string, address: string): Promise<void>
   /** Forgets the failures of this user from this address: it was the right person. */
   finishLogin(user: string, address: string): Promise<void>
+  /** Counts a one-time code before it is looked at; `finishCode` when it was right. */
+  startCode(user: string): Promise<void>
+  finishCode(user: string): Promise<void>
   /** The same for machines that join. */
   startJoin(address: string): Promise<void>
   undoJoin(address: string): Promise<void>
@@ -76,6 +82,7 @@ export function openAttempts(db: Database, now: () => number): Attempts {
 export function createLimits(options: LimitOptions, attempts: Attempts): Limits {
   const perUser = guesses(attempts, 'user', options.failuresPerUser, 'too many failed sign-ins')
   const perAddress = guesses(attempts, 'address', options.failuresPerAddress, 'too many failed sign-ins from this address')
+  const codes = guesses(attempts, 'code', options.wrongCodes, 'too many wrong one-time codes')
   const joins = guesses(attempts, 'join', options.failedJoins, 'too many refused joins from this address')
   const publicCalls = new RateLimiterMemory({ keyPrefix: 'public', points: options.publicCallsPerMinute, duration: 60 })
   const oauthCalls = new RateLimiterMemory({ keyPrefix: 'oauth', points: options.oauthCallsPerMinute, duration: 60 })
@@ -93,6 +100,8 @@ export function createLimits(options: LimitOptions, attempts: Attempts): Limits 
       await perUser.forget(pairOf(user, address))
       await perAddress.uncount(networkOf(address))
     },
+    startCode: (user) => codes.count(user),
+    finishCode: (user) => codes.forget(user),
     startJoin: (address) => joins.count(networkOf(address)),
     undoJoin: (address) => joins.uncount(networkOf(address)),
     countPublicCall: (address) => consume(publicCalls, networkOf(address), 'too many requests from this address'),

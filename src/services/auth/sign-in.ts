@@ -8,7 +8,7 @@ import type { MfaDevice } from '../../storage/mfa-devices.ts'
 import { authPreference } from './context.ts'
 import type { AuthContext } from './context.ts'
 import { refuseLockedUser } from './issue.ts'
-import { passkeyOf, verifyPasskey } from './mfa/passkeys.ts'
+import { claimedId, passkeyOf, verifyPasskey } from './mfa/passkeys.ts'
 import type { PasskeyPlace } from './mfa/passkeys.ts'
 import { SignInRefusal } from './mfa/refusal.ts'
 import { deviceFields, findAskedFactors, verifyCode } from './mfa/second-factor.ts'
@@ -103,10 +103,12 @@ export async function finishSignIn(
 /** A passkey alone, which has verified its owner: that is possession and knowledge or biometrics at once. Throws as `signIn` does. */
 export async function signInWithPasskey(context: AuthContext, response: string, place: PasskeyPlace): Promise<SignedIn> {
   const { remoteAddress } = place
-  const outcome = await counted(context, { user: '', remoteAddress, method: 'browser' }, async (told) => {
+  // Counted for the passkey that is claimed: others at the same address do not wait for who guesses.
+  const told = { user: '', counted: `passkey:${claimedId(response)}`, remoteAddress, method: 'browser' as const }
+  const outcome = await counted(context, told, async (found) => {
     if (!allowsPasswords(context) || !secondFactorsOf(authPreference(context).spec).passwordless)
       throw new AppError('permission_denied', 'this cluster does not let anybody in by a passkey alone')
-    const { device } = await verifyPasskey(context, response, place, { found: told })
+    const { device } = await verifyPasskey(context, response, place, { found })
     const { user } = device
     const account = await findAccountId(context.db, user)
     await checkHolder(context, user, account ?? '')
@@ -117,7 +119,10 @@ export async function signInWithPasskey(context: AuthContext, response: string, 
 }
 
 interface Told {
+  /** '' while that is not known. */
   user: string
+  /** As what tries are counted; the user unless told. */
+  counted?: string
   remoteAddress: string
   method: Method
 }
@@ -125,11 +130,11 @@ interface Told {
 /** Counts a try before its outcome is known, and writes down how it went. */
 async function counted(
   context: AuthContext,
-  { user: named, remoteAddress, method }: Told,
+  { user: claimed, counted: named = claimed, remoteAddress, method }: Told,
   work: (told: (user: string) => void) => Promise<Proof | Asked>,
 ): Promise<SignedIn | Asked> {
   await context.limits.startLogin(named, remoteAddress)
-  let user = named
+  let user = claimed
   const event = () => ({ ...(user !== '' && { user }), remote_addr: remoteAddress, method })
   try {
     const outcome = await work((found) => (user = found))
@@ -180,7 +185,7 @@ async function checkHolder(context: AuthContext, user: string, account: string):
 }
 
 async function byCode(context: AuthContext, { user, account, factors }: Asked, code: string): Promise<Proof> {
-  const device = await verifyCode(context, factors.apps, code)
+  const device = await verifyCode(context, user, factors.apps, code)
   return { signedIn: { user, account, mfaVerified: true, methods: ['pwd', 'otp'] }, device }
 }
 

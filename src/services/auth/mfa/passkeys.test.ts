@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, request } from 'node:http'
 import type { Server } from 'node:http'
 import { createHash } from 'node:crypto'
+import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { ADMIN, PASSWORD, proveKey, startFixture, tokenOf } from '../auth-fixture.ts'
 import type { Fixture } from '../auth-fixture.ts'
@@ -12,16 +13,38 @@ const HOST = 'proxy.example.com:3080'
 const ORIGIN = `https://${HOST}`
 
 let f: Fixture
-let server: Server
+/** Of several processes on one store each request goes to another. */
+let servers: Server[]
+let turn = 0
 beforeAll(async () => {
   f = await startFixture({ limits: { failuresPerUser: 1000, failuresPerAddress: 1000, publicCallsPerMinute: 100_000 } })
-  server = createServer(f.auth.handler).listen(0, '127.0.0.1')
-  await once(server, 'listening')
+  servers = [await serve(f)]
 })
 afterAll(async () => {
-  server.close()
+  for (const server of servers) server.close()
   await f.close()
 })
+
+async function serve({ auth }: Fixture): Promise<Server> {
+  const server = createServer(auth.handler).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  return server
+}
+
+/** Does something on a cluster of its own. */
+async function within(fixtures: Fixture[], work: () => Promise<void>): Promise<void> {
+  const [before, listening] = [f, servers]
+  f = fixtures[0] ?? before
+  servers = await Promise.all(fixtures.map(serve))
+  try {
+    await work()
+  } finally {
+    for (const server of servers) server.close()
+    servers = listening
+    f = before
+    for (const fixture of fixtures.toReversed()) await fixture.close()
+  }
+}
 
 interface Shown {
   status: number
@@ -34,7 +57,7 @@ class Visit {
   cookie = ''
 
   async send(method: string, path: string, form?: Record<string, string>): Promise<Shown> {
-    const address = server.address()
+    const address = servers[(turn += 1) % servers.length]?.address()
     const port = typeof address === 'object' && address ? address.port : 0
     const body = form && new URLSearchParams(form).toString()
     const type = { 'content-type': 'application/x-www-form-urlencoded', 'content-length': String(body?.length ?? 0) }
@@ -283,4 +306,30 @@ test('passkeys go with a reset, a lock keeps them out, and so does the preferenc
   await f.call('POST', '/v1/users/reset', { name: 'lou' }, ADMIN)
   expect((await signIn(key)).status).toBe(401)
   expect(await lastLogin()).toMatchObject({ error: 'unknown passkey' })
+})
+
+test('who guesses passkeys keeps out nobody else at the same address', async () => {
+  const strict = await startFixture({ limits: { failuresPerUser: 2, failuresPerAddress: 1000, publicCallsPerMinute: 100_000 } })
+  await within([strict], async () => {
+    const key = await signUp('ana')
+    for (let i = 0; i < 2; i += 1) expect((await signIn(key, { wrongSignature: true })).status).toBe(401)
+    expect((await signIn(key)).status).toBe(429)
+    expect((await signIn(await signUp('bea'))).status).toBe(303)
+  })
+})
+
+test('of several processes each goes on where another began, and a challenge works once for all of them', async () => {
+  const one = await startFixture()
+  const store = { type: 'sqlite' as const, at: join(one.dataDirectory, 'sallyport.db') }
+  const yaml = { cluster_name: 'example', secret_key_file: join(one.dataDirectory, 'secret.key') }
+  const two = await startFixture({ store, yaml })
+  await within([one, two], async () => {
+    const key = await signUp('ana')
+    expect((await signIn(key)).status).toBe(303)
+    const { visit, id, form_token, flow } = await begin()
+    const { publicKey } = await visit.ask(flow, form_token)
+    const passkey = key.get(publicKey)
+    const both = await Promise.all([1, 2].map(() => visit.send('POST', '/web/login', { id, form_token, passkey })))
+    expect(both.map(({ status }) => status).sort()).toEqual([303, 401])
+  })
 })

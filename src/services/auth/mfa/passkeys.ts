@@ -226,6 +226,12 @@ function getParty(context: AuthContext, { host }: PasskeyPlace): RelyingParty {
   return party
 }
 
+/** The id of the passkey that an answer says it is of; '' for what is no answer. */
+export function claimedId(text: string): string {
+  const parsed = headSchema.safeParse(text.length > MAX_RESPONSE ? undefined : parseJson(text))
+  return parsed.success ? parsed.data.id : ''
+}
+
 function readResponse<S extends z.ZodType>(schema: S, text: string): z.output<S> {
   const parsed = schema.safeParse(text.length > MAX_RESPONSE ? undefined : parseJson(text))
   if (!parsed.success) throw new PasskeyRefusal('what came was no answer of a passkey')

@@ -39,15 +39,22 @@ export async function findAskedFactors(context: AuthContext, user: string): Prom
   )
 }
 
-/** The authenticator app that shows this code; each code counts once. Throws SignInRefusal. */
-export async function verifyCode(context: AuthContext, apps: readonly MfaDevice[], code: string): Promise<MfaDevice> {
+/**
+ * The authenticator app of a user that shows this code; each code counts once. Throws SignInRefusal, or `resource_exhausted` after too many
+ * wrong ones, wherever they came from: a million codes are few for who has many addresses.
+ */
+export async function verifyCode(context: AuthContext, user: string, apps: readonly MfaDevice[], code: string): Promise<MfaDevice> {
+  await context.limits.startCode(user)
   const now = context.now()
   let isUsed = false
   for (const device of apps) {
     const secret = context.sealer.open(device.document, totpContext(device.user)).toString()
     const step = findTotpStep(secret, code, now)
     if (step === undefined) continue
-    if (await useMfaDevice(context.db, device.id, step, now)) return device
+    if (await useMfaDevice(context.db, device.id, step, now)) {
+      await context.limits.finishCode(user)
+      return device
+    }
     isUsed = true
   }
   throw new SignInRefusal(isUsed ? 'one-time code used before' : 'wrong one-time code')

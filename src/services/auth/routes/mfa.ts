@@ -127,7 +127,7 @@ async function verifyProof(
   proof: string,
 ): Promise<MfaDevice | undefined> {
   const apps = devices.filter(({ type }) => type === 'totp')
-  if (apps.length > 0) return await verifyCode(context, apps, proof)
+  if (apps.length > 0) return await verifyCode(context, user, apps, proof)
   const credential = await findLocalCredential(context.db, user)
   const isRight = await context.limits.hash(() => verifyPassword(proof, credential?.password_hash ?? context.dummyHash))
   if (!credential || !isRight) throw new SignInRefusal('wrong password', 'wrong password')
