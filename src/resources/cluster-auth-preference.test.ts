@@ -38,6 +38,9 @@ test('what says that something is off is taken', () => {
   const spec = {
     device_trust: { mode: 'off' },
     allow_headless: false,
+    hardware_key: {},
+    okta: null,
+    message_of_the_day: '',
     idp: { saml: { enabled: false } },
     webauthn: { rp_id: 'sallyport.example.com', attestation_denied_cas: [] },
   }

@@ -8,9 +8,12 @@ export const CLUSTER_AUTH_PREFERENCE = 'cluster-auth-preference'
 /** Ways to sign in that need no connector: what `connector_name` may be where `type` is local. */
 export const LOCAL_CONNECTORS = ['local', 'passwordless'] as const
 
-/** A field of Teleport's that stands for something which is not done here: it may say so, and nothing else. */
+/** Nothing is said by these, wherever they stand. */
+const EMPTY: readonly unknown[] = [{}, [], '', null]
+
+/** A field of Teleport's that stands for something which is not done here: it may be empty or say so, and nothing else. */
 function notDone(what: string, harmless: readonly unknown[] = []) {
-  const told = new Set(harmless.map((value) => JSON.stringify(value)))
+  const told = new Set([...EMPTY, ...harmless].map((value) => JSON.stringify(value)))
   return z
     .unknown()
     .optional()
@@ -29,8 +32,8 @@ const relyingPartySchema = z
 
 const webauthnSchema = z.strictObject({
   rp_id: relyingPartySchema.optional().describe('the domain that passkeys are for; the host of the public address unless told'),
-  attestation_allowed_cas: notDone('makers of authenticators are not checked', [[]]),
-  attestation_denied_cas: notDone('makers of authenticators are not checked', [[]]),
+  attestation_allowed_cas: notDone('makers of authenticators are not checked'),
+  attestation_denied_cas: notDone('makers of authenticators are not checked'),
   disabled: notDone('say it with second_factor', [false]),
 })
 
@@ -68,7 +71,7 @@ const specSchema = z
     idp: notDone('the cluster is no SAML identity provider', [{ saml: { enabled: false } }]),
     hardware_key: notDone('keys of certificates are kept in files'),
     u2f: notDone('U2F is gone from browsers: use webauthn'),
-    message_of_the_day: notDone('there is no message of the day', ['']),
+    message_of_the_day: notDone('there is no message of the day'),
     signature_algorithm_suite: notDone('all keys are EC P-256 or Ed25519'),
     okta: notDone('there is no Okta integration'),
     stable_unix_user_config: notDone('no host users are made', [{ enabled: false }]),

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { inviteUser } from '../../src/api/users.ts'
 import { type Cluster, PASSWORD, startCluster } from '../cluster.ts'
 import { Authenticator, CHROMIUM, openPage, startChromium } from '../fakes/browser.ts'
+import { type EchoHttp, startEchoHttp } from '../fakes/echo-http.ts'
 import { OAuthFlow } from '../fakes/oauth-flow.ts'
 import { bin, runProgram, startProgram, temporaryDirectory } from '../programs.ts'
 import { eventually, within } from '../wait.ts'
@@ -14,6 +15,7 @@ if (CHROMIUM === undefined) console.warn('passkeys.test.ts is skipped: no Chromi
 
 let cluster: Cluster
 let browser: Browser
+let echo: EchoHttp
 let home: Awaited<ReturnType<typeof temporaryDirectory>>
 /** Browsers keep no passkeys for 127.0.0.1. */
 let url: string
@@ -25,11 +27,14 @@ beforeAll(async () => {
   cluster = await startCluster({ file: { proxy_service: { web_listen_addr: `127.0.0.1:${port}`, public_addr: `localhost:${port}` } } })
   url = `http://localhost:${port}`
   await cluster.saveRole('dev', { allow: { app_labels: { env: 'test' }, mcp: { tools: ['*'] } } })
+  echo = await startEchoHttp()
+  await cluster.saveHttpApp('everything', echo.url)
   browser = await startChromium()
 }, 60_000)
 afterAll(async () => {
   await browser?.close()
   await cluster?.close()
+  await echo?.close()
   await home?.dispose()
 })
 
@@ -157,11 +162,9 @@ test.skipIf(CHROMIUM === undefined)('an MCP client is let in by a passkey; the s
   const back = createServer((_, response) => void response.end('back at the client')).listen(0, '127.0.0.1')
   await once(back, 'listening')
   const redirect_uri = `http://127.0.0.1:${portOf(back)}/callback`
-  const flow = new OAuthFlow(cluster)
+  const flow = new OAuthFlow({ ...cluster, url })
   await flow.register({ client_name: 'Claude Code', redirect_uris: [redirect_uri] })
-  const authorize = flow.authorizeUrl({ redirect_uri })
-  authorize.hostname = 'localhost'
-  const answer = await page.goto(authorize.href)
+  const answer = await page.goto(flow.authorizeUrl({ redirect_uri }).href)
   expect(answer?.headers()['content-security-policy']).toBe(
     "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; " +
       `form-action 'self' ${new URL(redirect_uri).origin}; frame-ancestors 'none'; base-uri 'none'`,
@@ -173,6 +176,18 @@ test.skipIf(CHROMIUM === undefined)('an MCP client is let in by a passkey; the s
   await page.getByText('back at the client').waitFor()
   expect(faults).toEqual([])
   back.close()
+
+  // It was a second factor, too: who has none is kept out where one is required for every call.
+  await cluster.saveUser('carl', ['dev'])
+  const { access_token } = await flow.exchange(new URL(page.url()).searchParams.get('code') ?? '', { redirect_uri })
+  const without = await flow.exchange(await flow.code('carl', { redirect_uri }), { redirect_uri })
+  await prefer({ require_session_mfa: true })
+  try {
+    expect((await flow.call('/mcp/apps/everything', without.access_token)).text).toContain('requires MFA')
+    expect((await flow.call('/mcp/apps/everything', access_token)).status).toBe(200)
+  } finally {
+    await prefer({ second_factor: 'optional' })
+  }
 })
 
 test.skipIf(CHROMIUM === undefined)('a copy of a passkey is noticed by its counter', async () => {

@@ -1,3 +1,5 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { TOTP } from 'otpauth'
 import { afterAll, beforeAll, expect, test } from 'vitest'
@@ -5,6 +7,7 @@ import { main } from '../../src/cli/tsh/main.ts'
 import type { Identity } from '../../src/resources/identity.ts'
 import { type Cluster, PASSWORD, startCluster } from '../cluster.ts'
 import { PlainBrowser } from '../fakes/plain-browser.ts'
+import { bin, runProgram, temporaryDirectory } from '../programs.ts'
 import { eventually } from '../wait.ts'
 
 let cluster: Cluster
@@ -124,4 +127,23 @@ test('the page asks for the code in a second step, and for a sign-in before a ch
   expect(done.text).toContain('Remove &lt;b&gt;phone&lt;/b&gt;')
   expect(done.text.match(/<h3>This browser/g)).toHaveLength(1)
   expect(done.text.match(/<h3>Another browser/g)).toHaveLength(1)
+})
+
+test('what a preference asks for that is not done here is refused, with line and column', async () => {
+  const folder = await temporaryDirectory()
+  const file = join(folder.path, 'cap.yaml')
+  const text = `kind: cluster_auth_preference
+version: v2
+metadata: {name: cluster-auth-preference}
+spec:
+  second_factors: [webauthn, sms]
+  webauthn: {attestation_allowed_cas: [ca.pem]}
+  device_trust: {mode: required}
+`
+  await writeFile(file, text)
+  const answer = await runProgram(bin('tctl'), ['--data-dir', cluster.dataDirectory, 'create', '-f', file])
+  expect(answer.code).toBe(2)
+  for (const place of ['5:30 spec.second_factors[1]: must be', '6:39 spec.webauthn.attestation_allowed_cas', '7:17 spec.device_trust'])
+    expect(answer.stderr).toContain(`${file}:${place}`)
+  await folder.dispose()
 })

@@ -80,8 +80,7 @@ export async function beginCeremony(context: AuthContext, purpose: ChallengePurp
     const options = { rpID: party.id, challenge, timeout: TIMEOUT_MS, userVerification: 'required' as const }
     return { call: 'get', publicKey: await library.generateAuthenticationOptions(options) }
   }
-  const known = (await listMfaDevices(context.db, purpose.user)).filter(({ type }) => type === 'webauthn')
-  const ids = known.map((device) => ({ id: device.credential_id ?? '', transports: passkeyOf(device).transports }))
+  const ids = await listIds(context, purpose.user, party)
   if (purpose.type === 'second-factor') {
     const options = { rpID: party.id, challenge, timeout: TIMEOUT_MS, userVerification: 'discouraged' as const, allowCredentials: ids }
     return { call: 'get', publicKey: await library.generateAuthenticationOptions(options) }
@@ -104,6 +103,15 @@ export async function beginCeremony(context: AuthContext, purpose: ChallengePurp
         : { residentKey: 'preferred', userVerification: 'preferred' },
     }),
   }
+}
+
+/** The passkeys of a user that work at this domain: not those from before it was changed. */
+async function listIds(context: AuthContext, user: string, { id: domain }: RelyingParty): Promise<{ id: string; transports: string[] }[]> {
+  return (await listMfaDevices(context.db, user)).flatMap((device) => {
+    if (device.credential_id === null) return []
+    const { rp_id, transports } = passkeyOf(device)
+    return rp_id === domain ? [{ id: device.credential_id, transports }] : []
+  })
 }
 
 /** A passkey that signed for what it was asked. */

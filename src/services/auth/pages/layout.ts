@@ -43,7 +43,6 @@ export function passkeyButton(
   return html`<input type="hidden" name="passkey" value="" />
     <button
       type="submit"
-      formnovalidate
       data-passkey="${flow}"
       ${alone && html` data-alone="yes"`}${first ? html` data-first="yes"` : html` class="second"`}
     >

@@ -47,14 +47,18 @@ async function findPurpose(
   if (!wanted.webauthn) throw new AppError('failed_precondition', 'passkeys do not count in this cluster')
   const pending = form.get('pending')
   if (pending !== null) return { type: 'second-factor', user: (await getPending(context, pending, flow)).user }
-  if (flow.startsWith(SIGN_UP))
-    return { type: 'register', user: await findInvited(context, flow.slice(SIGN_UP.length)), alone: form.get('alone') === 'yes' }
+  const aloneRefused = new AppError('failed_precondition', 'this cluster does not let anybody in by a passkey alone')
+  if (flow.startsWith(SIGN_UP)) {
+    const alone = form.get('alone') === 'yes'
+    if (alone && !wanted.passwordless) throw aloneRefused
+    return { type: 'register', user: await findInvited(context, flow.slice(SIGN_UP.length)), alone }
+  }
   const visitor = await findSignedIn(context, c, await oauth.provider())
   if (visitor && flow === flowOfVisitor(visitor)) {
     checkLocal(context, visitor.user)
     await checkFresh(context, visitor)
     return { type: 'register', user: visitor.user, alone: false }
   }
-  if (!wanted.passwordless) throw new AppError('failed_precondition', 'this cluster does not let anybody in by a passkey alone')
+  if (!wanted.passwordless) throw aloneRefused
   return { type: 'sign-in' }
 }
