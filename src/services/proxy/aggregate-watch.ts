@@ -2,7 +2,7 @@ import { toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { AggregateEndpoint } from '../../mcp/aggregate/endpoint.ts'
 import { botUserName } from '../../resources/bot.ts'
-import type { Change, ResourceFeed } from '../../resources/feed.ts'
+import { type Change, type ResourceFeed, SIGN_IN_PREFIX } from '../../resources/feed.ts'
 import type { AggregateCallers } from './aggregate-callers.ts'
 import { readOwner } from './aggregate-view.ts'
 
@@ -46,6 +46,9 @@ export class AggregateWatch {
       else if (change.kind === 'lock') this.#changes.locks = true
       else if (SHARED.has(change.kind)) this.#changes.shared = true
       else return
+    } else if (change.kind === 'upstream_sign_in') {
+      // Servers have lists for them now that had none, or the other way round.
+      this.#changes.users.add(change.name.slice(SIGN_IN_PREFIX.length))
     } else {
       this.#changes.credentials.add(change.name)
     }

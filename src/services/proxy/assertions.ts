@@ -111,5 +111,5 @@ export class Assertions {
 const DECIDING: ReadonlySet<string> = new Set(['user', 'bot', 'lock', 'role', 'app', 'db', 'app_auth_config'])
 
 function concernsCallers(change: Change): boolean {
-  return change.type === 'revoked' || DECIDING.has(change.kind)
+  return change.type === 'revoked' ? change.kind !== 'upstream_sign_in' : DECIDING.has(change.kind)
 }

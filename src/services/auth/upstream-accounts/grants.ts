@@ -3,6 +3,7 @@ import type { UpstreamAccount } from '../../../api/upstream-accounts.ts'
 import { buildEvent } from '../../../audit/build-event.ts'
 import { AppError } from '../../../lib/errors.ts'
 import type { App } from '../../../resources/app.ts'
+import { SIGN_IN_PREFIX } from '../../../resources/feed.ts'
 import { findUserOfAccount } from '../../../storage/credentials.ts'
 import {
   findUpstreamRecord,
@@ -80,6 +81,7 @@ export async function saveGrant(
       'upstream_account',
       before.map((record) => record.id),
     )
+    await revoke(context, tx, 'upstream_sign_in', [SIGN_IN_PREFIX + user])
     const event = { ...callerFields(caller), user, success: true, server: name, resource: grant.resource, scope: grant.scope ?? '' }
     return { output: undefined, events: [buildEvent('upstream_account.connect', event, context.build)] }
   })
@@ -93,6 +95,7 @@ export async function dropGrant(context: AuthContext, id: string, caller: Caller
     const user = await findUserOfAccount(tx, record.account ?? '')
     const event = { ...callerFields(caller), ...(user !== undefined && { name: user }), success: true, server: record.app, reason }
     await revoke(context, tx, 'upstream_account', [id])
+    if (user !== undefined) await revoke(context, tx, 'upstream_sign_in', [SIGN_IN_PREFIX + user])
     return { output: undefined, events: [buildEvent('upstream_account.disconnect', event, context.build)] }
   })
 }
