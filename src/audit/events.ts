@@ -208,6 +208,11 @@ export const EVENTS = {
     fields: { ...CALLER, server: 'public' },
     summary: 'The tokens of such an account could not be renewed any more.',
   },
+  'web.request.denied': {
+    code: { failure: 'SPWEB001W' },
+    fields: { ...CALLER, path: 'sensitive', method: 'public' },
+    summary: 'A request came from a page of another site, or sent a form that no page of the cluster gave this browser.',
+  },
   'access.denied': {
     code: { failure: 'SPACC001W' },
     fields: { ...CALLER, kind: 'public', name: 'public', verb: 'public', server: 'public', server_id: 'public' },

@@ -71,6 +71,7 @@ export function createProxy(
     ...toServers,
     aggregate,
     auth: auth.handler,
+    noteRefusal: auth.noteRefusedRequest,
     publicAddresses: publicAddresses(config.proxy),
     isReady: () => true,
     onUpgrade: acceptWebSockets(acceptStream),

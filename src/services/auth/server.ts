@@ -39,7 +39,7 @@ import { deleteUpstreamAccount, issueUpstreamToken, listUpstreamAccounts } from 
 import { watchResources } from './routes/watch.ts'
 import { getSpiffeBundle, getSvidIssuer, getSvidJwks, issueSvid } from './routes/workload-identity.ts'
 import { acceptInvite, inviteUser, resetUser, showInvite } from './routes/users.ts'
-import { checkSource } from './source.ts'
+import { requireSource } from './refused-requests.ts'
 import type { AccountFetch } from './upstream-accounts/discovery.ts'
 
 const MAX_BODY_BYTES = 1024 * 1024
@@ -123,7 +123,9 @@ export function createServer(context: AuthContext, oauth: Pick<OAuthServer, 'pro
   app.onError((thrown, c) => renderError(context, c, thrown))
   app.notFound((c) => renderError(context, c, new AppError('not_found', `there is no ${c.req.method} ${c.req.path} here`)))
   app.use(async (c, next) => {
-    if (!c.env.peer.internal) checkSource(context, { host: c.req.header('host'), origin: c.req.header('origin') })
+    const { internal, remoteAddress } = c.env.peer
+    const source = { host: c.req.header('host'), origin: c.req.header('origin') }
+    if (!internal) await requireSource(context, { method: c.req.method, path: c.req.path, remoteAddress }, source)
     // Before memory is brought up to date: what is said here of a caller rests on nothing older than that.
     c.set('asOf', context.now())
     await context.changes.catchUp()

@@ -9,6 +9,7 @@ import { buildEvent } from '../../audit/build-event.ts'
 import type { JournalSource, Shipping } from '../../audit/spool.ts'
 import { ensurePrivateDirectory } from '../../lib/atomic-file.ts'
 import { findDuration, parseDuration } from '../../lib/duration.ts'
+import type { AppError } from '../../lib/errors.ts'
 import type { GuardedFetchOptions } from '../../lib/guarded-fetch.ts'
 import { createIds } from '../../lib/ids.ts'
 import type { Logger } from '../../lib/log.ts'
@@ -43,6 +44,9 @@ import type { SharedProofs } from './oauth/shared-proofs.ts'
 import { createOAuthServer } from './oauth/serve.ts'
 import type { OAuthServer } from './oauth/serve.ts'
 import { useOnce } from '../../storage/shared-marks.ts'
+import { noteRefusedRequest } from './refused-requests.ts'
+import type { SentRequest } from './refused-requests.ts'
+import { issueServerCertificate } from './server-certificate.ts'
 import { createServer } from './server.ts'
 import { issueServerCertificate } from './server-certificate.ts'
 import { createAccountFetch } from './upstream-accounts/account-fetch.ts'
@@ -106,6 +110,8 @@ export interface AuthService {
   deriveKey(purpose: string): Buffer
   /** For who verifies proofs of keys. */
   proofs: SharedProofs
+  /** Writes down what was refused before it came here. Rejects with `resource_exhausted` when this address had too many. */
+  noteRefusedRequest(request: SentRequest, error: AppError): Promise<void>
   assertionKeys(): VerificationKey[]
   hostAuthorityPems(): string[]
   userAuthorityPems(): string[]
@@ -232,6 +238,7 @@ function services(
         log: context.log,
       }),
     proofs: createSharedProofs(context),
+    noteRefusedRequest: async (request, error) => await noteRefusedRequest(context, request, error),
     deriveKey: (purpose) => Buffer.from(hkdfSync('sha256', keys.formKey, '', purpose, 32)),
     assertionKeys: () => [{ kid: keys.assertion.kid, publicKey: keys.assertion.publicKey }],
     hostAuthorityPems: () => [keys.host.certificatePem],

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type RequestListener, type ServerRe
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
-import { CODES, toAppError } from '../../lib/errors.ts'
+import { type AppError, CODES, toAppError } from '../../lib/errors.ts'
 import type { PlainRequest } from '../../lib/http-wire/plain-request.ts'
 import { WireServer } from '../../lib/http-wire/server.ts'
 import type { Route } from '../../lib/http-wire/server-connection.ts'
@@ -21,6 +21,8 @@ export interface ProxyServerOptions extends McpRouteOptions {
   /** The configured `HOST:PORT` values clients reach us by; loopback names are always among them. */
   publicAddresses: readonly string[]
   isReady: () => boolean
+  /** Writes down that a request was refused at the edge. It is refused whatever comes of that. */
+  noteRefusal?: ((sent: { method: string; path: string; remoteAddress: string }, error: AppError) => Promise<void>) | undefined
   /** Takes connections that ask for another protocol, which it refuses or serves. */
   onUpgrade?: ((request: IncomingMessage, socket: Duplex, head: Buffer) => void) | undefined
   /** Milliseconds of a clock that nobody sets. */
@@ -59,17 +61,32 @@ interface Edge extends ProxyServerOptions {
   mcp: McpRoutes
 }
 
-function serve(request: IncomingMessage, response: ServerResponse, { edge, mcp, aggregate, auth, isReady }: Edge): void {
+function serve(request: IncomingMessage, response: ServerResponse, parts: Edge): void {
+  const { edge, mcp, aggregate, auth, isReady } = parts
   const path = pathOf(request.url)
   if (path === '/healthz') return answer(response, 200, { status: 'ok' })
   if (path === '/readyz') return isReady() ? answer(response, 200, { status: 'ok' }) : answer(response, 503, { status: 'starting' })
-  edge.check(request, isOpenToPages(path))
+  try {
+    edge.check(request, isOpenToPages(path))
+  } catch (thrown) {
+    return refuseNoted(request, response, toAppError(thrown), parts)
+  }
   const server = mcp.find(path)
   if (server !== undefined) return mcp.serve(request, response, server)
   const all = findAggregate(path)
   if (all) return void aggregate.serve(request, response, all.set)
   if (AUTH_PATH.test(path) || isMetadataPath(path)) return auth(request, response)
   answer(response, 404, { error: { code: 'not_found', message: `nothing is served at ${path.slice(0, 200)}` } })
+}
+
+/** A page of another site, or one that has our address under its own name. */
+function refuseNoted(request: IncomingMessage, response: ServerResponse, error: AppError, { noteRefusal, log }: Edge): void {
+  const { method = '', url, socket } = request
+  const noted = noteRefusal?.({ method, path: pathOf(url), remoteAddress: socket.remoteAddress ?? '' }, error)
+  if (!noted) return refuse(response, error, log)
+  noted
+    .catch((cause: unknown) => log.debug('a request that was refused at the edge is not in the audit log', { error: String(cause) }))
+    .finally(() => refuse(response, error, log))
 }
 
 /** Undefined for what is not for an MCP endpoint, and for what is refused: `serve` says why. */

@@ -5,7 +5,7 @@ import { AppError, CODES, toAppError } from '../../../lib/errors.ts'
 import { isMetadataPath, isOpenToPages, OAUTH_PATHS } from '../../../resources/oauth-paths.ts'
 import type { AuthContext } from '../context.ts'
 import { USER_CODE_HEADER } from '../pages/device.ts'
-import { checkSource } from '../source.ts'
+import { requireSource } from '../refused-requests.ts'
 import { vouchesForPeople } from './id-jag.ts'
 import { issuerOf, originOf } from './issuer.ts'
 import { findMetadata } from './metadata.ts'
@@ -66,7 +66,8 @@ async function answer(
 ): Promise<void> {
   const remoteAddress = request.socket.remoteAddress ?? 'unknown'
   const open = isOpenToPages(path)
-  checkSource(context, { host: request.headers.host, origin: open ? undefined : request.headers.origin })
+  const sent = { method: request.method ?? '', path, remoteAddress }
+  await requireSource(context, sent, { host: request.headers.host, origin: open ? undefined : request.headers.origin })
   response.setHeader('x-content-type-options', 'nosniff')
   if (open) allowPages(response)
   if (open && request.method === 'OPTIONS') return void response.writeHead(204).end()

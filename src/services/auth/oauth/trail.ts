@@ -40,9 +40,10 @@ async function recordRefusal(context: AuthContext, ctx: KoaContextWithOIDC, refu
   const [clientId, redirectUri, resource] = [told('client_id'), told('redirect_uri'), told('resource')]
   const event = {
     ...(clientId !== undefined && { client_id: clientId }),
-    ...(redirectUri !== undefined && { redirect_uris: [redirectUri] }),
     ...(resource !== undefined && { resource }),
     ...commonFields(ctx),
+    // The one that was asked for, in place of those that the client has registered.
+    ...(redirectUri !== undefined && { redirect_uris: [redirectUri] }),
     success: false,
     error: describe(refusal),
   }

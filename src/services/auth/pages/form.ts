@@ -4,6 +4,7 @@ import type { ContentfulStatusCode } from 'hono/utils/http-status'
 import { AppError, CODES, toAppError } from '../../../lib/errors.ts'
 import type { AppEnv } from '../authenticate.ts'
 import type { AuthContext } from '../context.ts'
+import { recordRefusedRequest } from '../refused-requests.ts'
 import { renderNotice, SCRIPT_TAG } from './layout.ts'
 
 export type PageContext = Context<AppEnv>
@@ -32,6 +33,11 @@ export function servePage(context: AuthContext, work: (c: PageContext) => Promis
     } catch (thrown) {
       const error = toAppError(thrown)
       if (error.code === 'internal') context.log.error(error.message, { ...error.details, cause: error.cause })
+      // A form of another site, another browser or another flow.
+      if (c.req.method === 'POST' && (error.code === 'permission_denied' || error.code === 'not_found')) {
+        const { method, path } = c.req
+        await recordRefusedRequest(context, { method, path, remoteAddress: c.env.peer.remoteAddress }, error)
+      }
       return answerPage(c, renderNotice('This does not work', context.clusterName, error.message), CODES[error.code].http)
     }
   }
