@@ -127,6 +127,7 @@ function addRest(program: Program, io: TbotIo): void {
     examples: ['tbot mcp my-mcp-server -c /etc/tbot.yaml', 'tbot mcp --all -c /etc/tbot.yaml'],
     load: action(io, () => import('./mcp.ts')),
   })
+  addSetup(program, io)
   command(program, { path: 'keypair', summary: 'The key pair of a bot that joins by bound_keypair' })
   command(program, {
     path: 'keypair create',
@@ -148,5 +149,31 @@ function addRest(program: Program, io: TbotIo): void {
     summary: 'Print the version',
     examples: ['tbot version'],
     load: action(io, () => import('./version.ts')),
+  })
+}
+
+/** What is done once on a machine. */
+function addSetup(program: Program, io: TbotIo): void {
+  command(program, {
+    path: 'init',
+    summary: 'Make the directories of a configuration, for the account of the bot and their readers',
+    options: [CONFIG, { flags: '--bot-user <user>', description: 'Account that tbot runs as; our own unless told' }],
+    examples: ['tbot init -c /etc/tbot.yaml --bot-user=tbot'],
+    load: action(io, () => import('./init.ts')),
+  })
+  command(program, { path: 'install', summary: 'Have tbot started by this machine' })
+  command(program, {
+    path: 'install systemd',
+    summary: 'Print a unit of systemd, or write it',
+    options: [
+      CONFIG,
+      { flags: '--user <user>', description: 'Account that tbot runs as', default: 'tbot' },
+      { flags: '--group <group>', description: 'Its group; that of the account unless told' },
+      { flags: '--name <name>', description: 'Name of the unit', default: 'tbot' },
+      { flags: '--program <path>', description: 'Where tbot is', default: '/usr/local/bin/tbot' },
+      { flags: '--write', description: 'Write it to /etc/systemd/system' },
+    ],
+    examples: ['tbot install systemd -c /etc/tbot.yaml --write'],
+    load: action(io, () => import('./install-systemd.ts')),
   })
 }

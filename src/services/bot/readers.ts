@@ -49,13 +49,10 @@ async function setAcls(
 ): Promise<string | undefined> {
   const entries = (rights: string): string =>
     readers.map(({ user, group }) => (user === undefined ? `g:${group}:${rights}` : `u:${user}:${rights}`)).join(',')
+  const files = written.map(({ temporary }) => temporary)
   const fault =
     (await access.setAcl(handle.fd, entries('rx'), ['.'])) ??
-    (await access.setAcl(
-      handle.fd,
-      entries('r'),
-      written.map(({ temporary }) => temporary),
-    ))
+    (files.length === 0 ? undefined : await access.setAcl(handle.fd, entries('r'), files))
   return fault === undefined ? undefined : `${fault} (${entries('r')})`
 }
 
