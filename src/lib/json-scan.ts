@@ -15,7 +15,7 @@ import {
   unescape,
 } from './json-grammar.ts'
 import type { Cursor, MemberScan } from './json-grammar.ts'
-import { findKnownName, type KnownNames, MESSAGE_NAMES, PARAMS_NAMES } from './message-names.ts'
+import { findKnownName, type KnownNames, MESSAGE_NAMES, PARAMS_NAMES, withPlainKeys } from './message-names.ts'
 
 /** A range of bytes of the scanned message, `end` exclusive, without surrounding white space. */
 export interface Span {
@@ -109,12 +109,15 @@ export function stringAt(bytes: Uint8Array, span: Span): string | undefined {
  * Parses JSON so that `renderExact` writes every number as it stood (`1.0`, `1e3`, 20 digits): one that JavaScript would print
  * otherwise becomes a raw JSON object (`JSON.isRawJSON`). A `__proto__` member stays an own property. Takes linear time.
  *
- * @throws AppError invalid_argument, details `{rpc}`: -32700 for what is not JSON, -32600 for more than 100 000 such numbers.
+ * @throws AppError invalid_argument, details `{rpc}`: -32700 for what is not JSON, -32600 for more than 100 000 such numbers, or a key that
+ * cannot be read reliably (`hasUnreliableKey`).
  */
 export function parseExact(text: string): unknown {
   try {
-    const marked = markInexact(text)
-    return marked ? restoreInexact(JSON.parse(marked.text), marked.numbers) : JSON.parse(text)
+    const plain = withPlainKeys(text)
+    if (plain === undefined) throw ambiguous(0, 'a key that is one control character, quote or half of a surrogate pair cannot be read')
+    const marked = markInexact(plain)
+    return marked ? restoreInexact(JSON.parse(marked.text), marked.numbers) : JSON.parse(plain)
   } catch (cause) {
     if (cause instanceof AppError) throw cause
     throw new AppError('invalid_argument', 'not valid JSON', { details: { rpc: -32700 }, cause })

@@ -33,6 +33,21 @@ export function hasUnreliableKey(text: string): boolean {
 
 const ESCAPED_KEY = /"\\(?:u(?!005c)[\da-f]{4}|[^u\\])"[ \t\r\n]*:/i
 
+/**
+ * The same JSON with its keys of one escaped character written plainly, as `JSON.parse` reads them reliably: programs that escape all but
+ * ASCII write such keys. Undefined when one has to be escaped (a control character, a quote, half of a surrogate pair).
+ */
+export function withPlainKeys(text: string): string | undefined {
+  if (!hasUnreliableKey(text)) return text
+  const plain = text.replaceAll(
+    PLAIN_KEY,
+    (_, hex: string | undefined, end: string) => `"${hex ? String.fromCharCode(parseInt(hex, 16)) : '/'}"${end}`,
+  )
+  return hasUnreliableKey(plain) ? undefined : plain
+}
+
+const PLAIN_KEY = /"\\(?:u(?!00[01]|0022|005c|d[89a-f])([\da-f]{4})|\/)"([ \t\r\n]*:)/gi
+
 /** Longer keys are not folded: the known names have up to 15 letters, and folding does not shorten a name. */
 const LONGEST_FOLDING_KEY = 64
 

@@ -1,6 +1,5 @@
 import { AppError } from '../lib/errors.ts'
 import { parseExact, renderExact } from '../lib/json-scan.ts'
-import { hasUnreliableKey } from '../lib/message-names.ts'
 import { LIST_KINDS, type ListKind } from './list-kinds.ts'
 import { type Fields, fieldsOf } from './message.ts'
 
@@ -26,10 +25,8 @@ export function announceChanges(bytes: Buffer): Buffer {
 
 /** Undefined for what could not be written again as it was. */
 function readExact(bytes: Buffer): Fields | undefined {
-  const text = bytes.toString('utf8')
-  if (hasUnreliableKey(text)) return undefined
   try {
-    return fieldsOf(parseExact(text))
+    return fieldsOf(parseExact(bytes.toString('utf8')))
   } catch (thrown) {
     if (thrown instanceof AppError) return undefined
     throw thrown

@@ -107,11 +107,12 @@ test.each([
   expect(read(`{"jsonrpc":"2.0","id":1,"method":"ping","params":{${params}}}`).messages[0]?.progressToken).toBeUndefined(),
 )
 
-test.each(['"\\u0061":1', '"h":{"\\"":1}', '"h":[{"\\n" :1}]', '"\\\\":1,"\\/":2'])(
-  'a key of one escaped character is refused: %s',
+test.each(['"\\ud800":1', '"h":{"\\"":1}', '"h":[{"\\n" :1}]', '"\\\\":1,"\\u001f":2'])(
+  'a key of one character that has to be escaped is refused: %s',
   (keys) => {
     const text = `{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"x","arguments":{${keys}}}}`
-    for (const written of [text, ` ${text}`]) expect(() => read(written)).toThrow('a key that is one character must not be escaped')
+    for (const written of [text, ` ${text}`])
+      expect(() => read(written)).toThrow('a key that is one control character, quote or half of a surrogate pair cannot be read')
   },
 )
 
@@ -126,4 +127,12 @@ test('nothing that could not be echoed is taken for an id', () => {
   for (const text of ['', '[]', '{"id":1}', '{"id":null,"method":"x"}', '{"id":{},"method":"x"}', '{"id":1,"id":2,"method":"x"}']) {
     expect(findRequestId(Buffer.from(text))).toBeUndefined()
   }
+})
+
+test('a key of one character that need not be escaped is read as what it is', () => {
+  const text = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"a","arguments":[{"a":1,"\\\\":2},{"a":1,"\\u00e9":2}]}}'
+  expect(read(text).messages[0]?.params['arguments']).toEqual([
+    { a: 1, '\\': 2 },
+    { a: 1, é: 2 },
+  ])
 })

@@ -1,6 +1,6 @@
 import { AppError } from '../lib/errors.ts'
 import { findMember, type ScannedObject, scanMessage, type Span, textAt } from '../lib/json-scan.ts'
-import { hasUnreliableKey } from '../lib/message-names.ts'
+import { withPlainKeys } from '../lib/message-names.ts'
 import { parsePlain } from '../lib/plain-message.ts'
 
 export type Fields = Readonly<Record<string, unknown>>
@@ -80,8 +80,9 @@ function readCall(bytes: Buffer, scanned: ScannedObject): ClientMessage {
 }
 
 function parseParams(text: string): Fields {
-  if (hasUnreliableKey(text)) throw invalid('a key that is one character must not be escaped')
-  return fieldsOf(JSON.parse(text)) ?? {}
+  const plain = withPlainKeys(text)
+  if (plain === undefined) throw invalid('a key that is one control character, quote or half of a surrogate pair cannot be read')
+  return fieldsOf(JSON.parse(plain)) ?? {}
 }
 
 function findProgressToken(bytes: Buffer, params: Fields, meta: Span | undefined): string | undefined {

@@ -7,10 +7,6 @@ describe('what is no message', () => {
   test.each([
     ['text', 'Server ready on stdio'],
     ['a batch', '[{"jsonrpc":"2.0","id":1,"result":{}}]'],
-    ['no version', '{"id":1,"result":{}}'],
-    ['another version', '{"jsonrpc":"1.0","id":1,"result":{}}'],
-    ['an answer that is both', '{"jsonrpc":"2.0","id":1,"result":{},"error":{}}'],
-    ['an answer that is neither', '{"jsonrpc":"2.0","id":1}'],
     ['an answer to nobody', '{"jsonrpc":"2.0","result":{}}'],
     ['a method that is no text', '{"jsonrpc":"2.0","method":7}'],
     ['half a message', '{"jsonrpc":"2.0","id":1,"result":{}'],
@@ -22,8 +18,15 @@ describe('what is no message', () => {
   })
 })
 
-test('an answer that can be read in two ways names its request', () => {
-  expect(classify('{"jsonrpc":"2.0","id":7,"result":{"a":1,"a":2}}')).toMatchObject({ kind: 'ambiguous', id: '7' })
+test.each([
+  ['a key twice', '{"jsonrpc":"2.0","id":7,"result":{"a":1,"a":2}}'],
+  ['no version', '{"id":7,"result":{}}'],
+  ['another version', '{"jsonrpc":"1.0","id":7,"result":{}}'],
+  ['a result and an error', '{"jsonrpc":"2.0","id":7,"result":{},"error":{}}'],
+  ['neither', '{"jsonrpc":"2.0","id":7}'],
+  ['a method too', '{"jsonrpc":"2.0","id":7,"result":{},"method":"ping"}'],
+])('an answer with %s is not clear, and names its request, which has not to wait for another', (_, text) => {
+  expect(classify(text)).toMatchObject({ kind: 'ambiguous', id: '7' })
 })
 
 test('answers, requests and notifications', () => {

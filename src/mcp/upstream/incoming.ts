@@ -75,14 +75,18 @@ export function findSubscription(bytes: Buffer, owner: Span | undefined): Mentio
 
 function classifyObject(line: Buffer, message: ScannedObject): Incoming {
   const version = message.members.get('jsonrpc')
-  if (!version || textAt(line, version) !== '"2.0"') return { kind: 'garbage' }
-  if (message.members.has('method')) {
-    if (message.method === undefined) return { kind: 'garbage' }
+  const isRpc = version !== undefined && textAt(line, version) === '"2.0"'
+  const isAnswer = message.members.has('result') || message.members.has('error')
+  if (message.members.has('method') && !isAnswer) {
+    if (!isRpc || message.method === undefined) return { kind: 'garbage' }
     return message.id === undefined ? classifyNotification(line, message, message.method) : { kind: 'request' }
   }
   const id = mentionAt(line, message.members.get('id'))
-  const isAnswer = message.members.has('result') !== message.members.has('error')
-  return isAnswer && id ? { kind: 'response', id, result: message.members.get('result') } : { kind: 'garbage' }
+  if (!id) return { kind: 'garbage' }
+  const isClear = isRpc && !message.members.has('method') && message.members.has('result') !== message.members.has('error')
+  return isClear
+    ? { kind: 'response', id, result: message.members.get('result') }
+    : { kind: 'ambiguous', id: id.key, reason: 'it is not one clear JSON-RPC response' }
 }
 
 function classifyNotification(line: Buffer, message: ScannedObject, method: string): Incoming {
