@@ -15,7 +15,7 @@ test.each([
   ['postgresql://sallyport@db/store?geheim=1', 'has a parameter other than host, port, sslmode'],
   ['postgresql://sallyport@db/store?sslmode=require&sslmode=disable', 'has the parameter sslmode twice'],
   ['postgresql://sallyport@db/store?sslmode=prefer', 'has another sslmode than disable, require, verify-ca, verify-full'],
-  ['postgresql://sallyport@db/store?pool_max_conns=2', 'has no pool_max_conns from 3 to 1000'],
+  ['postgresql://sallyport@db/store?pool_max_conns=3', 'has no pool_max_conns from 4 to 1000'],
   ['postgresql://sallyport@db/store?port=0', 'has no port from 1 to 65535'],
   ['postgresql://sallyport@db/store?connect_timeout=1.5', 'has no connect_timeout from 1 to 60'],
 ])('%s is refused, and nothing of it repeated', (text, says) => {

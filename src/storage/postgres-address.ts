@@ -40,8 +40,8 @@ const PARAMETERS = [
   'pool_max_conns',
 ]
 const FORM = 'postgresql://USER@HOST/DATABASE'
-/** One for writing, one for the audit log, and one to read. */
-const MIN_CONNECTIONS = 3
+/** One for writing, one for the audit log, one to listen, and one to read. */
+const MIN_CONNECTIONS = 4
 
 /**
  * Reads a connection string in the form of a URL, with the parameters of libpq that are named here and `pool_max_conns`.

@@ -19,8 +19,8 @@ import type { Tables } from './tables.ts'
  */
 export const BEGIN_WRITING = `begin isolation level read committed; select pg_advisory_xact_lock(hashtextextended('sallyport/' || current_schema(), 0))`
 
-/** Of the connections of a process one writes transactions and one appends events (event-appender.ts); the others are for the rest. */
-const RESERVED = 2
+/** Of the connections of a process one writes transactions, one appends events and one listens; the others are for the rest. */
+const RESERVED = 3
 const IDLE_MS = 60_000
 const CLOSE_MS = 5000
 
