@@ -55,6 +55,20 @@ test('an exchange arrives whole and its answer comes back whole', async () => {
   expect(proxy.load()).toBe(0)
 })
 
+test('an agent that does not take who brings an exchange is told from a server that does not', async () => {
+  const turnedAway: string[] = []
+  const answers: Record<string, Record<string, string>> = { own: { 'sallyport-error-origin': 'gateway' }, upstream: {} }
+  const { proxy } = pair(
+    ({ server, answer }) => {
+      answer.head(401, answers[server] ?? {})
+      answer.end()
+    },
+    { proxy: { onTurnedAway: ({ server }) => void turnedAway.push(server) } },
+  )
+  for (const server of ['upstream', 'own']) await ask(proxy.target, { server }).over
+  expect(turnedAway).toEqual(['own'])
+})
+
 test('large bodies pass in both directions, in pieces of any size', async () => {
   const { proxy, sockets } = pair(echo)
   sockets[0].pieces = [1, 7, 16_384, 3]

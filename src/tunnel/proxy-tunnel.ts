@@ -19,6 +19,8 @@ export interface ProxyTunnelOptions {
   limits?: Partial<TunnelLimits>
   /** Answers an exchange of which nothing was answered yet; `error.details.carried_out` says whether it may be sent again. A plain MCP error without. */
   fail?: (exchange: Exchange, error: AppError) => void
+  /** The agent itself, and no server behind it, answered that it does not take who brings this exchange (401). */
+  onTurnedAway?: ((exchange: Exchange) => void) | undefined
   /** Of this proxy; agents that have tunnels to several want to know it. */
   proxyId?: string | undefined
   /** The agent asked for no more requests: it is shutting down. */
@@ -45,7 +47,7 @@ export interface ProxyTunnel {
 
 /** Uses an accepted connection of an agent, whose identity the caller has verified. */
 export function openTunnel(socket: Duplex, options: ProxyTunnelOptions): ProxyTunnel {
-  const { peer, clock, onDraining, proxyId, fail = answerError } = options
+  const { peer, clock, onDraining, onTurnedAway, proxyId, fail = answerError } = options
   const mux = new Mux(socket, {
     role: 'opener',
     clock,
@@ -59,7 +61,7 @@ export function openTunnel(socket: Duplex, options: ProxyTunnelOptions): ProxyTu
       const obstacle = mux.obstacle
       if (obstacle) return fail(exchange, lostError(obstacle, peer, false))
       try {
-        forward(mux, exchange, { peer, fail })
+        forward(mux, exchange, { peer, fail, onTurnedAway })
       } catch (thrown) {
         fail(exchange, toAppError(thrown))
       }
@@ -72,7 +74,7 @@ export function openTunnel(socket: Duplex, options: ProxyTunnelOptions): ProxyTu
   }
 }
 
-type Failing = Required<Pick<ProxyTunnelOptions, 'peer' | 'fail'>>
+type Failing = Required<Pick<ProxyTunnelOptions, 'peer' | 'fail'>> & Pick<ProxyTunnelOptions, 'onTurnedAway'>
 
 function forward(mux: Mux, exchange: Exchange, failing: Failing): void {
   const { signal, body } = exchange
@@ -127,6 +129,7 @@ class Carried implements StreamUser {
       const { status, headers } = decodeAnswerHead(payload)
       if (HOP_BY_HOP.some((name) => Object.hasOwn(headers, name))) throw new TunnelFault('protocol', 'a header is of one connection only')
       this.#expect(status, headers['content-length'])
+      if (status === 401 && headers['sallyport-error-origin'] === 'gateway') this.#failing.onTurnedAway?.(this.#exchange)
       this.#exchange.answer.head(status, passedOn(headers))
     } catch (thrown) {
       return this.#break('the answer has a malformed head', thrown)

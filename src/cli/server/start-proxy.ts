@@ -21,6 +21,9 @@ import { acceptWebSockets } from '../../tunnel/web-socket.ts'
 import { hostIdentity } from './host-id.ts'
 import type { ProcessOptions } from './process-options.ts'
 
+/** Another replica hears of a change within some milliseconds. */
+const SETTLE_MS = 25
+
 /** The Proxy Service, which asks the Auth Service with its callers' credentials; of its own it has one that gives names to tools, and nothing else. */
 export function createProxy(
   { config, log, now, version }: ProcessOptions,
@@ -32,12 +35,13 @@ export function createProxy(
 ): { proxyServer: WireServer; aggregate: Aggregate; tunnels: Tunnels } {
   const clientFor = (token: string, remoteAddress: string, endpoint: string) =>
     createApiClient(withToken(auth.carrier(), { token, remoteAddress, endpoint }))
-  const assertions = new Assertions({ clientFor, feed: auth.feed, now })
+  const assertions = new Assertions({ clientFor, feed: auth.feed, settleMs: config.store?.type === 'postgresql' ? SETTLE_MS : 0, now })
   closers.push(async () => assertions.close())
   const api = createApiClient(auth.carrier(hostIdentity(hostId, 'Proxy')))
   const refused = new RefusedTunnels({ api, clusterName: auth.clusterName, ids: createIds(), redactor: createRedactor(), now, log })
   closers.push(() => refused.close())
-  const { tunnels, router } = createRouter({ log, now }, auth, { hostId, refused }, agent && { serves: agent.serves, target: agent.accept })
+  const local = agent && { serves: agent.serves, target: agent.accept }
+  const { tunnels, router } = createRouter({ log, now }, auth, { hostId, refused, assertions }, local)
   closers.push(async () => tunnels.close())
   const foreign = new ForeignHeaders(auth.feed)
   closers.push(async () => foreign.close())
@@ -46,12 +50,7 @@ export function createProxy(
     target: router.target,
     foreign,
     maxRequestBytes: config.proxy.max_request_bytes,
-    proofs: new DpopProofs({
-      ...auth.proofs,
-      nonces: new DpopNonces(auth.deriveKey('nonces of DPoP proofs'), now),
-      requiresNonce: config.auth.oauth.dpop_nonces === 'required',
-      now,
-    }),
+    proofs: createProofs(auth, config, now),
   }
   const aggregate = new Aggregate({
     ...toServers,
@@ -82,11 +81,16 @@ export function createProxy(
   return { proxyServer, aggregate, tunnels }
 }
 
+function createProofs(auth: AuthService, { auth: { oauth } }: ProcessOptions['config'], now: () => number): DpopProofs {
+  const nonces = new DpopNonces(auth.deriveKey('nonces of DPoP proofs'), now)
+  return new DpopProofs({ ...auth.proofs, nonces, requiresNonce: oauth.dpop_nonces === 'required', now })
+}
+
 /** The way to the agents: the one of this process, and those that have dialled. */
 function createRouter(
   { log, now }: Pick<ProcessOptions, 'log' | 'now'>,
   auth: AuthService,
-  { hostId, refused }: { hostId: string; refused: RefusedTunnels },
+  { hostId, refused, assertions }: { hostId: string; refused: RefusedTunnels; assertions: Assertions },
   local: AgentRouterOptions['local'],
 ) {
   const { clusterName, feed } = auth
@@ -97,6 +101,7 @@ function createRouter(
     now,
     clock: realClock,
     proxyId: hostId,
+    onTurnedAway: ({ assertion }) => assertions.forget(assertion),
     onRefused: (tunnel) => refused.note(tunnel),
     fail: (exchange, error) => router.fail(exchange, error),
     log,

@@ -55,3 +55,13 @@ test('what was issued before a change is not handed out after it', async () => {
   now += 1
   expect(await assertions.get('t', 'tools', '')).toBe('a.b.3')
 })
+
+test('what an agent did not take is not handed out again', async () => {
+  let count = 0
+  issue = async () => ({ assertion: `a.b.${++count}`, expires: new Date(now + 300_000).toISOString() })
+  expect(await assertions.get('t', 'tools', '')).toBe('a.b.1')
+  expect(await assertions.get('t', 'other', '')).toBe('a.b.2')
+  assertions.forget('a.b.1')
+  expect(await assertions.get('t', 'tools', '')).toBe('a.b.3')
+  expect(await assertions.get('t', 'other', '')).toBe('a.b.2')
+})

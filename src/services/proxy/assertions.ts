@@ -21,6 +21,8 @@ export interface AssertionsOptions {
   /** A client of the Auth Service that calls with this credential of the caller's, not with one of ours. */
   clientFor(token: string, remoteAddress: string, endpoint: string): ApiClient
   feed: ResourceFeed
+  /** How long other processes of the cluster, and agents by them, may take to hear of a change, ms: what is issued meanwhile they may not take. */
+  settleMs?: number
   now: () => number
 }
 
@@ -71,6 +73,14 @@ export class Assertions {
     return (await pending).assertion
   }
 
+  /**
+   * Hands this one out no more: an agent did not take it. It may have heard of a change, from another process, only after this was issued, and
+   * then cannot tell it from what was issued before.
+   */
+  forget(assertion: string): void {
+    for (const [key, kept] of this.#kept) if (kept.assertion === assertion) this.#kept.delete(key)
+  }
+
   async #fetch(key: string, server: string, api: ApiClient): Promise<Kept> {
     const fetching = this.#fetchCurrent(server, api)
     this.#pending.set(key, fetching)
@@ -85,6 +95,9 @@ export class Assertions {
 
   /** One that was issued after the last change, by its time stamp too: agents refuse one of the same millisecond. */
   async #fetchCurrent(server: string, api: ApiClient): Promise<Kept> {
+    const { settleMs = 0 } = this.#options
+    const settling = this.#changedAt + settleMs - this.#options.now()
+    if (settling > 0) await sleep(Math.min(settling, settleMs))
     for (let attempt = 1; ; attempt++) {
       for (let waited = 0; this.#options.now() <= this.#changedAt && waited < MAX_ATTEMPTS; waited++) await sleep(1)
       const generation = this.#generation

@@ -22,6 +22,8 @@ export interface TunnelsOptions {
   proxyId?: string | undefined
   /** An exchange of which nothing was answered; see `openTunnel`. */
   fail(exchange: Exchange, error: AppError): void
+  /** An exchange whose caller the agent does not take; see `openTunnel`. */
+  onTurnedAway?: (exchange: Exchange) => void
   /** Told of each that is not taken. */
   onRefused?: (refused: RefusedTunnel) => void
   log: Logger
@@ -134,9 +136,9 @@ export class Tunnels {
   }
 
   #add(facts: CertificateFacts, socket: TLSSocket): void {
-    const { clock, now, log, fail, proxyId } = this.#options
+    const { clock, now, log, fail, onTurnedAway, proxyId } = this.#options
     const hostId = facts.name
-    const tunnel = openTunnel(socket, { peer: `the agent "${hostId}"`, clock, fail, proxyId })
+    const tunnel = openTunnel(socket, { peer: `the agent "${hostId}"`, clock, fail, onTurnedAway, proxyId })
     const connection = { facts, tunnel }
     const connections = this.#hosts.get(hostId) ?? new Set()
     const isNew = connections.size === 0
