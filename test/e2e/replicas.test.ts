@@ -79,11 +79,15 @@ describe.skipIf(POSTGRES_BIN === undefined)('two processes on one PostgreSQL', (
   }
   /** Whether both have the agent. */
   const served = (port: number) =>
-    eventually('the agent is there', async () => {
-      balancer.choose = () => balancer.targets.indexOf(port)
-      const { status } = await new OAuthFlow({ url: url() }).call(ECHO, readyToken)
-      return status === 200 || undefined
-    })
+    eventually(
+      'the agent is there',
+      async () => {
+        balancer.choose = () => balancer.targets.indexOf(port)
+        const { status } = await new OAuthFlow({ url: url() }).call(ECHO, readyToken)
+        return status === 200 || undefined
+      },
+      60_000,
+    )
   const save = ({ api }: Replica, kind: string, name: string, version: string, spec: unknown) =>
     api(upsertResource, { kind, name, resource: { kind, version, metadata: { name, labels: { env: 'test' } }, spec } })
   const addUser = async ({ api }: Replica, name: string): Promise<void> => {
