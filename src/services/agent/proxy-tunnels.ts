@@ -34,6 +34,8 @@ const GRACE_MS = 10_000
 interface Way {
   /** Undefined while no proxy has told of itself: then whichever answers. */
   proxy: KnownProxy | undefined
+  /** It tells of itself no more: a tunnel that works is used until it breaks, or the proxy drains it, and no other follows. */
+  isGone: boolean
   /** Where it led the last time. */
   place: string | undefined
   isOpen: boolean
@@ -44,7 +46,7 @@ interface Way {
   cancel: () => void
 }
 
-/** Keeps a tunnel to each proxy that has told of itself, and lets go of those that are gone. */
+/** Keeps a tunnel to each proxy that has told of itself, and dials those no more that are gone. */
 export class ProxyTunnels {
   readonly #options: ProxyTunnelsOptions
   readonly #ways = new Set<Way>()
@@ -85,9 +87,12 @@ export class ProxyTunnels {
     const before = this.connected().join()
     for (const way of this.#ways) {
       const { proxy } = way
-      if (proxy) way.proxy = proxies.find(({ id }) => id === proxy.id)
-      else way.proxy = proxies.find(({ id }) => (way.place === undefined || way.place === placeOf(id)) && !this.#find(id))
-      if (!way.proxy) this.#leave(way, GRACE_MS)
+      const known = proxies.find(({ id }) =>
+        proxy ? id === proxy.id : (way.place === undefined || way.place === placeOf(id)) && !this.#find(id),
+      )
+      if (known) way.proxy = known
+      way.isGone = !known
+      if (way.isGone && !way.isOpen) this.#leave(way, GRACE_MS)
     }
     for (const proxy of proxies) if (!this.#find(proxy.id)) this.#add(proxy, spreadMs)
     if (this.connected().join() !== before) this.#options.onChange(this.connected())
@@ -99,7 +104,7 @@ export class ProxyTunnels {
 
   #add(proxy: KnownProxy | undefined, spreadMs: number): void {
     const { clock, random } = this.#options
-    const way: Way = { proxy, place: undefined, isOpen: false, failed: 0, kept: undefined, cancel: () => {} }
+    const way: Way = { proxy, isGone: false, place: undefined, isOpen: false, failed: 0, kept: undefined, cancel: () => {} }
     this.#ways.add(way)
     if (spreadMs === 0) way.kept = this.#keep(way)
     else way.cancel = clock.after(random() * spreadMs, () => (way.kept = this.#keep(way)))
@@ -137,7 +142,8 @@ export class ProxyTunnels {
     const isOpen = phase === 'open'
     if (way.isOpen === isOpen) return
     way.isOpen = isOpen
-    if (this.#ways.has(way)) this.#options.onChange(this.connected())
+    if (!isOpen && way.isGone) this.#leave(way, GRACE_MS)
+    if (!this.#isClosed) this.#options.onChange(this.connected())
   }
 
   /**
