@@ -91,6 +91,8 @@ class Keeper implements KeptTunnel {
     const { signal } = this.#closing
     while (!signal.aborted) {
       this.#enter({ phase: 'connecting' })
+      // Whoever is told may have closed it.
+      if (isAborted(signal)) return
       const outcome = await this.#live().catch((thrown: unknown) => ({ error: toAppError(thrown), isDraining: false }))
       if (signal.aborted) return
       this.#failures += 1
@@ -183,6 +185,11 @@ class Keeper implements KeptTunnel {
     this.#state = state
     this.#options.onState?.(state)
   }
+}
+
+/** The compiler takes it for what it was a line before. */
+function isAborted(signal: AbortSignal): boolean {
+  return signal.aborted
 }
 
 /** Resolves when the promise has settled or the signal fires. */
