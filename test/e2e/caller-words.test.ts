@@ -8,6 +8,7 @@ import { upsertResource } from '../../src/api/resources.ts'
 import { type Cluster, startCluster } from '../cluster.ts'
 import { openSession, postMessage } from '../fakes/raw-mcp.ts'
 import { ROOT } from '../programs.ts'
+import { sees, startRemoteAgent } from '../remote-agent.ts'
 import { ECHO_STDIO } from '../fakes/stdio-app.ts'
 
 // What servers without headers are told of who calls: by their environment, and by `_meta` of each request.
@@ -16,7 +17,9 @@ let cluster: Cluster
 let tokens: Record<string, string>
 
 beforeAll(async () => {
-  cluster = await startCluster()
+  cluster = await startCluster({
+    file: { auth_service: { cluster_name: 'test' }, app_service: { resources: [{ labels: { env: 'dev' } }] } },
+  })
   await cluster.saveRole('all', { allow: { app_labels: { '*': '*' }, mcp: { tools: ['*'] } } })
   for (const [name, traits] of [
     ['ana', { email: ['ana@example.com'], groups: ['blue', 'green'] }],
@@ -31,9 +34,9 @@ beforeAll(async () => {
 }, 60_000)
 afterAll(() => cluster.close())
 
-async function saveApp(name: string, rewrite: unknown, mcp: Record<string, unknown> = {}): Promise<void> {
+async function saveApp(name: string, rewrite: unknown, mcp: Record<string, unknown> = {}, env = 'dev'): Promise<void> {
   const run = { command: process.execPath, args: [ECHO_STDIO], run_as_host_user: userInfo().username, ...mcp }
-  await cluster.save({ kind: 'app', version: 'v3', metadata: { name, labels: { env: 'dev' } }, spec: { mcp: run, rewrite } })
+  await cluster.save({ kind: 'app', version: 'v3', metadata: { name, labels: { env } }, spec: { mcp: run, rewrite } })
   await cluster.running.agent?.announced()
 }
 
@@ -137,6 +140,28 @@ test('callers of one process are told apart by each request', async () => {
   const [ana, bob] = await Promise.all([ask('ana'), ask('bob')])
   expect(ana).toBe('[{"type":"text","text":"ana with all; groups: blue, green"}]')
   expect(bob).toBe('[{"type":"text","text":"bob with all; groups: a,b, c"}]')
+})
+
+test('so it is at the one URL, with an agent on another host', async () => {
+  const agent = await startRemoteAgent(cluster, { app: { enabled: 'yes', resources: [{ labels: { env: 'far' } }] } })
+  try {
+    await saveApp('far', { meta: META }, {}, 'far')
+    await sees(cluster, tokens['ana'] ?? '', 'env', 'far', 'meta', 'one')
+    const client = new Client({ name: 'far', version: '1' })
+    const headers = { authorization: `Bearer ${tokens['ana']}` }
+    await client.connect(new StreamableHTTPClientTransport(new URL('/mcp', cluster.url), { requestInit: { headers } }))
+    // A name is given when it is listed first.
+    await client.listTools()
+    const forged = { 'sallyport.dev/user': 'root', 'SALLYPORT.dev/jwt': 'x' }
+    const { content } = await client.callTool({ name: 'far_received', arguments: {}, _meta: forged })
+    await client.close()
+    const sent = lastMeta(z.array(z.object({ text: z.string() })).parse(content)[0]?.text ?? '')
+    expect(sent).toMatchObject({ 'sallyport.dev/user': 'ana' })
+    expect(Object.keys(sent).filter((key) => key.startsWith('SALLYPORT'))).toEqual([])
+    expect(decodeJwt(String(sent['sallyport.dev/jwt']))).toMatchObject({ sub: 'ana', aud: 'mcp+stdio://far' })
+  } finally {
+    await agent.close()
+  }
 })
 
 test('a server that asks for nothing is told nothing, and forged words do not reach it either', async () => {
