@@ -147,6 +147,16 @@ test('a subscription is told of the lists it asked for, whatever the server does
   ])
 })
 
+test('an acknowledgement keeps its numbers as they were written', async () => {
+  const f = createFixture()
+  acknowledging(f, '{"x":1.0}', '12345678901234567890')
+  const stream = subscribe(f, '12345678901234567890', '{"toolsListChanged":true}')
+  await stream.begun
+  expect(stream.text).toBe(
+    'data: {"jsonrpc":"2.0","method":"notifications/subscriptions/acknowledged","params":{"notifications":{"x":1.0,"toolsListChanged":true},"_meta":{"io.modelcontextprotocol/subscriptionId":12345678901234567890}}}\n\n',
+  )
+})
+
 test('a server without subscriptions refuses those that the gateway cannot serve, and the gateway serves the others', async () => {
   const f = createFixture()
   f.upstream.script = ({ id }) => ({

@@ -1,5 +1,5 @@
 import { AppError } from '../lib/errors.ts'
-import { renderExact } from '../lib/json-scan.ts'
+import { parseExact, renderExact } from '../lib/json-scan.ts'
 import { frameSse } from '../lib/sse.ts'
 import type { Conversation } from './conversation.ts'
 import { ListFollower } from './list-changes.ts'
@@ -32,8 +32,12 @@ export class ListSubscription {
     this.#lists = LIST_KINDS.filter((kind) => wanted?.[memberOf(kind)] === true)
   }
 
-  /** The server's acknowledgement, with the lists that the gateway tells of. It has to be written before anything else is awaited. */
-  acknowledge(notification: Fields): Buffer {
+  /**
+   * The server's acknowledgement, with the lists that the gateway tells of, all else to the letter. It has to be written before anything
+   * else is awaited. @throws AppError invalid_argument for a text that cannot be written again.
+   */
+  acknowledge(text: string): Buffer {
+    const notification = fieldsOf(parseExact(text)) ?? {}
     const params = fieldsOf(notification['params'])
     const honoured = { ...fieldsOf(params?.['notifications']), ...this.#honoured() }
     this.#follow()

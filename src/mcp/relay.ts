@@ -157,7 +157,7 @@ export async function judgeEvent(
   if (parsed['method'] !== undefined) {
     relayed?.count(event.raw.byteLength)
     if (!readHead(event.data).isClear) return { bytes: undefined }
-    if (subscription && parsed['method'] === ACKNOWLEDGED) return { bytes: subscription.acknowledge(parsed) }
+    if (subscription && parsed['method'] === ACKNOWLEDGED) return { bytes: subscription.acknowledge(event.data) }
     if (parsed['id'] !== undefined) conversation.asked(parsed['id'])
     return { bytes: event.raw }
   }
