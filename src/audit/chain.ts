@@ -9,11 +9,12 @@ export interface Link {
   hash: string
 }
 
-/** Lines that follow each other in the chain, each with its line end. */
+/** Lines that follow each other in the chain. */
 export interface ChainedLines {
   first: Link
   last: Link
-  text: string
+  /** In UTF-8, each with its line end; in memory of its own, to be handed from one thread to another. */
+  bytes: Uint8Array<ArrayBuffer>
 }
 
 export interface ChainFault {

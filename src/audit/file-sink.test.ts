@@ -26,7 +26,7 @@ function lines(count: number, cluster = 'example'): string[] {
 function batch(some: string[]): ChainedLines {
   const [first, last] = [parseChained(some[0] ?? ''), parseChained(some.at(-1) ?? '')]
   if (!first || !last) throw new Error('not chained')
-  return { first, last, text: some.map((line) => `${line}\n`).join('') }
+  return { first, last, bytes: new TextEncoder().encode(some.map((line) => `${line}\n`).join('')) }
 }
 
 const DAY_1 = Date.UTC(2026, 0, 2, 23, 59)

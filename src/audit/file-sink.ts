@@ -41,7 +41,7 @@ export async function openFileSink(directory: string, options: FileSinkOptions):
       const mine = turn.then(async () => {
         if (lines.first.seq > sink.last.seq + 1) await sink.catchUp(options.since)
         if (lines.first.seq === sink.last.seq + 1) await sink.appendWhole(lines)
-        else if (lines.last.seq > sink.last.seq) await sink.append(lines.text.trimEnd().split('\n'))
+        else if (lines.last.seq > sink.last.seq) await sink.append(new TextDecoder().decode(lines.bytes).trimEnd().split('\n'))
       })
       turn = mine.catch(() => undefined) // the caller of that turn has it
       return mine
@@ -108,9 +108,9 @@ class DayFiles {
   }
 
   /** Lines that begin right behind the last one: only where they join has to be looked at. */
-  async appendWhole({ first, last, text }: ChainedLines): Promise<void> {
+  async appendWhole({ first, last, bytes }: ChainedLines): Promise<void> {
     this.#assertFollows(first, this.last)
-    await this.#write(text, { seq: last.seq, hash: last.hash })
+    await this.#write(bytes, { seq: last.seq, hash: last.hash })
   }
 
   #assertFollows({ seq, prev }: { seq: number; prev: string }, last: DayFiles['last']): void {
@@ -121,11 +121,11 @@ class DayFiles {
       )
   }
 
-  async #write(text: string, last: DayFiles['last']): Promise<void> {
+  async #write(lines: string | Uint8Array, last: DayFiles['last']): Promise<void> {
     const file = await this.#today()
     const { size } = await file.stat()
     try {
-      await file.appendFile(text)
+      await file.appendFile(lines)
       await file.datasync()
     } catch (cause) {
       await file.truncate(size)

@@ -2,11 +2,11 @@ import { appendFile, open, readFile, readdir, rename, stat, unlink, writeFile } 
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Logger } from '../lib/log.ts'
-import { settleEvent } from './build-event.ts'
-import type { AuditEvent, EventFields } from './event.ts'
+import type { EventText } from './event-text.ts'
 import type { JournalEnd } from './journal-end.ts'
-import { parseRecord, segmentName, segmentNumbers } from './journal-record.ts'
-import type { JournalRecord } from './journal-record.ts'
+import { JournalJoiner, NO_RECORD } from './journal-joiner.ts'
+import type { Joined } from './journal-joiner.ts'
+import { segmentName, segmentNumbers } from './journal-record.ts'
 
 const CHUNK_BYTES = 256 * 1024
 /** Longer than any record: what has no line end within it is damage. */
@@ -19,23 +19,12 @@ export interface Position {
   offset: number
 }
 
-interface Started {
-  /** Undefined once it is ended: a Map that was outgrown keeps what was in it until the next full collection. */
-  event: AuditEvent | undefined
-  /** Characters of its line. */
-  length: number
-}
-
-/** Takes a record with the length of its line; something to wait for only when it had to be set aside. */
-type Take = (record: JournalRecord, length: number) => Promise<void> | undefined
-
 /** The reading end: complete events in the order in which they ended, from the committed place on. */
 export class JournalReader {
   readonly #directory: string
   readonly #end: () => JournalEnd
   readonly #log: Logger
-  /** Starts that were read and have no end yet. */
-  readonly #open = new Map<string, Started>()
+  readonly #joiner = new JournalJoiner()
   #position: Position | undefined
   #deleted = 0
 
@@ -47,7 +36,7 @@ export class JournalReader {
   }
 
   /** `max` complete events or some more, fewer only when the journal ends, and the place behind them; `commit` it once they are kept. */
-  async read(max: number): Promise<{ events: AuditEvent[]; position: Position }> {
+  async read(max: number): Promise<{ events: EventText[]; position: Position }> {
     try {
       return await this.#read(max)
     } catch (cause) {
@@ -56,21 +45,21 @@ export class JournalReader {
     }
   }
 
-  async #read(max: number): Promise<{ events: AuditEvent[]; position: Position }> {
+  async #read(max: number): Promise<{ events: EventText[]; position: Position }> {
     const position = (this.#position ??= await this.#resume())
-    const events: AuditEvent[] = []
+    const joined: Joined = { events: [], aside: [] }
     for (;;) {
       const live = this.#end()
       const isLast = position.segment >= live.segment
       const limit = isLast ? live.size : await this.#sizeOf(position.segment)
-      const read = await this.#readLines(position, limit, (record, length) => this.#take(record, length, events))
-      if (events.length >= max) break
+      const read = await this.#readLines(position, limit, joined)
+      if (joined.events.length >= max) break
       if (read > 0) continue
       if (isLast) break
       position.segment = await this.#next(position.segment, live.segment)
       position.offset = 0
     }
-    return { events, position: { ...position } }
+    return { events: joined.events, position: { ...position } }
   }
 
   /**
@@ -96,36 +85,16 @@ export class JournalReader {
     await appendFile(join(this.#directory, file), `${line}\n`, { mode: 0o600 })
   }
 
-  #take(record: JournalRecord, length: number, events: AuditEvent[]): Promise<void> | undefined {
-    if (record.kind === 'start') {
-      this.#open.set(record.event.uid, { event: record.event, length })
-    } else if (record.kind === 'end') {
-      const start = this.#open.get(record.uid)
-      if (!start?.event) return this.setAside(JSON.stringify(record), 'an end without its start')
-      this.#open.delete(record.uid)
-      events.push(complete(start.event, record.fields, start.length + length))
-      start.event = undefined
-    } else if (record.kind === 'point') {
-      events.push(record.event)
-    } else if (record.kind === 'opened') {
-      for (const { event, length: started } of this.#open.values()) if (event) events.push(interrupted(event, started))
-      this.#open.clear()
-    }
-    return undefined
-  }
-
   /** The committed place, with the starts open at it: a segment repeats those of the one before, so its own beginning has all. */
   async #resume(): Promise<Position> {
-    this.#open.clear()
+    this.#joiner.forget()
     const segments = segmentNumbers(await readdir(this.#directory))
     const committed = await this.#readCommitted()
     const segment = segments.find((number) => number >= (committed?.segment ?? 0)) ?? this.#end().segment
     const target = { segment, offset: committed?.segment === segment ? committed.offset : 0 }
     const position = { segment, offset: 0 }
-    const already: AuditEvent[] = []
     while (position.offset < target.offset) {
-      if ((await this.#readLines(position, target.offset, (record, length) => this.#take(record, length, already))) === 0) break
-      already.length = 0
+      if ((await this.#readLines(position, target.offset, { events: [], aside: [] })) === 0) break
     }
     return position
   }
@@ -143,37 +112,39 @@ export class JournalReader {
   }
 
   /**
-   * Hands over the whole lines of one chunk between the place and `limit`, moving the place behind each.
+   * Takes the whole lines of one chunk between the place and `limit`, moving the place behind each.
    * Returns how many bytes were consumed; 0 also when only a line without its end is left.
    */
-  async #readLines(position: Position, limit: number, take: Take): Promise<number> {
-    const from = position.offset
-    const bytes = await this.#readBytes(position, Math.min(limit - from, CHUNK_BYTES))
+  async #readLines(position: Position, limit: number, joined: Joined): Promise<number> {
+    const bytes = await this.#readBytes(position, Math.min(limit - position.offset, CHUNK_BYTES))
+    const isPlain = !bytes.includes(0)
     let start = 0
     for (let end = bytes.indexOf(10); end !== -1; end = bytes.indexOf(10, start)) {
-      const line = bytes.toString('utf8', start, end)
+      this.#joiner.take(bytes.toString('utf8', start, end), isPlain, joined)
       start = end + 1
-      const record = parseRecord(line)
-      position.offset = from + start
-      const aside = record ? take(record, line.length) : line !== '' && this.setAside(line, 'not a journal record', position.segment)
-      if (aside) await aside
     }
-    if (start === 0 && bytes.length === CHUNK_BYTES) return this.#readLongLine(position, limit, take)
+    if (start === 0 && bytes.length === CHUNK_BYTES) return this.#readLongLine(position, limit, joined)
+    position.offset += start
+    await this.#setAsideAll(position, joined)
     return start
   }
 
   /** A line longer than a chunk: read whole when it may be a record, passed over in pieces when it cannot be one. */
-  async #readLongLine(position: Position, limit: number, take: Take): Promise<number> {
+  async #readLongLine(position: Position, limit: number, joined: Joined): Promise<number> {
     const bytes = await this.#readBytes(position, Math.min(limit - position.offset, MAX_LINE_BYTES))
     const end = bytes.indexOf(10)
     if (end === -1 && bytes.length < MAX_LINE_BYTES) return 0
     const used = end === -1 ? bytes.length : end + 1
     const line = bytes.toString('utf8', 0, end === -1 ? bytes.length : end)
-    const record = end === -1 ? undefined : parseRecord(line)
+    if (end === -1) joined.aside.push({ line, reason: NO_RECORD })
+    else this.#joiner.take(line, false, joined)
     position.offset += used
-    if (record) await take(record, line.length)
-    else await this.setAside(line, 'not a journal record', position.segment)
+    await this.#setAsideAll(position, joined)
     return used
+  }
+
+  async #setAsideAll({ segment }: Position, { aside }: Joined): Promise<void> {
+    for (const { line, reason } of aside.splice(0)) await this.setAside(line, reason, segment)
   }
 
   async #readBytes({ segment, offset }: Position, length: number): Promise<Buffer> {
@@ -202,18 +173,6 @@ export class JournalReader {
     return segmentNumbers(await readdir(this.#directory)).find((number) => number > segment) ?? last
   }
 }
-
-function complete(event: AuditEvent, fields: EventFields, length: number): AuditEvent {
-  return settleEvent({ ...event, outcome: undefined, ...fields }, length + SETTLED_CHARS)
-}
-
-function interrupted(event: AuditEvent, length: number): AuditEvent {
-  const error = 'the gateway stopped before the answer was known'
-  return settleEvent({ ...event, success: false, outcome: 'interrupted', error }, length + SETTLED_CHARS)
-}
-
-/** More than settling an event can add to its text. */
-const SETTLED_CHARS = 200
 
 function isMissing(cause: unknown): boolean {
   return cause instanceof Error && 'code' in cause && cause.code === 'ENOENT'

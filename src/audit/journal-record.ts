@@ -1,3 +1,4 @@
+import { AppError } from '../lib/errors.ts'
 import { auditEventSchema, eventFieldsSchema } from './event.ts'
 import type { AuditEvent, EventFields } from './event.ts'
 
@@ -16,14 +17,17 @@ export type JournalRecord =
 export const OPENED_LINE = '{"kind":"opened"}\n'
 export const CONTINUED_LINE = '{"kind":"continued"}\n'
 
-/** A request that is about to leave: its event without an end, as one line. @param event its JSON text. */
+/**
+ * A request that is about to leave: its event without an end, as one line. Its length tells whether it is whole without parsing it.
+ * @param event its JSON text.
+ */
 export function renderStart(event: string): string {
-  return `{"kind":"start","event":${event}}\n`
+  return `{"kind":"start","chars":${event.length},"event":${event}}\n`
 }
 
 /** What the end of the request `uid` adds to its event. @param fields their JSON text. */
 export function renderEnd(uid: string, fields: string): string {
-  return `{"kind":"end","uid":${JSON.stringify(uid)},"fields":${fields}}\n`
+  return `{"kind":"end","uid":${JSON.stringify(uid)},"chars":${fields.length},"fields":${fields}}\n`
 }
 
 /** An event that is whole at once. */
@@ -49,6 +53,13 @@ export function parseRecord(line: string): JournalRecord | undefined {
     return isEnd ? { kind, uid, fields } : undefined
   }
   return kind === 'opened' || kind === 'continued' ? { kind } : undefined
+}
+
+/** @param text of an event that came out of the journal. */
+export function parseKeptEvent(text: string): AuditEvent {
+  const event = parseJson(text)
+  if (!isOwnEvent(event)) throw new AppError('internal', 'an event of the audit journal cannot be read')
+  return event
 }
 
 function isOwnEvent(value: unknown): value is AuditEvent {

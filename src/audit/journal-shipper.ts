@@ -1,11 +1,11 @@
 import { setTimeout as sleep } from 'node:timers/promises'
 import { AppError } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
-import type { AuditEvent } from './event.ts'
+import type { EventText } from './event-text.ts'
 import type { JournalReader, Position } from './journal-reader.ts'
 
 /** Keeps events for good; must not fail for those it has already (by uid), and has to settle in its own time. */
-export type Send = (events: AuditEvent[]) => Promise<void>
+export type Send = (events: EventText[]) => Promise<void>
 
 export const MAX_BATCH = 1000
 /** So that batches form while calls come in: each costs a sync of the disk. */
@@ -23,7 +23,7 @@ export interface ShipOptions {
 /** Reading, sending and committing, one at a time; a batch whose sending failed is the first of the next time. */
 export class JournalShipper {
   readonly #reader: JournalReader
-  #unsent: { events: AuditEvent[]; position: Position } | undefined
+  #unsent: { events: EventText[]; position: Position } | undefined
   #committed: Position | undefined
   #turn: Promise<unknown> = Promise.resolve()
 
@@ -71,14 +71,14 @@ export class JournalShipper {
   }
 
   /** An event that the store calls invalid would block all behind it: it is found, one by one, and set aside. */
-  async #deliver(send: Send, events: AuditEvent[]): Promise<void> {
+  async #deliver(send: Send, events: EventText[]): Promise<void> {
     try {
       await send(events)
     } catch (thrown) {
       if (!(thrown instanceof AppError && thrown.code === 'invalid_argument')) throw thrown
       const [first, ...rest] = events
       if (first === undefined) return
-      if (rest.length === 0) return this.#reader.setAside(JSON.stringify(first), `refused by the store: ${thrown.message}`)
+      if (rest.length === 0) return this.#reader.setAside(first.text, `refused by the store: ${thrown.message}`)
       for (const event of events) await this.#deliver(send, [event])
     }
   }

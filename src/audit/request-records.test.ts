@@ -2,11 +2,10 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { createRedactor } from '../lib/redact.ts'
 import { buildEvent, buildFields, MAX_EVENT_BYTES } from './build-event.ts'
-import type { EventFields } from './event.ts'
+import { ending, message, SECRET, session, text } from './request-records.fixture.ts'
 import { RequestRecords } from './request-records.ts'
 
 const TYPE = 'mcp.session.request'
-const SECRET = 'sword-of-damocles'
 const redactor = createRedactor({ knownSecrets: [SECRET] })
 const options = {
   ids: { uuidv7: () => '0190f000-0000-7000-8000-000000000001' },
@@ -15,51 +14,7 @@ const options = {
   redactor,
 }
 
-/** Texts of every kind: long, secret, not ASCII, and names that mean something. */
-const text = fc.oneof(
-  fc.string({ unit: 'binary' }),
-  fc.constantFrom(
-    SECRET,
-    `x ${SECRET} y`,
-    'Bearer abcdefghijkl',
-    'password=hunter2',
-    'a'.repeat(1100),
-    'ä'.repeat(5000),
-    'tok_en',
-    '__proto__',
-  ),
-)
-const json = fc.letrec((tie) => ({
-  value: fc.oneof(
-    { maxDepth: 8 },
-    text,
-    fc.double({ noNaN: true }),
-    fc.constantFrom(true, false, null),
-    fc.array(tie('value'), { maxLength: 20 }),
-    fc.dictionary(text, tie('value'), { maxKeys: 8 }),
-  ),
-})).value
-const session: fc.Arbitrary<EventFields> = fc.record(
-  {
-    sid: text,
-    server: text,
-    app_uri: text,
-    remote_addr: text,
-    user: text,
-    user_kind: fc.constantFrom(1, 2),
-    user_roles: fc.array(text),
-    credential: fc.record({ kind: text, id: text }),
-  },
-  { requiredKeys: [] },
-)
-
 test('the text of a start says what buildEvent says', () => {
-  const message = fc.record({
-    jsonrpc: fc.constant('2.0'),
-    method: fc.constantFrom('tools/call', 'initialize'),
-    id: text,
-    params: fc.oneof(json, fc.record({ name: text, arguments: json })),
-  })
   fc.assert(
     fc.property(session, message, fc.oneof(text, fc.constant(null)), fc.nat(), (fields, asked, by, ei) => {
       const decision = { allow: true as const, by }
@@ -76,16 +31,6 @@ test('the text of a start says what buildEvent says', () => {
 })
 
 test('the text of an end says what buildFields says', () => {
-  const ending = fc.record(
-    {
-      success: fc.boolean(),
-      error: text,
-      result_bytes: fc.nat(),
-      latency_ms: fc.double({ noNaN: true, noDefaultInfinity: true }),
-      answer: json,
-    },
-    { requiredKeys: ['success'] },
-  )
   const records = new RequestRecords({}, options)
   fc.assert(
     fc.property(ending, (end) => {

@@ -14,7 +14,7 @@ export type RequestEnd = Pick<EventFields, 'success' | 'error' | 'result_bytes' 
 
 /**
  * The two records of each request of one MCP session, as JSON text: the same fields as `buildEvent` and `buildFields` give, but what is the
- * same for all requests of the session is rendered once.
+ * same for all requests of the session is rendered once. `JournalRequests` joins them by the form they have here.
  */
 export class RequestRecords {
   readonly #session: SessionFields
@@ -42,8 +42,8 @@ export class RequestRecords {
     const tool = calledTool(message)
     const text =
       `{"event":"${TYPE}","code":"${EVENTS[TYPE].code.success}","time":"${this.#now()}","uid":"${uid}","ei":${ei},` +
-      `"cluster_name":${this.#cluster},${this.#renderSession()}"message":${JSON.stringify(shapeMessage(message, redactor) ?? {})},` +
-      `${tool === undefined ? '' : `"tool":${JSON.stringify(cutText(tool))},`}"decision":${this.#renderDecision(decision)}}`
+      `${tool === undefined ? '' : `"tool":${JSON.stringify(cutText(tool))},`}"cluster_name":${this.#cluster},${this.#renderSession()}` +
+      `"message":${JSON.stringify(shapeMessage(message, redactor) ?? {})},"decision":${this.#renderDecision(decision)}}`
     if (fitsSurely(text.length)) return { uid, text }
     // Rare and large: it may have to be cut down.
     const event = buildEvent(TYPE, { ...this.#session, message, decision, ei }, this.#options)

@@ -3,7 +3,7 @@ import type { Logger } from '../lib/log.ts'
 import type { AuditEvent } from './event.ts'
 import { SharedEnd } from './journal-end.ts'
 import { JournalReader } from './journal-reader.ts'
-import { renderEnd, renderPoint, renderStart, segmentNumbers } from './journal-record.ts'
+import { parseKeptEvent, renderEnd, renderPoint, renderStart, segmentNumbers } from './journal-record.ts'
 import { JournalRoom, MAX_JOURNAL_BYTES, measureDisk } from './journal-room.ts'
 import { createBell, JournalShipper } from './journal-shipper.ts'
 import type { Send } from './journal-shipper.ts'
@@ -40,15 +40,18 @@ export interface Recording {
   flushed(): Promise<void>
 }
 
+/** Keeps events for good, as `Send` does. */
+export type SendEvents = (events: AuditEvent[]) => Promise<void>
+
 /** The local journal of audit events, written before anything else happens: one process per directory. */
 export interface Spool extends Recording {
   /**
    * Sends all that is complete now, in batches of 100 unless told, of 1000 at most; returns how many events.
    * Rejects as `send` does, and takes up there the next time.
    */
-  drain(send: Send, options?: { batch?: number }): Promise<number>
+  drain(send: SendEvents, options?: { batch?: number }): Promise<number>
   /** Drains, waits for more and goes on until the signal fires; a failing `send` is tried again at growing intervals. */
-  ship(send: Send, options: { batch?: number; signal: AbortSignal }): Promise<void>
+  ship(send: SendEvents, options: { batch?: number; signal: AbortSignal }): Promise<void>
   /** For a reader in another thread, in place of `drain` and `ship`. */
   readonly source: JournalSource
   /** Flushes and syncs. End what ships first. */
@@ -101,9 +104,13 @@ export function openSpool(directory: string, options: SpoolOptions): Spool {
     },
     point: (event) => writer.point(renderPoint(event)),
     flushed: () => writer.flushed(),
-    drain: (send, { batch = BATCH } = {}) => shipper.drain(send, batch),
-    ship: (send, { batch = BATCH, signal }) => shipper.ship(send, { batch, signal, bell, log }),
+    drain: (send, { batch = BATCH } = {}) => shipper.drain(parsing(send), batch),
+    ship: (send, { batch = BATCH, signal }) => shipper.ship(parsing(send), { batch, signal, bell, log }),
     source: { directory, end: shared.memory, onWritten: (callback) => (wake = callback) },
     close: () => writer.close(),
   }
+}
+
+function parsing(send: SendEvents): Send {
+  return (events) => send(events.map(({ text }) => parseKeptEvent(text)))
 }

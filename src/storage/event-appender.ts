@@ -1,16 +1,12 @@
 import { z } from 'zod'
 import type { ChainedLines } from '../audit/chain.ts'
-import type { AuditEvent } from '../audit/event.ts'
-import { AppError } from '../lib/errors.ts'
+import type { EventText } from '../audit/event-text.ts'
 import type { Tables } from './tables.ts'
 
 /** Appends events over a connection of its own, at a fraction of what `appendEvents` costs. */
 export interface EventAppender {
-  /**
-   * Like `appendEvents`: all or none, in order, passing over those that are there by uid. What was new, or undefined. Rejects with
-   * `invalid_argument` when one of them is no event that the store can keep. One call at a time.
-   */
-  append(events: readonly AuditEvent[]): Promise<ChainedLines | undefined>
+  /** Like `appendEvents`: all or none, in order, passing over those that are there by uid. What was new, or undefined. One call at a time. */
+  append(events: readonly EventText[]): Promise<ChainedLines | undefined>
   close(): Promise<void>
 }
 
@@ -21,14 +17,9 @@ export const NEWEST_EVENT = `select seq, hash from (
 
 export const headSchema = z.object({ seq: z.number(), hash: z.string() })
 
-/** What is stored of an event beside its text. Throws `invalid_argument` for what no search could find. */
-export function columnsOf(event: AuditEvent): Omit<Tables['events'], 'seq' | 'prev_hash' | 'hash' | 'document'> {
-  const { uid, code } = event
-  const time = Date.parse(event.time)
-  const named = [event.user, event.server, event.tool, event.outcome, event.sid]
-  const isSound = typeof code === 'string' && !Number.isNaN(time) && named.every((one) => one === undefined || typeof one === 'string')
-  if (!isSound) throw new AppError('invalid_argument', `audit event ${uid} has no readable time, code or names`)
-  return { uid, time, type: event.event, code, ...searchable(event) }
+/** What is stored of an event beside its place in the chain. */
+export function rowOf({ uid, time, type, code, text, ...names }: EventText): Omit<Tables['events'], 'seq' | 'prev_hash' | 'hash'> {
+  return { uid, time, type, code, ...searchable(names), document: text }
 }
 
 type Named = Pick<Tables['events'], 'user' | 'server' | 'tool' | 'outcome' | 'sid'>
@@ -36,7 +27,7 @@ type Named = Pick<Tables['events'], 'user' | 'server' | 'tool' | 'outcome' | 'si
 const MAX_USER = 600
 
 /** Names by which events are found, as both stores keep them: callers choose theirs, and agents what they report. */
-export function searchable({ user, server, tool, outcome, sid }: { [Name in keyof Named]?: string | undefined }): Named {
+export function searchable({ user, server, tool, outcome, sid }: { [Name in keyof Named]?: string | null | undefined }): Named {
   return {
     user: withoutNul(user)?.slice(0, MAX_USER) ?? null,
     server: withoutNul(server) ?? null,
@@ -46,6 +37,6 @@ export function searchable({ user, server, tool, outcome, sid }: { [Name in keyo
   }
 }
 
-function withoutNul(text: string | undefined): string | undefined {
+function withoutNul(text: string | null | undefined): string | null | undefined {
   return text?.includes('\0') ? text.replaceAll('\0', '\ufffd') : text
 }

@@ -3,10 +3,11 @@ import type { CompiledQuery } from 'kysely'
 import { chainHash, genesisHash } from '../audit/chain.ts'
 import type { Link } from '../audit/chain.ts'
 import type { AuditEvent } from '../audit/event.ts'
+import { renderEvent } from '../audit/event-text.ts'
 import { AppError } from '../lib/errors.ts'
 import { likeInEitherCase, transact } from './database.ts'
 import type { Executor } from './database.ts'
-import { columnsOf, searchable } from './event-appender.ts'
+import { rowOf, searchable } from './event-appender.ts'
 import type { Tables } from './tables.ts'
 
 /** An event in its place; `text` is the exact JSON that was hashed. Render it with `renderChained`. */
@@ -55,11 +56,11 @@ export function appendEvents(db: Executor, events: readonly AuditEvent[], cluste
     for (const event of events) {
       if (known.has(event.uid)) continue
       known.add(event.uid)
-      const document = JSON.stringify(event)
+      const row = rowOf(renderEvent(event))
       const prev = hash
       seq += 1
-      hash = chainHash(prev, document)
-      rows.push({ seq, ...columnsOf(event), prev_hash: prev, hash, document })
+      hash = chainHash(prev, row.document)
+      rows.push({ seq, ...row, prev_hash: prev, hash })
     }
     for (let from = 0; from < rows.length;) from += await insertSome(tx, rows, from)
     return rows.map(toStored)

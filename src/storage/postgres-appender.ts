@@ -2,7 +2,7 @@ import type { Client, QueryResultRow } from 'pg'
 import { z } from 'zod'
 import { chainHash, genesisHash, renderChained } from '../audit/chain.ts'
 import type { ChainedLines, Link } from '../audit/chain.ts'
-import { columnsOf, headSchema, NEWEST_EVENT } from './event-appender.ts'
+import { headSchema, NEWEST_EVENT, rowOf } from './event-appender.ts'
 import type { EventAppender } from './event-appender.ts'
 import { BEGIN_WRITING, connect, endClient } from './postgres.ts'
 import { parseConnString } from './postgres-address.ts'
@@ -16,7 +16,7 @@ export function openPostgresAppender(connString: string, cluster: string): Event
   return {
     async append(events) {
       if (events.length === 0) return undefined
-      const rows = events.map((event) => ({ ...columnsOf(event), document: JSON.stringify(event) }))
+      const rows = events.map(rowOf)
       try {
         client ??= await connect(address)
         return await appendAll(client, rows, cluster)
@@ -87,6 +87,10 @@ function renderLines(rows: readonly Tables['events'][]): ChainedLines | undefine
   const [first, last] = [links[0], links.at(-1)]
   return (
     first &&
-    last && { first, last, text: rows.map(({ document }, index) => `${renderChained(document, links[index] ?? first)}\n`).join('') }
+    last && {
+      first,
+      last,
+      bytes: new TextEncoder().encode(rows.map(({ document }, index) => `${renderChained(document, links[index] ?? first)}\n`).join('')),
+    }
   )
 }

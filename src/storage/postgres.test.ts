@@ -3,6 +3,7 @@ import { POSTGRES_BIN } from '../../test/fakes/postgres.ts'
 import { eventually } from '../../test/wait.ts'
 import { verifyChain, renderChained } from '../audit/chain.ts'
 import type { AuditEvent } from '../audit/event.ts'
+import { renderEvent } from '../audit/event-text.ts'
 import { findAccountId, setAccountId } from './credentials.ts'
 import { transact } from './database.ts'
 import { appendEvents, searchEvents } from './events.ts'
@@ -206,16 +207,16 @@ describe.skipIf(POSTGRES_BIN === undefined)('what only PostgreSQL has', () => {
     const location = await freshLocation('postgresql')
     const db = await reopen(location)
     const appender = await openEventAppender(location, 'example')
-    await appender.append([event('a')])
+    await appender.append([renderEvent(event('a'))])
     await setAccountId(db, 'ana', '1')
     await server.stop()
     await expect(findAccountId(db, 'ana')).rejects.toMatchObject({ code: 'unavailable' })
     await expect(transact(db, (tx) => setAccountId(tx, 'ana', '2'))).rejects.toMatchObject({ code: 'unavailable' })
     await expect(listResources(db, 'role', 0)).rejects.toMatchObject({ code: 'unavailable' })
-    await expect(appender.append([event('b')])).rejects.toMatchObject({ code: 'unavailable' })
+    await expect(appender.append([renderEvent(event('b'))])).rejects.toMatchObject({ code: 'unavailable' })
     await server.start()
     expect(await eventually('the store', () => findAccountId(db, 'ana').catch(() => undefined))).toBe('1')
-    expect((await appender.append([event('a'), event('b')]))?.first.seq).toBe(2)
+    expect((await appender.append([renderEvent(event('a')), renderEvent(event('b'))]))?.first.seq).toBe(2)
     await transact(db, (tx) => setAccountId(tx, 'ana', '2'))
     await appender.close()
     await db.close()

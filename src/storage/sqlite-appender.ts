@@ -1,8 +1,8 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { chainHash, genesisHash, renderChained } from '../audit/chain.ts'
 import type { ChainedLines, Link } from '../audit/chain.ts'
-import type { AuditEvent } from '../audit/event.ts'
-import { columnsOf, headSchema, NEWEST_EVENT } from './event-appender.ts'
+import type { EventText } from '../audit/event-text.ts'
+import { headSchema, NEWEST_EVENT, rowOf } from './event-appender.ts'
 import type { EventAppender } from './event-appender.ts'
 import { openConnection, toSqliteError } from './sqlite.ts'
 
@@ -47,23 +47,22 @@ function transact<T>(connection: DatabaseSync, work: () => T): T {
   }
 }
 
-function appendAll(events: readonly AuditEvent[], insert: StatementSync, head: { seq: number; hash: string }): ChainedLines | undefined {
+function appendAll(events: readonly EventText[], insert: StatementSync, head: { seq: number; hash: string }): ChainedLines | undefined {
   let first: Link | undefined
   let last: Link = { ...head, prev: '' }
   let text = ''
   for (const event of events) {
-    const document = JSON.stringify(event)
-    const link = { seq: last.seq + 1, prev: last.hash, hash: chainHash(last.hash, document) }
-    if (!insertOne(insert, event, link, document)) continue
+    const link = { seq: last.seq + 1, prev: last.hash, hash: chainHash(last.hash, event.text) }
+    if (!insertOne(insert, event, link)) continue
     last = link
     first ??= link
-    text += `${renderChained(document, link)}\n`
+    text += `${renderChained(event.text, link)}\n`
   }
-  return first && { first, last, text }
+  return first && { first, last, bytes: new TextEncoder().encode(text) }
 }
 
 /** False when it is there already. */
-function insertOne(insert: StatementSync, event: AuditEvent, { seq, prev, hash }: Link, document: string): boolean {
-  const { uid, time, type, code, user, server, tool, outcome, sid } = columnsOf(event)
+function insertOne(insert: StatementSync, event: EventText, { seq, prev, hash }: Link): boolean {
+  const { uid, time, type, code, user, server, tool, outcome, sid, document } = rowOf(event)
   return insert.run(seq, uid, time, type, code, user, server, tool, outcome, sid, prev, hash, document).changes === 1
 }

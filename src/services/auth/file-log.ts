@@ -57,7 +57,7 @@ export async function openFileLog(
 /** Events that follow each other; undefined when there are none. */
 export function renderLines(events: readonly StoredEvent[]): ChainedLines | undefined {
   const [first, last] = [events[0], events.at(-1)]
-  return first && last && { first, last, text: events.map((event) => `${renderLine(event)}\n`).join('') }
+  return first && last && { first, last, bytes: new TextEncoder().encode(events.map((event) => `${renderLine(event)}\n`).join('')) }
 }
 
 function renderLine(event: StoredEvent): string {

@@ -24,7 +24,7 @@ const setupSchema = z.object({
 })
 export type ShippingSetup = z.infer<typeof setupSchema>
 
-const BATCH = 500
+const BATCH = 1000
 /** Of a thread that others need not wait for. */
 const NICE = 10
 
@@ -43,7 +43,7 @@ async function ship(port: MessagePort, { directory, end: memory, store, clusterN
   const appender = await openEventAppender(store, clusterName)
   const send: Parameters<JournalShipper['drain']>[0] = async (events) => {
     const lines = await appender.append(events)
-    if (lines && wantsLines) port.postMessage({ kind: 'lines', lines })
+    if (lines && wantsLines) port.postMessage({ kind: 'lines', lines }, [lines.bytes.buffer])
   }
   try {
     const shipper = new JournalShipper(reader)

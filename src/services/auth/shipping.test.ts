@@ -89,7 +89,7 @@ describe.each(STORES)('with its store in %s', (type) => {
       [3, 3],
       [5, 5],
     ])
-    const lines = told.map(({ text }) => text).join('')
+    const lines = told.map(({ bytes }) => Buffer.from(bytes).toString()).join('')
     expect(lines.split('\n')[0]).toContain('"outcome":"success"')
     expect(await verifyChain(lines.split('\n').slice(0, 1))).toMatchObject({ ok: true, count: 1 })
   })

@@ -66,7 +66,7 @@ export function startShippingThread({ source, store, clusterName, onAppended, lo
 
 const link = z.object({ seq: z.number(), prev: z.string(), hash: z.string() })
 const toldSchema = z.discriminatedUnion('kind', [
-  z.object({ kind: z.literal('lines'), lines: z.object({ first: link, last: link, text: z.string() }) }),
+  z.object({ kind: z.literal('lines'), lines: z.object({ first: link, last: link, bytes: z.instanceof(Uint8Array<ArrayBuffer>) }) }),
   z.object({
     kind: z.literal('log'),
     level: z.enum(['debug', 'info', 'warn', 'error']),
