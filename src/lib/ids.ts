@@ -22,6 +22,7 @@ export function createIds(random: (size: number) => Uint8Array = randomBytes, no
   const draw = createPool(random)
   let lastMs = 0
   let counter = 0
+  const renderTime = createTimeRenderer()
 
   /** RFC 9562, 6.2, method 1: a counter of 12 bits that starts in its lower half; full, it borrows from the next millisecond. */
   function advance(seed: number): void {
@@ -41,7 +42,7 @@ export function createIds(random: (size: number) => Uint8Array = randomBytes, no
     uuidv7: () =>
       draw(10, (bytes) => {
         advance(((bytes[0] ?? 0) << 8) | (bytes[1] ?? 0))
-        return renderUuid(lastMs, counter, bytes)
+        return `${renderTime(lastMs)}${renderRest(counter, bytes)}`
       }),
     token(bytes = 24) {
       if (!Number.isInteger(bytes) || bytes < 1 || bytes > MAX_TOKEN_BYTES) {
@@ -52,18 +53,25 @@ export function createIds(random: (size: number) => Uint8Array = randomBytes, no
   }
 }
 
+/** Many ids are made within one millisecond. */
+function createTimeRenderer(): (ms: number) => string {
+  let latest = -1
+  let text = ''
+  return (ms) => {
+    if (ms === latest) return text
+    latest = ms
+    const hex = ms.toString(16).padStart(12, '0')
+    text = `${hex.slice(0, 8)}-${hex.slice(8)}-`
+    return text
+  }
+}
+
 /** `random`: bytes 2 to 9 are used, the upper two bits of byte 2 give way to the variant. */
-function renderUuid(ms: number, counter: number, random: Uint8Array): string {
-  const high = Math.floor(ms / 0x10000)
-    .toString(16)
-    .padStart(8, '0')
-  const version = 0x7000 | counter
-  const variant = HEX[((random[2] ?? 0) & 0x3f) | 0x80]
+function renderRest(counter: number, random: Uint8Array): string {
   const hex = (i: number): string => HEX[random[i] ?? 0] ?? ''
-  return (
-    `${high}-${HEX[(ms >> 8) & 0xff]}${HEX[ms & 0xff]}-${version.toString(16)}-` +
-    `${variant}${hex(3)}-${hex(4)}${hex(5)}${hex(6)}${hex(7)}${hex(8)}${hex(9)}`
-  )
+  const version = `${HEX[0x70 | (counter >> 8)]}${HEX[counter & 0xff]}`
+  const variant = HEX[((random[2] ?? 0) & 0x3f) | 0x80]
+  return `${version}-${variant}${hex(3)}-${hex(4)}${hex(5)}${hex(6)}${hex(7)}${hex(8)}${hex(9)}`
 }
 
 /** Lends random bytes to `use` and erases them after, so that a memory dump shows no id handed out before. */

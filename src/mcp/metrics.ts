@@ -92,14 +92,13 @@ function createFamilies(metrics: Metrics) {
 function createServer(server: string, families: Families, count: (change: number) => void): ServerMetrics {
   const bytesOut: Count = families.bytes(server)
   const latency: Histogram = families.latency(server)
-  const calls = new Map<string, Count>()
+  const calls = new Map<string, Partial<Record<CallOutcome, Count>>>()
   const callsOf = (method: string, outcome: CallOutcome): Count => {
-    const key = `${method} ${outcome}`
-    const known = calls.get(key)
+    const known = calls.get(method)?.[outcome]
     if (known) return known
     const counter = families.calls(server, findMethod(method) ? method : OTHER, outcome)
     // Methods that pass by role have names of callers' choosing: those are looked up each time.
-    if (findMethod(method)) calls.set(key, counter)
+    if (findMethod(method)) calls.set(method, { ...calls.get(method), [outcome]: counter })
     return counter
   }
   return {

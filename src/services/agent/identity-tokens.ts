@@ -7,6 +7,8 @@ const MARGIN_MS = 60_000
 const MAX_KEPT = 10_000
 
 interface Kept {
+  type: IdentityTokenType
+  server: string
   token: string
   expiresAt: number
 }
@@ -15,7 +17,8 @@ interface Kept {
 export class IdentityTokens {
   readonly #api: ApiClient
   readonly #now: () => number
-  readonly #kept = new Map<string, Kept>()
+  /** By assertion, which is the same text object for all calls of a caller: a key made of it would have to be hashed for each. */
+  readonly #kept = new Map<string, Kept[]>()
   readonly #pending = new Map<string, Promise<string>>()
 
   constructor(api: ApiClient, now: () => number) {
@@ -25,9 +28,9 @@ export class IdentityTokens {
 
   /** The promise rejects as the Auth Service refuses: unauthenticated, permission_denied for a lock, unavailable. */
   get(type: IdentityTokenType, server: string, { assertion }: Pick<Caller, 'assertion'>): string | Promise<string> {
-    const key = `${type} ${server} ${assertion}`
-    const kept = this.#kept.get(key)
+    const kept = this.#kept.get(assertion)?.find((one) => one.type === type && one.server === server)
     if (kept && kept.expiresAt - MARGIN_MS > this.#now()) return kept.token
+    const key = `${type} ${server} ${assertion}`
     const pending = this.#pending.get(key) ?? this.#fetch(key, { type, server, assertion })
     this.#pending.set(key, pending)
     return pending
@@ -35,17 +38,18 @@ export class IdentityTokens {
 
   async #fetch(key: string, wanted: { type: IdentityTokenType; server: string; assertion: string }): Promise<string> {
     try {
-      const kept = await fetchIdentityToken(this.#api, wanted)
-      this.#keep(key, kept)
-      return kept.token
+      const { token, expiresAt } = await fetchIdentityToken(this.#api, wanted)
+      this.#keep(wanted.assertion, { type: wanted.type, server: wanted.server, token, expiresAt })
+      return token
     } finally {
       this.#pending.delete(key)
     }
   }
 
-  #keep(key: string, kept: Kept): void {
-    this.#kept.delete(key)
-    this.#kept.set(key, kept)
+  #keep(assertion: string, kept: Kept): void {
+    const others = this.#kept.get(assertion)?.filter(({ type, server }) => type !== kept.type || server !== kept.server) ?? []
+    this.#kept.delete(assertion)
+    this.#kept.set(assertion, [kept, ...others])
     for (const oldest of this.#kept.keys()) {
       if (this.#kept.size <= MAX_KEPT) return
       this.#kept.delete(oldest)
