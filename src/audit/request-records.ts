@@ -43,7 +43,7 @@ export class RequestRecords {
     const text =
       `{"event":"${TYPE}","code":"${EVENTS[TYPE].code.success}","time":"${this.#now()}","uid":"${uid}","ei":${ei},` +
       `${tool === undefined ? '' : `"tool":${JSON.stringify(cutText(tool))},`}"cluster_name":${this.#cluster},${this.#renderSession()}` +
-      `"message":${JSON.stringify(shapeMessage(message, redactor) ?? {})},"decision":${this.#renderDecision(decision)}}`
+      `"message":${renderMessage(shapeMessage(message, redactor))},"decision":${this.#renderDecision(decision)}}`
     if (fitsSurely(text.length)) return { uid, text }
     // Rare and large: it may have to be cut down.
     const event = buildEvent(TYPE, { ...this.#session, message, decision, ei }, this.#options)
@@ -87,4 +87,14 @@ export class RequestRecords {
     }
     return this.#time
   }
+}
+
+/** Member by member: a text that was put together is written the slow way, and everything beside it in the same object. */
+function renderMessage({ jsonrpc, method, id, params }: NonNullable<EventFields['message']> = {}): string {
+  const members: string[] = []
+  if (jsonrpc !== undefined) members.push(`"jsonrpc":${JSON.stringify(jsonrpc)}`)
+  if (method !== undefined) members.push(`"method":${JSON.stringify(method)}`)
+  if (id !== undefined) members.push(`"id":${JSON.stringify(id)}`)
+  if (params !== undefined) members.push(`"params":${JSON.stringify(params)}`)
+  return `{${members.join(',')}}`
 }

@@ -166,8 +166,13 @@ export class Recorder {
 
 /** The message as events show it. */
 export function messageFields(message: ClientMessage): Pick<EventFields, 'message'> {
-  const id = message.id === undefined ? {} : { id: renderRequestId(parseId(message.id)) }
-  return { message: { jsonrpc: '2.0', method: message.method, ...id, params: message.params } }
+  const { id, method, params } = message
+  return { message: { jsonrpc: '2.0', method, ...(id !== undefined && { id: renderRawId(id) }), params } }
+}
+
+/** @param raw JSON text of an id, which mostly is a whole number. */
+function renderRawId(raw: string): string {
+  return /^(?:0|[1-9]\d{0,14})$/.test(raw) ? `int64:${raw}` : renderRequestId(parseId(raw))
 }
 
 /** The caller as every event names it. */

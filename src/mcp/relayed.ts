@@ -10,7 +10,7 @@ import { type ClientMessage, type Fields, fieldsOf } from './message.ts'
 import { MessageHead } from './message-head.ts'
 import { findMethod } from './methods.ts'
 import { type Begun, readEnding } from './recorder.ts'
-import { notTheAnswer, readResponse } from './response.ts'
+import { isAnswerTo, notTheAnswer, readPlainResponse, readResponse } from './response.ts'
 import type { CallerProof } from './upstream/upstream.ts'
 
 /** Of answers above this size only the head is read: their content is not summarised in the audit log. */
@@ -98,9 +98,12 @@ export class Relayed implements RunningRequest {
    * @throws AppError unavailable (origin upstream) when it cannot be judged, or could be taken for the answer to something else.
    */
   judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined; written: Promise<unknown> } {
-    if (!new MessageHead().push(bytes).isAnswerTo(this.key)) throw notTheAnswer()
     const { lists, offers } = findMethod(this.message.method) ?? {}
-    const judged = lists ? filterList(bytes, lists, this.#caller.access()) : readUpTo(offers ? OFFERS_LIMIT : READ_LIMIT, bytes)
+    const plain = lists ? undefined : readPlainResponse(bytes)
+    if (plain ? !isAnswerTo(plain, this.key) : !new MessageHead().push(bytes).isAnswerTo(this.key)) throw notTheAnswer()
+    const judged = lists
+      ? filterList(bytes, lists, this.#caller.access())
+      : { bytes, response: plain ?? readUpTo(offers ? OFFERS_LIMIT : READ_LIMIT, bytes) }
     if (offers && judged.response) judged.bytes = announceChanges(bytes)
     const { response } = judged
     this.#bytes += judged.bytes.byteLength
@@ -135,6 +138,6 @@ export class Relayed implements RunningRequest {
   }
 }
 
-function readUpTo(limit: number, bytes: Buffer): { bytes: Buffer; response: Fields | undefined } {
-  return { bytes, response: bytes.byteLength <= limit ? readResponse(bytes) : undefined }
+function readUpTo(limit: number, bytes: Buffer): Fields | undefined {
+  return bytes.byteLength <= limit ? readResponse(bytes) : undefined
 }

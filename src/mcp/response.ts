@@ -1,4 +1,6 @@
 import { AppError } from '../lib/errors.ts'
+import { parsePlain } from '../lib/plain-message.ts'
+import { idKey } from './request-ids.ts'
 import { type Fields, fieldsOf } from './message.ts'
 
 /**
@@ -7,10 +9,28 @@ import { type Fields, fieldsOf } from './message.ts'
  */
 export function readResponse(bytes: Buffer): Fields {
   const response = fieldsOf(parseJson(bytes))
-  const isResponse = response !== undefined && response['method'] === undefined && 'result' in response !== 'error' in response
-  if (!isResponse)
+  if (!response || !isResponse(response))
     throw new AppError('unavailable', 'the MCP server answered with something that is no JSON-RPC response', { origin: 'upstream' })
   return response
+}
+
+/**
+ * A response that is short and written as JavaScript writes it, which proves it clear without a look at each byte; undefined for all else,
+ * which may be one too.
+ */
+export function readPlainResponse(bytes: Buffer): Fields | undefined {
+  const response = parsePlain(bytes)
+  return response && isResponse(response) ? response : undefined
+}
+
+/** Whether a clear response is that to the request with this `idKey`. A server that could not read a request answers it without an id. */
+export function isAnswerTo(response: Fields, key: string): boolean {
+  const { id } = response
+  return idKey(id) === key || (response['error'] !== undefined && (id === undefined || id === null))
+}
+
+function isResponse(message: Fields): boolean {
+  return message['method'] === undefined && 'result' in message !== 'error' in message
 }
 
 /** Undefined for what is not JSON. */
