@@ -42,29 +42,40 @@ async function main(): Promise<void> {
   process.on('exit', () => rmSync(directory, { recursive: true, force: true }))
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => process.exit(1))
   try {
-    const figures = options.scale ? await measureScale(children, directory, options) : await measureCalls(children, directory, options)
-    mkdirSync(join(options.out, '..'), { recursive: true })
-    const { seconds, rounds, concurrency, loads, streams } = options
-    const facts = {
-      date: new Date().toISOString(),
-      commit: commit(),
-      machine: machine(),
-      options: { seconds, rounds, concurrency, loads, streams },
-    }
-    writeFileSync(options.out, `${JSON.stringify({ ...facts, ...figures }, undefined, 1)}\n`)
+    if (options.scale) keep(options, await measureScale(children, directory, options))
+    else await measureCalls(children, directory, options)
     process.stdout.write(`\nFigures: ${options.out}\n`)
   } finally {
     await children.close()
   }
 }
 
-async function measureCalls(children: Children, directory: string, options: Options): Promise<Record<string, unknown>> {
+/** Tells after every round what was seen so far, so that a run that is cut short has its figures. */
+async function measureCalls(children: Children, directory: string, options: Options): Promise<void> {
   const targets = options.tunnel ? await startTunnels(children, directory) : await startTargets(children, directory, options)
-  const trials = await measure(children, targets, options)
-  const summaries = summarise(trials)
-  const goals = goalsOf(summaries)
-  process.stdout.write(`\n${renderTables(summaries)}\n${renderGoals(goals)}`)
-  return { goals, summaries, trials }
+  const place = (trial: Trial): number => targets.findIndex(({ name }) => name === trial.target)
+  const trials: Trial[] = []
+  await warmUp(children, targets, options)
+  for (let round = 1; round <= options.rounds; round++) {
+    trials.push(...(await measureRound(children, targets, round, options)))
+    const sorted = trials.toSorted((a, b) => place(a) - place(b) || a.round - b.round)
+    const summaries = summarise(sorted)
+    const goals = goalsOf(summaries)
+    keep(options, { goals, summaries, trials: sorted })
+    process.stdout.write(`\nAfter round ${round} of ${options.rounds}\n\n${renderTables(summaries)}\n${renderGoals(goals)}`)
+  }
+}
+
+function keep(options: Options, figures: Record<string, unknown>): void {
+  const { seconds, rounds, concurrency, loads, streams } = options
+  const facts = {
+    date: new Date().toISOString(),
+    commit: commit(),
+    machine: machine(),
+    options: { seconds, rounds, concurrency, loads, streams },
+  }
+  mkdirSync(join(options.out, '..'), { recursive: true })
+  writeFileSync(options.out, `${JSON.stringify({ ...facts, ...figures }, undefined, 1)}\n`)
 }
 
 interface Options extends TargetOptions {
@@ -140,32 +151,26 @@ function commit(): string {
   }
 }
 
-async function measure(children: Children, targets: readonly Target[], options: Options): Promise<Trial[]> {
-  const { seconds, rounds, concurrency, loads } = options
+async function warmUp(children: Children, targets: readonly Target[], { concurrency }: Options): Promise<void> {
+  const order = { connections: Math.max(...concurrency), bytes: 0, warmupMs: 0, measureMs: FIRST_WARMUP_MS }
+  for (const target of targets) await runTrial(children, target, 0, 'small', order)
+}
+
+/** Every load, at every concurrency, over every target once. */
+async function measureRound(children: Children, targets: readonly Target[], round: number, options: Options): Promise<Trial[]> {
+  const { seconds, concurrency, loads } = options
   const trials: Trial[] = []
-  for (const target of targets)
-    await runTrial(children, target, 0, 'small', {
-      connections: Math.max(...concurrency),
-      bytes: 0,
-      warmupMs: 0,
-      measureMs: FIRST_WARMUP_MS,
-    })
   for (const load of loads) {
     for (const connections of concurrency) {
-      for (let round = 1; round <= rounds; round++) {
-        for (const target of shuffled(targets)) {
-          const order = { connections, bytes: LOADS[load] ?? 0, warmupMs: WARMUP_MS, measureMs: seconds * 1000 }
-          const trial = await runTrial(children, target, round, load, order)
-          trials.push(trial)
-          process.stderr.write(
-            `${load}, ${connections} at a time, round ${round}: ${target.name} ${Math.round(trial.requestsPerSecond)}/s\n`,
-          )
-        }
+      for (const target of shuffled(targets)) {
+        const order = { connections, bytes: LOADS[load] ?? 0, warmupMs: WARMUP_MS, measureMs: seconds * 1000 }
+        const trial = await runTrial(children, target, round, load, order)
+        trials.push(trial)
+        process.stderr.write(`${load}, ${connections} at a time, round ${round}: ${target.name} ${Math.round(trial.requestsPerSecond)}/s\n`)
       }
     }
   }
-  const place = (trial: Trial): number => targets.findIndex(({ name }) => name === trial.target)
-  return trials.toSorted((a, b) => place(a) - place(b) || a.round - b.round)
+  return trials
 }
 
 await main()

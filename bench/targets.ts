@@ -13,6 +13,7 @@ export const TARGETS = [
   'undici',
   'nginx',
   'raw-stdio',
+  'raw-stdio-each',
   'sdk-relay',
   ...PEER_NAMES,
   'gateway',
@@ -46,9 +47,10 @@ export async function startTargets(children: Children, directory: string, option
     if (nginx) started.push({ name: 'nginx', ...nginx, ...bare })
     else process.stderr.write('nginx: not measured, it is not installed (Debian: nginx-light)\n')
   }
-  for (const name of ['raw-stdio', 'sdk-relay'] as const) {
-    if (wants(name)) started.push({ name, ...(await children.forkServer(`${name}.ts`, [String(upstream.port)])), ...bare })
-  }
+  if (wants('raw-stdio')) started.push({ name: 'raw-stdio', ...(await children.forkServer('raw-stdio.ts')), ...bare })
+  if (wants('raw-stdio-each')) started.push({ name: 'raw-stdio-each', ...(await children.forkServer('raw-stdio.ts', ['each'])), ...bare })
+  if (wants('sdk-relay'))
+    started.push({ name: 'sdk-relay', ...(await children.forkServer('sdk-relay.ts', [String(upstream.port)])), ...bare })
   for (const target of await startPeers(children, directory, options)) started.push({ ...bare, ...target })
   started.push(...(await startGateways(children, directory, upstream.port, options)))
   return started.filter(({ name }) => name === 'other' || options.targets.some((wanted) => wanted === name))
