@@ -63,6 +63,7 @@ class Incoming implements Answer {
   #unread: Uint8Array[] = []
   #size = 0
   #isOver = false
+  #hasHead = false
   #fault: AppError | undefined
   #readable = Promise.withResolvers<void>()
   #drained: PromiseWithResolvers<void> | undefined
@@ -81,6 +82,7 @@ class Incoming implements Answer {
   }
 
   head(status: number, headers: Readonly<Record<string, string>>): void {
+    this.#hasHead = true
     const isEvents = /^text\/event-stream\b/i.test(headers['content-type'] ?? '')
     this.#head.resolve({
       status,
@@ -110,7 +112,10 @@ class Incoming implements Answer {
   end(chunk?: Uint8Array): void {
     if (this.#isOver) return
     if (chunk) this.write(chunk)
-    this.#finish(new AppError('unavailable', 'the MCP server ended its answer before it began', { origin: 'upstream' }))
+    this.#finish()
+    // An error costs a look at the stack, which no answer that is as it should be has to pay for.
+    if (!this.#hasHead)
+      this.#head.reject(new AppError('unavailable', 'the MCP server ended its answer before it began', { origin: 'upstream' }))
   }
 
   abort(reason: string): void {
@@ -122,14 +127,14 @@ class Incoming implements Answer {
     if (this.#isOver) return
     this.#fault = error
     this.#unread = []
-    this.#finish(error)
+    this.#finish()
+    this.#head.reject(error)
     this.#gone.abort()
   }
 
-  #finish(withoutHead: AppError): void {
+  #finish(): void {
     this.#isOver = true
     this.#outer.removeEventListener('abort', this.#onOuter)
-    this.#head.reject(withoutHead)
     this.#readable.resolve()
     this.#drained?.resolve()
   }
@@ -150,7 +155,7 @@ class Incoming implements Answer {
         this.#readable = Promise.withResolvers()
       }
     } finally {
-      this.fail(new AppError('cancelled', 'not wanted'))
+      if (!this.#isOver) this.fail(new AppError('cancelled', 'not wanted'))
     }
   }
 }

@@ -243,7 +243,9 @@ export class Aggregate {
   async #forward(exchange: HttpExchange, token: string, server: string, endpoint: string): Promise<void> {
     const { assertions, target, timers = realTimers } = this.#options
     try {
-      const assertion = await answeredSoon(timers, assertions.get(token, server, exchange.remoteAddress, endpoint))
+      const assertion =
+        assertions.find(token, server, endpoint) ??
+        (await answeredSoon(timers, assertions.get(token, server, exchange.remoteAddress, endpoint)))
       target(new RoutedExchange(exchange, server, assertion))
     } catch (thrown) {
       await this.#fail(exchange, thrown, server)

@@ -50,9 +50,9 @@ export class Assertions {
     })
   }
 
-  /** The one that is kept, if it is good for a while yet. */
-  find(token: string, server: string): string | undefined {
-    return this.#findKept(`${server} ${token}`)
+  /** The one that is kept, if it is good for a while yet. @param endpoint as for `get`. */
+  find(token: string, server: string, endpoint?: string): string | undefined {
+    return this.#findKept(keyOf(token, server, endpoint))
   }
 
   #findKept(key: string): string | undefined {
@@ -65,7 +65,7 @@ export class Assertions {
    * @throws AppError as the Auth Service refuses: unauthenticated, permission_denied, not_found.
    */
   async get(token: string, server: string, remoteAddress: string, endpoint?: string): Promise<string> {
-    const key = endpoint === undefined ? `${server} ${token}` : `${server} ${token} ${endpoint}`
+    const key = keyOf(token, server, endpoint)
     const known = this.#findKept(key)
     if (known !== undefined) return known
     const at = endpoint ?? renderMcpEndpoint({ type: 'app', name: server })
@@ -119,6 +119,10 @@ export class Assertions {
     this.#unsubscribe()
     this.#kept.clear()
   }
+}
+
+function keyOf(token: string, server: string, endpoint: string | undefined): string {
+  return endpoint === undefined ? `${server} ${token}` : `${server} ${token} ${endpoint}`
 }
 
 const DECIDING: ReadonlySet<string> = new Set(['user', 'bot', 'lock', 'role', 'app', 'db', 'app_auth_config'])
