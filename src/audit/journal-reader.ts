@@ -1,4 +1,5 @@
-import { appendFile, open, readFile, readdir, rename, stat, unlink, writeFile } from 'node:fs/promises'
+import { closeSync, openSync, readSync } from 'node:fs'
+import { appendFile, readFile, readdir, rename, stat, unlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Logger } from '../lib/log.ts'
@@ -25,6 +26,8 @@ export class JournalReader {
   readonly #end: () => JournalEnd
   readonly #log: Logger
   readonly #joiner = new JournalJoiner()
+  /** Lines are copied out of it as texts. */
+  readonly #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
   #position: Position | undefined
   #deleted = 0
 
@@ -116,7 +119,7 @@ export class JournalReader {
    * Returns how many bytes were consumed; 0 also when only a line without its end is left.
    */
   async #readLines(position: Position, limit: number, joined: Joined): Promise<number> {
-    const bytes = await this.#readBytes(position, Math.min(limit - position.offset, CHUNK_BYTES))
+    const bytes = this.#readBytes(position, Math.min(limit - position.offset, CHUNK_BYTES), this.#chunk)
     const isPlain = !bytes.includes(0)
     let start = 0
     for (let end = bytes.indexOf(10); end !== -1; end = bytes.indexOf(10, start)) {
@@ -131,7 +134,8 @@ export class JournalReader {
 
   /** A line longer than a chunk: read whole when it may be a record, passed over in pieces when it cannot be one. */
   async #readLongLine(position: Position, limit: number, joined: Joined): Promise<number> {
-    const bytes = await this.#readBytes(position, Math.min(limit - position.offset, MAX_LINE_BYTES))
+    const length = Math.min(limit - position.offset, MAX_LINE_BYTES)
+    const bytes = this.#readBytes(position, length, Buffer.allocUnsafe(Math.max(0, length)))
     const end = bytes.indexOf(10)
     if (end === -1 && bytes.length < MAX_LINE_BYTES) return 0
     const used = end === -1 ? bytes.length : end + 1
@@ -147,14 +151,14 @@ export class JournalReader {
     for (const { line, reason } of aside.splice(0)) await this.setAside(line, reason, segment)
   }
 
-  async #readBytes({ segment, offset }: Position, length: number): Promise<Buffer> {
-    if (length <= 0) return Buffer.alloc(0)
-    const file = await open(join(this.#directory, segmentName(segment)), 'r')
+  /** At once: what was just written is in memory, and is read in less time than it takes to ask another thread for it. */
+  #readBytes({ segment, offset }: Position, length: number, into: Buffer): Buffer {
+    if (length <= 0) return into.subarray(0, 0)
+    const file = openSync(join(this.#directory, segmentName(segment)), 'r')
     try {
-      const { buffer, bytesRead } = await file.read(Buffer.allocUnsafe(length), 0, length, offset)
-      return buffer.subarray(0, bytesRead)
+      return into.subarray(0, readSync(file, into, 0, length, offset))
     } finally {
-      await file.close()
+      closeSync(file)
     }
   }
 
