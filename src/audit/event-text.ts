@@ -26,8 +26,7 @@ export function renderEvent(event: AuditEvent): EventText {
   return { ...columnsOf(event), text: JSON.stringify(event) }
 }
 
-/** @throws AppError invalid_argument for an event that no search could find. */
-export function columnsOf(event: AuditEvent): EventColumns {
+function columnsOf(event: AuditEvent): EventColumns {
   const { uid, code, event: type } = event
   const time = Date.parse(event.time)
   const named = [event.user, event.server, event.tool, event.outcome, event.sid]
