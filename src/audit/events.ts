@@ -99,7 +99,7 @@ export const EVENTS = {
   'bot.delete': { code: { success: 'TB003I' }, fields: ACCOUNT, summary: 'A bot was deleted, and with it all its certificates.' },
   'bot.join': { code: { success: 'TJ001I', failure: 'TJ001E' }, fields: JOIN, summary: 'A bot joined, or was refused.' },
   'bot.destination.refused': {
-    code: { failure: 'SPBOT001W' },
+    code: { failure: 'SPBOT003W' },
     fields: { ...NAMED, path: 'public' },
     summary:
       'A bot refused to write credentials to a place that somebody else could have turned: a symbolic link, or a directory that others may change.',

@@ -17,4 +17,3 @@ const specSchema = z.strictObject({
 
 /** A Proxy Service of the cluster, so that agents keep a tunnel to each; kept alive by its heartbeat, gone when it expires. */
 export const proxySchema = resourceSchema('proxy', ['v2'], specSchema)
-export type Proxy = z.infer<typeof proxySchema>

@@ -141,7 +141,7 @@ test('the symbolic link: what is there stays, the operator and the cluster are t
   const [event] = await cluster.eventsOnceThere({ type: 'bot.destination.refused' }, 1)
   expect(event).toMatchObject({
     ...CALLER,
-    code: 'SPBOT001W',
+    code: 'SPBOT003W',
     outcome: 'failure',
     name: 'workload-identity-x509-3',
     path: `directory ${home.path}/svid`,
