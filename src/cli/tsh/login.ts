@@ -58,7 +58,8 @@ async function trust({ call, io }: Context, proxy: ProxyAddress): Promise<Truste
 async function signIn(context: Context, trusted: TrustedProxy, ttlSeconds: number | undefined): Promise<SignedIn> {
   const { call, io } = context
   const way = await chooseWay(context, trusted)
-  if (way.method === 'browser') return await signInOnPage(context, trusted, { user: call.text('user'), connector: way.connector, ttlSeconds })
+  if (way.method === 'browser')
+    return await signInOnPage(context, trusted, { user: call.text('user'), connector: way.connector, ttlSeconds })
   const user =
     call.text('user') ?? (await userOfProfile(context)) ?? (io.stdin.isTTY ? await askLine(io, { question: 'User name' }) : undefined)
   if (!user) throw new AppError('invalid_argument', 'the user is not known: use --user=NAME')
