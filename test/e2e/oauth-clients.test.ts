@@ -1,23 +1,18 @@
 import { createHash } from 'node:crypto'
-import { once } from 'node:events'
-import { createServer, type Server } from 'node:https'
-import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { calculateJwkThumbprint, decodeProtectedHeader, exportJWK, generateKeyPair as generateJoseKeyPair, SignJWT } from 'jose'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { deleteOAuthGrant, listOAuthGrants } from '../../src/api/oauth-grants.ts'
 import { deleteResource } from '../../src/api/resources.ts'
-import { createAuthority } from '../../src/ca/authority.ts'
-import { issueCertificate } from '../../src/ca/certificate.ts'
-import { generateKeyPair, renderPrivateKey } from '../../src/ca/keys.ts'
 import { findEverything } from '../../src/cli/server/demo.ts'
 import { type Cluster, PASSWORD, startCluster } from '../cluster.ts'
+import { type DocumentServer, startDocumentServer } from '../fakes/document-server.ts'
 import { OAuthFlow, REDIRECT } from '../fakes/oauth-flow.ts'
 import { PlainBrowser } from '../fakes/plain-browser.ts'
 
 // Clients that are not somebody's program with a browser: documents at a URL, devices, bots, services; and who ends what they may do.
 
 let cluster: Cluster
-let documents: Server
+let documents: DocumentServer
 let documentUrl: string
 let document: Record<string, unknown>
 
@@ -26,39 +21,16 @@ beforeAll(async () => {
   await cluster.saveStdioApp('everything', process.execPath, [findEverything(), 'stdio'])
   await cluster.saveRole('all', { allow: { app_labels: { '*': '*' }, mcp: { tools: ['*'] } } })
   for (const name of ['ana', 'bob']) await cluster.saveUser(name, ['all'])
-  documents = await startDocuments()
+  documents = await startDocumentServer()
+  documents.answer = (_, response) => void response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(document))
+  documentUrl = `${documents.url}/client.json`
 }, 60_000)
 afterAll(async () => {
-  documents.close()
+  await documents.close()
   await cluster.close()
 })
 
 const EVERYTHING = '/mcp/apps/everything'
-
-/** An https server of this machine that the process trusts. */
-async function startDocuments(): Promise<Server> {
-  const now = Date.now()
-  const authority = createAuthority('host', 'documents', now)
-  const pair = await generateKeyPair()
-  const cert = issueCertificate({
-    subject: { commonName: 'localhost', organization: ['documents'] },
-    publicKey: pair.publicKey,
-    issuer: authority,
-    notBefore: now - 60_000,
-    notAfter: now + 3_600_000,
-    usage: 'server',
-    names: { dns: ['localhost'], ip: ['127.0.0.1'] },
-    serial: new Uint8Array(16).fill(2),
-  })
-  setDefaultCACertificates([...getCACertificates('default'), authority.certificatePem])
-  const server = createServer({ key: renderPrivateKey(pair.privateKey), cert }, (_, response) => {
-    response.writeHead(200, { 'content-type': 'application/json' }).end(JSON.stringify(document))
-  }).listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  documentUrl = `https://127.0.0.1:${typeof address === 'object' && address !== null ? address.port : 0}/client.json`
-  return server
-}
 
 describe('a client that is a document at a URL', () => {
   it('is let in on any port of loopback, and the page says where it says who it is', async () => {
