@@ -65,7 +65,7 @@ function echoes(lines: string[]): EchoEvent[] {
   })
 }
 
-/** Sends calls until the gateway is gone; calls that were answered, by text. */
+/** Sends calls until the gateway is gone; calls that were answered, by text. Rejects when it refuses one while it is there. */
 async function callUntilKilled(sessions: RawSession[]): Promise<Set<string>> {
   const answered = new Set<string>()
   let next = 0
@@ -73,7 +73,8 @@ async function callUntilKilled(sessions: RawSession[]): Promise<Set<string>> {
     while (next < CALLS) {
       const text = `call ${next++}`
       const answer = await session.call('echo', { text }).catch(() => undefined)
-      if (answer?.status !== 200) return
+      if (!answer) return
+      expect(answer).toMatchObject({ status: 200, message: { result: {} } })
       answered.add(text)
       if (answered.size === KILL_AFTER) gateway.kill('SIGKILL')
     }
@@ -125,7 +126,7 @@ describe.each(STORES)('with its store in %s', (store) => {
         written.push(name)
       }
     })()
-    const answered = await callUntilKilled(sessions)
+    const answered = await callUntilKilled(sessions).finally(() => gateway.kill('SIGKILL'))
     const written = await writing
     await gateway.ended
     expect(answered.size).toBeGreaterThanOrEqual(KILL_AFTER)

@@ -70,8 +70,7 @@ export class Changes {
 
   /** The first step of a transaction that changes anything: nobody else changes anything until it ends, and memory is as the store is. */
   async begin(tx: Executor): Promise<void> {
-    const last = await lockChanges(tx)
-    await this.#readUntil(tx, last)
+    await this.#readUntil(tx, lockChanges)
   }
 
   /** The last step of that transaction: what is to be called once it is committed, so that memory has its changes. */
@@ -88,12 +87,14 @@ export class Changes {
   }
 
   async #readAll(): Promise<void> {
-    const { db } = this.#options
-    await this.#readUntil(db, await getChangeSeq(db))
+    await this.#readUntil(this.#options.db, getChangeSeq)
   }
 
-  async #readUntil(db: Executor, last: number): Promise<void> {
-    if (last < this.#seq) return await this.#readAnew(db)
+  async #readUntil(db: Executor, askLast: (db: Executor) => Promise<number>): Promise<void> {
+    // Asked for after it was looked at: what we write ourselves meanwhile may be ahead of the answer, a store that forgot is behind.
+    const seen = this.#seq
+    const last = await askLast(db)
+    if (last < seen) return await this.#readAnew(db)
     while (this.#seq < last) {
       const after = this.#seq
       const batch = await this.#read(db, after)
