@@ -38,8 +38,8 @@ type Row = Omit<Tables['events'], 'seq' | 'prev_hash' | 'hash'>
 
 /** In one transaction that no other writer of this store runs beside, so that it is one chain, whoever adds to it. */
 async function appendAll(client: Client, events: readonly Row[], cluster: string): Promise<ChainedLines | undefined> {
-  await client.query(BEGIN_WRITING)
   try {
+    await client.query(BEGIN_WRITING)
     const known = await findKnown(client, events)
     const head = (await client.query<QueryResultRow>(NEWEST_EVENT)).rows[0]
     const linked = linkAll(events, known, head === undefined ? { seq: 0, hash: genesisHash(cluster) } : headSchema.parse(head))
@@ -51,6 +51,7 @@ async function appendAll(client: Client, events: readonly Row[], cluster: string
     await client.query('commit')
     return renderLines(linked)
   } catch (thrown) {
+    // Also when only the lock was not to be had: the transaction had begun by then.
     if (!isLost(thrown)) await client.query('rollback')
     throw thrown
   }

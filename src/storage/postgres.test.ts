@@ -161,6 +161,7 @@ describe.skipIf(POSTGRES_BIN === undefined)('what only PostgreSQL has', () => {
   test('a process that stops within a transaction holds the others up for ten seconds at most', { timeout: 60_000 }, async () => {
     const location = await freshLocation('postgresql')
     const [one, two] = [await reopen(location), await reopen(location)]
+    const appender = await openEventAppender(location, 'example')
     const began = Promise.withResolvers<void>()
     const gate = Promise.withResolvers<void>()
     const stopped = transact(one, async (tx) => {
@@ -170,10 +171,11 @@ describe.skipIf(POSTGRES_BIN === undefined)('what only PostgreSQL has', () => {
       await setSecret(tx, 'b', '1')
     })
     await began.promise
-    await expect(transact(two, (tx) => setSecret(tx, 'c', '1'))).rejects.toMatchObject({
-      code: 'unavailable',
-      message: 'the database is busy: try again',
-    })
+    const busy = { code: 'unavailable', message: 'the database is busy: try again' }
+    await Promise.all([
+      expect(transact(two, (tx) => setSecret(tx, 'c', '1'))).rejects.toMatchObject(busy),
+      expect(appender.append([renderEvent(event('a'))])).rejects.toMatchObject(busy),
+    ])
     await eventually('the lock', () =>
       transact(two, (tx) => setSecret(tx, 'd', '1')).then(
         () => true,
@@ -183,7 +185,9 @@ describe.skipIf(POSTGRES_BIN === undefined)('what only PostgreSQL has', () => {
     gate.resolve()
     await expect(stopped).rejects.toMatchObject({ code: 'unavailable' })
     expect([await findSecret(one, 'a'), await findSecret(one, 'd')]).toEqual([undefined, '1'])
-    await Promise.all([one.close(), two.close()])
+    // What it began when it waited in vain is over.
+    expect((await appender.append([renderEvent(event('a'))]))?.last.seq).toBe(1)
+    await Promise.all([appender.close(), one.close(), two.close()])
   })
 
   test('an answer that does not come is not waited for, and its connection is not used again', { timeout: 60_000 }, async () => {
