@@ -49,11 +49,14 @@ export class Changes {
 
   /** Reads everything once. `recent` is what changed in the last minutes, and `knownSince` from when on that is all (ms since 1970). */
   static async open(options: ChangesOptions): Promise<{ changes: Changes; recent: ChangeRow[]; knownSince: number }> {
-    const { db, live, now } = options
+    const { db, live, now, readKeys } = options
     // Before the rest: what comes in between is told once more.
     const seq = await getChangeSeq(db)
     const recent = await listRecentChanges(db, now() - CHANGES_KEPT_MS, MAX_RECENT)
     for (const resource of await listAll(db, now())) live.put<Kind>(resource.kind, resource)
+    // They may have been rotated since they were read first, and of that nothing will be told any more.
+    const useKeys = await readKeys(db)
+    useKeys()
     return { changes: new Changes(options, seq), recent, knownSince: recent[0]?.at ?? now() }
   }
 
@@ -94,13 +97,15 @@ export class Changes {
     // Asked for after it was looked at: what we write ourselves meanwhile may be ahead of the answer, a store that forgot is behind.
     const seen = this.#seq
     const last = await askLast(db)
-    if (last < seen) return await this.#readAnew(db)
+    if (last < seen) return await this.#readAnew(db, seen)
     while (this.#seq < last) {
       const after = this.#seq
       const batch = await this.#read(db, after)
       // Another reader may have been faster, and then these are old; else some are forgotten.
-      const isWhole = batch.rows[0]?.seq === after + 1 || this.#seq !== after
-      await (isWhole ? this.#apply(batch) : this.#readAnew(db))
+      const first = batch.rows[0]?.seq
+      const isWhole = first === undefined ? this.#seq !== after : first <= this.#seq + 1
+      if (!isWhole) return await this.#readAnew(db, this.#seq)
+      this.#apply(batch)
     }
   }
 
@@ -137,13 +142,18 @@ export class Changes {
     if (type === 'put' && isNew) live.put<Kind>(resource.kind, resource)
   }
 
-  /** Too much was missed: as if everything had been deleted and made anew, so that whoever watches ends what rests on what was before. */
-  async #readAnew(db: Executor): Promise<void> {
+  /**
+   * Too much was missed: as if everything had been deleted and made anew, so that whoever watches ends what rests on what was before.
+   * @param seen the last change that memory had when it was found out.
+   */
+  async #readAnew(db: Executor, seen: number): Promise<void> {
     const { live, now, log, readKeys, onForgotten } = this.#options
     const seq = await getChangeSeq(db)
     const resources = await listAll(db, now())
     const useKeys = await readKeys(db)
-    log.warn('changes of other processes were missed: everything is read anew', { seen: this.#seq, last: seq })
+    // Another reader brought memory further meanwhile, and what was read here may be older than that.
+    if (this.#seq !== seen) return await this.#readUntil(db, getChangeSeq)
+    log.warn('changes of other processes were missed: everything is read anew', { seen, last: seq })
     this.#seq = seq
     useKeys()
     onForgotten()
