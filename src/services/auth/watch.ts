@@ -25,7 +25,7 @@ export interface WatchOptions {
   onEnd(): void
 }
 
-/** Changes that may wait for a slow reader; one name waits once, however often it changes. */
+/** Changes that may wait for a slow reader; one name waits once, however often it changes, and once more where it went in between. */
 const MAX_WAITING = 4096
 const CHUNK_CHARACTERS = 64 * 1024
 /** Beats without a place for anything: whoever takes nothing for that long is gone. */
@@ -63,8 +63,11 @@ export class Watch {
     const { kinds } = this.#options
     if (this.#ended !== undefined || (change.type !== 'revoked' && !kinds.includes(change.kind))) return
     const key = `${change.kind} ${change.name}`
+    // That it went is told even if it is there again: what rests on the one before ends by it.
+    const place = change.type === 'delete' ? `gone ${key}` : key
     this.#waiting.delete(key)
-    this.#waiting.set(key, { change, at })
+    this.#waiting.delete(place)
+    this.#waiting.set(place, { change, at })
     if (this.#waiting.size > MAX_WAITING) this.end('it fell too far behind: begin anew')
     else this.#flush()
   }

@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { silentLogger } from '../../lib/log.ts'
+import { parseResource } from '../../resources/registry.ts'
 import { AGENT, START } from './auth-fixture.ts'
 import { createLiveResources } from './live-resources.ts'
 import { Watches } from './watches.ts'
@@ -43,5 +44,30 @@ test('once changes were missed, nothing from before is said to be known', async 
     { type: 'begin', at: START, epoch: 'e', known_since: START, n: 1 },
     { type: 'ready', at: START, n: 2 },
   ])
+  watches.close()
+})
+
+test('who reads slowly is told that a user was replaced, however often it was', async () => {
+  const live = createLiveResources(silentLogger)
+  const watches = new Watches({ live, epoch: 'e', now: () => START })
+  const stream = watches.open({ ...AGENT, expiresAt: START * 2 }, ['user'])
+  const put = (name: string): void =>
+    live.put('user', parseResource('user', { kind: 'user', version: 'v2', metadata: { name }, spec: { roles: [] } }))
+  put('first')
+  for (let times = 0; times < 3; times++) {
+    put('alice')
+    live.remove('user', 'alice')
+  }
+  put('alice')
+  put('last')
+  const told: string[] = []
+  for await (const chunk of stream) {
+    for (const [, type] of Buffer.from(chunk)
+      .toString()
+      .matchAll(/^\{"type":"([a-z]+)"/gm))
+      told.push(type ?? '')
+    if (Buffer.from(chunk).includes('last')) break
+  }
+  expect(told).toEqual(['begin', 'ready', 'put', 'delete', 'put', 'put'])
   watches.close()
 })
