@@ -1,8 +1,7 @@
-import { once } from 'node:events'
-import { createServer } from 'node:net'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Cluster, startCluster } from '../cluster.ts'
 import { OAuthFlow } from '../fakes/oauth-flow.ts'
+import { freePort } from '../free-port.ts'
 import { hasSuite, runAuthorization } from './suite.ts'
 
 // The official conformance suite's scenarios for authorization servers.
@@ -29,12 +28,3 @@ describe.skipIf(!hasSuite)('the official conformance suite', { timeout: 120_000 
     expect(wrong).toEqual([])
   })
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  return typeof address === 'object' && address !== null ? address.port : 0
-}

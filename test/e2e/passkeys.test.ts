@@ -8,6 +8,7 @@ import { type Cluster, PASSWORD, startCluster } from '../cluster.ts'
 import { Authenticator, CHROMIUM, openPage, startChromium } from '../fakes/browser.ts'
 import { type EchoHttp, startEchoHttp } from '../fakes/echo-http.ts'
 import { OAuthFlow } from '../fakes/oauth-flow.ts'
+import { freePort } from '../free-port.ts'
 import { bin, runProgram, startProgram, temporaryDirectory } from '../programs.ts'
 import { eventually, within } from '../wait.ts'
 
@@ -37,15 +38,6 @@ afterAll(async () => {
   await echo?.close()
   await home?.dispose()
 })
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const port = portOf(server)
-  server.close()
-  await once(server, 'close')
-  return port
-}
 
 function portOf(server: Server): number {
   const address = server.address()

@@ -1,10 +1,10 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { chmodSync, chownSync, existsSync, readdirSync, readFileSync } from 'node:fs'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Client } from 'pg'
+import { freePort } from '../free-port.ts'
 import { eventually } from '../wait.ts'
 
 export interface TestPostgres {
@@ -63,7 +63,11 @@ export async function startPostgres(settings: readonly string[] = []): Promise<T
       await client.end()
     }
   }
-  const listening = () => eventually('PostgreSQL', async () => (await admin('SELECT 1').catch(() => undefined)) !== undefined || undefined)
+  const listening = () =>
+    eventually('PostgreSQL', async () => {
+      if (server.exitCode !== null) throw new Error(`PostgreSQL ended with ${server.exitCode}: ${log.join('')}`)
+      return (await admin('SELECT 1').catch(() => undefined)) !== undefined || undefined
+    })
   await listening()
   return {
     port,
@@ -111,14 +115,6 @@ function unprivileged(): { uid?: number; gid?: number } {
 
 function own(path: string, { uid, gid }: { uid?: number; gid?: number }): void {
   if (uid !== undefined && gid !== undefined) chownSync(path, uid, gid)
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  return typeof address === 'object' && address ? address.port : 0
 }
 
 /** SIGINT is "fast shutdown": sessions are ended. */
