@@ -6,7 +6,9 @@ export default defineConfig({
     // Tests start child processes and listen for signals, which only a process of its own has.
     pool: 'forks',
     maxWorkers: 2,
-    testTimeout: 20_000,
-    hookTimeout: 30_000,
+    // Longer than what a test waits for (test/wait.ts), so that it is the wait that fails, and says for what. Tests of several waits have more.
+    testTimeout: 60_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 30_000 } },
   },
 })

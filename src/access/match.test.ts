@@ -64,7 +64,7 @@ describe('hostile patterns and texts', () => {
     expect(compileMatcher('*')(long)).toBe(true)
   })
 
-  test('what stalls a backtracking engine does not stall this one', { timeout: 2000 }, () => {
+  test('what stalls a backtracking engine does not stall this one', { timeout: 10_000 }, () => {
     expect(compileMatcher('^(a+)+$')('a'.repeat(60_000) + 'b')).toBe(false)
     expect(compileMatcher('*a*a*a*a*a*a*a*b')('a'.repeat(60_000))).toBe(false)
     expect(searchRegex('(x+x+)+y', 'x'.repeat(60_000))).toBe(false)

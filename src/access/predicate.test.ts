@@ -140,7 +140,7 @@ describe('argument rules', () => {
     expect(() => evaluateArgumentRule('args.n == 4', { args: undefined, user: identity, server })).toThrow('No such key: n')
   })
 
-  test('regexes run in linear time', { timeout: 2000 }, () => {
+  test('regexes run in linear time', { timeout: 10_000 }, () => {
     expect(onArgs('args.s.matches("^(a+)+$")', { s: `${'a'.repeat(50_000)}b` })).toBe(false)
   })
 })

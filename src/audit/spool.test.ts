@@ -328,7 +328,7 @@ test('a journal that has as much as it may refuses calls, still takes their ends
   await spool.flushed()
   const store = createStore()
   expect(await spool.drain(store.send)).toBe(92)
-  await expect.poll(() => attempt(() => start(spool, event('taken'))), { timeout: 5000 }).toBe('taken')
+  await expect.poll(() => attempt(() => start(spool, event('taken')))).toBe('taken')
   await spool.close()
 })
 

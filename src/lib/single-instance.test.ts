@@ -53,7 +53,7 @@ it('lets exactly one of several processes in that start at once', async () => {
       `failed_precondition process ${winner?.pid} (since 1970-01-01T00:00:00.000Z) already uses the data directory ${directory}`,
     ),
   )
-}, 20_000)
+})
 
 it('is free again after kill -9, whoever has that process id now', async () => {
   const first = start(directory)

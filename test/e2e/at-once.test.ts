@@ -5,7 +5,7 @@ import { type AuditEvent, type Cluster, startCluster } from '../cluster.ts'
 import { openHttp, type RawAnswer } from '../fakes/raw-http.ts'
 import { headersOf, openSession, postMessage } from '../fakes/raw-mcp.ts'
 import { ECHO_STDIO } from '../fakes/stdio-app.ts'
-import { eventually, within } from '../wait.ts'
+import { AT_ONCE_MS, eventually, within } from '../wait.ts'
 
 // What an administrator does holds at once: for requests under way, open streams, running programs, and whatever comes next.
 
@@ -67,13 +67,13 @@ test.each([
     (user: string) => cluster.save({ kind: 'user', version: 'v2', metadata: { name: user }, spec: { roles: ['other'] } }),
   ],
   ['another rule about servers', 'denied', (user: string) => cluster.saveRole(`role-${user}`, { allow: { app_labels: { env: 'none' } } })],
-])('%s ends request, stream and program within a second', async (_, why, act) => {
+])('%s ends request, stream and program at once', async (_, why, act) => {
   const user = `u${users++}`
   await cluster.saveRole(`role-${user}`, { allow: { app_labels: { env: 'test' }, mcp: { tools: ['*'] } } })
   await cluster.saveUser(user, [`role-${user}`])
   const { bearer, id, request, stream, child } = await live(user)
   await act(user)
-  const [answer, streamed] = await within(`the end of all after ${why}`, Promise.all([request, stream, child]), 1000)
+  const [answer, streamed] = await within(`the end of all after ${why}`, Promise.all([request, stream, child]), AT_ONCE_MS)
   expect(answer.status).toBe(403)
   expect(JSON.parse(answer.text)).toMatchObject({ id: 2, error: { message: expect.stringContaining(why) } })
   expect(streamed).toContain(why)

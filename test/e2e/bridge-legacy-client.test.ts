@@ -40,7 +40,7 @@ const GUESTS: Record<string, (server: string) => Promise<Guest>> = {
 const said = (text: string) => expect.objectContaining({ content: [{ type: 'text', text }] })
 
 describe.each(['http', 'stdio'])('a modern-only server over %s', (server) => {
-  describe.each(Object.keys(GUESTS))('a client of %s', { timeout: 30_000 }, (kind) => {
+  describe.each(Object.keys(GUESTS))('a client of %s', (kind) => {
     async function visit(use: (guest: Guest) => Promise<void>): Promise<void> {
       const guest = await GUESTS[kind]?.(server)
       if (!guest) throw new Error(`no guest ${kind}`)
@@ -146,7 +146,7 @@ describe.each(['http', 'stdio'])('a modern-only server over %s', (server) => {
   })
 })
 
-it('serves a client over tsh mcp connect, questions and notifications included', { timeout: 30_000 }, async () => {
+it('serves a client over tsh mcp connect, questions and notifications included', async () => {
   const identity = await cluster.identityFileOf('alice')
   const guest = await guestOfV1(
     new StdioClientTransportV1({

@@ -84,7 +84,7 @@ const ROUTES = [
   { route: 'a stdio server over tsh mcp connect', server: 'everything', open: overTsh },
 ]
 
-describe.each(ROUTES)('$route', { timeout: 40_000 }, ({ server, open }) => {
+describe.each(ROUTES)('$route', ({ server, open }) => {
   it('refuses a tool that a role denies, and does not list it', async () => {
     const { client } = await connect(open(server))
     await expect(client.callTool({ name: 'get-env', arguments: {} })).rejects.toMatchObject({ code: -32602 })
@@ -172,7 +172,7 @@ describe.each(ROUTES)('$route', { timeout: 40_000 }, ({ server, open }) => {
   })
 })
 
-it('gives log messages of the level asked for to the request that asked', { timeout: 40_000 }, async () => {
+it('gives log messages of the level asked for to the request that asked', async () => {
   const { client, notes } = await connect(overHttp('everything'), { pin: MODERN }, {})
   const toggle = (level: string): Promise<unknown> =>
     client.callTool({ name: 'toggle-simulated-logging', arguments: {}, _meta: { [LOG_LEVEL]: level } })

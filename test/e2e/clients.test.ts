@@ -72,23 +72,23 @@ const tshCommand = (server: string) => ({
 })
 
 describe.each(['everything', 'everything-http'])('%s', { concurrent: true }, (server) => {
-  it('is the same to a client of SDK v1 over HTTP', { timeout: 40_000 }, async () => {
+  it('is the same to a client of SDK v1 over HTTP', async () => {
     expect(await visit(() => guestOfV1(new StreamableHTTPClientTransportV1(cluster.mcpUrl(server), authorized())))).toEqual(direct.v1)
   })
 
-  it('is the same to a client of SDK v2 over HTTP', { timeout: 40_000 }, async () => {
+  it('is the same to a client of SDK v2 over HTTP', async () => {
     expect(await visit(() => guestOfV2(new StreamableHTTPClientTransport(cluster.mcpUrl(server), authorized())))).toEqual(direct.v2)
   })
 
-  it('is the same to a client of SDK v1 over tsh mcp connect', { timeout: 40_000 }, async () => {
+  it('is the same to a client of SDK v1 over tsh mcp connect', async () => {
     expect(await visit(() => guestOfV1(new StdioClientTransportV1(tshCommand(server))))).toEqual(direct.v1)
   })
 
-  it('is the same to a client of SDK v2 over tsh mcp connect', { timeout: 40_000 }, async () => {
+  it('is the same to a client of SDK v2 over tsh mcp connect', async () => {
     expect(await visit(() => guestOfV2(new StdioClientTransport(tshCommand(server))))).toEqual(direct.v2)
   })
 
-  it('serves the Inspector over HTTP', { timeout: 40_000 }, async () => {
+  it('serves the Inspector over HTTP', async () => {
     const url = cluster.mcpUrl(server).href
     const called = await inspect(
       url,
@@ -107,7 +107,7 @@ describe.each(['everything', 'everything-http'])('%s', { concurrent: true }, (se
     expect(called).toEqual({ content: [{ type: 'text', text: 'The sum of 1 and 2 is 3.' }] })
   })
 
-  it('serves the Inspector over tsh mcp connect', { timeout: 40_000 }, async () => {
+  it('serves the Inspector over tsh mcp connect', async () => {
     const listed = await inspect('--method', 'prompts/list', '--', bin('tsh'), ...connectArguments(server))
     expect(listed).toMatchObject({
       prompts: [{ name: 'simple-prompt' }, { name: 'args-prompt' }, { name: 'completable-prompt' }, { name: 'resource-prompt' }],

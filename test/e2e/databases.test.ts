@@ -156,7 +156,7 @@ describe.skipIf(POSTGRES_BIN === undefined)('a database', () => {
     await eventually('the statement', async () => ((await active()) > 0 ? true : undefined))
     stop.abort()
     await running
-    await eventually('its end', async () => ((await active()) === 0 ? true : undefined), 8000)
+    await eventually('its end', async () => ((await active()) === 0 ? true : undefined), 12_000)
     await client.close()
   })
 
@@ -168,7 +168,7 @@ describe.skipIf(POSTGRES_BIN === undefined)('a database', () => {
     await eventually('the statement', async () => ((await active()) > 0 ? true : undefined))
     await cluster.save({ kind: 'lock', version: 'v2', metadata: { name: 'dave' }, spec: { target: { user: 'dave' } } })
     await within('the end of the call', running)
-    await eventually('its end', async () => ((await active()) === 0 ? true : undefined), 8000)
+    await eventually('its end', async () => ((await active()) === 0 ? true : undefined), 12_000)
   })
 
   it('takes on what changed, and goes', async () => {

@@ -12,7 +12,7 @@ import { openHttp } from '../fakes/raw-http.ts'
 import { headersOf, openSession, postMessage } from '../fakes/raw-mcp.ts'
 import { ECHO_STDIO } from '../fakes/stdio-app.ts'
 import { bin, runProgram, temporaryDirectory } from '../programs.ts'
-import { within } from '../wait.ts'
+import { AT_ONCE_MS, within } from '../wait.ts'
 
 // What a bot's credentials open, where, for whom, and until when.
 
@@ -142,25 +142,21 @@ test('an HTTP client has the tools at the URL of its token, as the bot', async (
 test.each([
   ['--all', ['one_echo', 'two_echo']],
   ['--set=first', ['one_echo']],
-])(
-  'tsh mcp connect -i %s shows what the bot may use there, and nothing else',
-  async (choice, wanted) => {
-    const client = new Client({ name: 'stdio', version: '1' })
-    await client.connect(
-      new StdioClientTransport({
-        command: bin('tsh'),
-        args: ['mcp', 'connect', '-i', join(files, 'id', 'identity'), '--proxy', proxy(), choice],
-        env: { PATH: process.env['PATH'] ?? '', HOME: home.path },
-        stderr: 'ignore',
-      }),
-    )
-    const tools = (await client.listTools()).tools.map(({ name }) => name).filter((name) => name.endsWith('_echo'))
-    expect(tools).toEqual(wanted)
-    expect(JSON.stringify(await client.callTool({ name: wanted[0] ?? '', arguments: { text: 'hello' } }))).toContain('hello')
-    await client.close()
-  },
-  30_000,
-)
+])('tsh mcp connect -i %s shows what the bot may use there, and nothing else', async (choice, wanted) => {
+  const client = new Client({ name: 'stdio', version: '1' })
+  await client.connect(
+    new StdioClientTransport({
+      command: bin('tsh'),
+      args: ['mcp', 'connect', '-i', join(files, 'id', 'identity'), '--proxy', proxy(), choice],
+      env: { PATH: process.env['PATH'] ?? '', HOME: home.path },
+      stderr: 'ignore',
+    }),
+  )
+  const tools = (await client.listTools()).tools.map(({ name }) => name).filter((name) => name.endsWith('_echo'))
+  expect(tools).toEqual(wanted)
+  expect(JSON.stringify(await client.callTool({ name: wanted[0] ?? '', arguments: { text: 'hello' } }))).toContain('hello')
+  await client.close()
+})
 
 test('tsh mcp connect asks for one choice', async () => {
   for (const args of [[], ['one', '--all'], ['--all', '--set=first']]) {
@@ -207,7 +203,7 @@ test.each([
       spec: { target: target(String(id), String(joinToken)), message: 'theft' },
     }
     await cluster.save(lock)
-    const told = await within('the end of the streams', Promise.all(open.map(({ ended }) => ended)), 2000)
+    const told = await within('the end of the streams', Promise.all(open.map(({ ended }) => ended)), AT_ONCE_MS)
     for (const text of told) expect(text).toContain('is in force: theft')
     for (const [path, token] of [
       ['/mcp/apps/one', bearer.one],
@@ -234,6 +230,6 @@ test('an instance that is removed has no session left, at the one URL neither', 
   const stream = await openHttp(urlOf('/mcp'), { method: 'GET', headers: headersOf(token, { 'mcp-session-id': session }) })
   const { bot_instance_id: id } = (await cluster.events({ type: 'cert.create' })).at(-1) ?? {}
   await cluster.admin(deleteResource, { kind: 'bot_instance', name: String(id) })
-  await within('the end of the stream', stream.ended, 2000)
+  await within('the end of the stream', stream.ended, AT_ONCE_MS)
   expect((await postMessage(urlOf('/mcp'), token, '', '{"jsonrpc":"2.0","id":1,"method":"ping"}')).status).toBe(401)
 }, 60_000)

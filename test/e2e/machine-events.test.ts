@@ -113,7 +113,7 @@ test('the expired token: refused in words that say what to do, and the log says 
     outcome: 'failure',
     join_method: 'token',
   })
-}, 30_000)
+})
 
 test('the wrong audience: refused, audited, and the client is told what it needs', async () => {
   const token = (await readFile(join(home.path, 'token', 'token'), 'utf8')).trim()

@@ -58,7 +58,7 @@ const ROUTES = [
   { route: 'a stdio server over tsh mcp connect', server: 'modern-stdio', open: overTsh },
 ]
 
-describe.each(ROUTES)('$route', { timeout: 30_000 }, ({ server, open }) => {
+describe.each(ROUTES)('$route', ({ server, open }) => {
   it('refuses a tool that a role denies', async () => {
     const client = await connect(open(server), 'auto')
     await expect(client.callTool({ name: 'forbidden', arguments: {} })).rejects.toMatchObject({

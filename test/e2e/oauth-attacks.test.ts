@@ -6,7 +6,7 @@ import { findEverything } from '../../src/cli/server/demo.ts'
 import { type Cluster, startCluster } from '../cluster.ts'
 import { OAuthFlow, REDIRECT } from '../fakes/oauth-flow.ts'
 import { PlainBrowser } from '../fakes/plain-browser.ts'
-import { eventually } from '../wait.ts'
+import { AT_ONCE_MS, eventually } from '../wait.ts'
 
 // What somebody could try against sign-in by OAuth: each try is refused, and what it means for others is held.
 
@@ -396,21 +396,17 @@ describe('what ends at once', () => {
       () => cluster.save({ kind: 'lock', version: 'v2', metadata: { name: 'zoe' }, spec: { target: { user: 'zoe' } } }),
     ],
     ['its user loses the role', 'kim', () => cluster.save({ kind: 'user', version: 'v2', metadata: { name: 'kim' }, spec: { roles: [] } })],
-  ])(
-    'a session when %s',
-    async (_, user, act) => {
-      const flow = new OAuthFlow(cluster)
-      const { access_token, refresh_token } = await flow.signIn(user)
-      const { ended } = await holdSession(access_token)
-      const from = performance.now()
-      await act()
-      await ended
-      expect(performance.now() - from).toBeLessThan(1000)
-      expect((await flow.call(EVERYTHING, access_token)).status).toBeGreaterThanOrEqual(401)
-      if (user !== 'kim') expect(await flow.refresh(refresh_token)).toMatchObject({ status: 400, error: 'invalid_grant' })
-    },
-    20_000,
-  )
+  ])('a session when %s', async (_, user, act) => {
+    const flow = new OAuthFlow(cluster)
+    const { access_token, refresh_token } = await flow.signIn(user)
+    const { ended } = await holdSession(access_token)
+    const from = performance.now()
+    await act()
+    await ended
+    expect(performance.now() - from).toBeLessThan(AT_ONCE_MS)
+    expect((await flow.call(EVERYTHING, access_token)).status).toBeGreaterThanOrEqual(401)
+    if (user !== 'kim') expect(await flow.refresh(refresh_token)).toMatchObject({ status: 400, error: 'invalid_grant' })
+  })
 
   it('a browser that is signed in, when its user is locked: it is told why', async () => {
     const flow = new OAuthFlow(cluster)
@@ -435,7 +431,7 @@ describe('what ends at once', () => {
     const from = performance.now()
     await cluster.admin(deleteOAuthGrant, { id: grant?.id ?? '' })
     await ended
-    expect(performance.now() - from).toBeLessThan(1000)
+    expect(performance.now() - from).toBeLessThan(AT_ONCE_MS)
     expect((await flow.call('/mcp', access_token)).status).toBe(401)
   })
 

@@ -61,50 +61,42 @@ describe.each(['v1', 'v2'] as const)('a client of the SDK %s', (version) => {
     ['/mcp/apps/everything', ['echo']],
     ['/mcp/sets/some', ['everything_echo']],
     ['/mcp', ['everything_echo', 'other_echo']],
-  ])(
-    'gets the tools of the role at %s',
-    async (path, tools) => {
-      const session = new OAuthSession()
-      expect((await visits[version](new URL(path, cluster.url), session, new PlainBrowser())).toSorted()).toEqual(tools)
-      expect(session.kept).toMatchObject({
-        token_type: 'Bearer',
-        scope: 'mcp',
-        refresh_token: expect.any(String),
-        expires_in: expect.any(Number),
-      })
-    },
-    30_000,
-  )
+  ])('gets the tools of the role at %s', async (path, tools) => {
+    const session = new OAuthSession()
+    expect((await visits[version](new URL(path, cluster.url), session, new PlainBrowser())).toSorted()).toEqual(tools)
+    expect(session.kept).toMatchObject({
+      token_type: 'Bearer',
+      scope: 'mcp',
+      refresh_token: expect.any(String),
+      expires_in: expect.any(Number),
+    })
+  })
 })
 
 describe('a client whose access token has ended', () => {
-  it.each(['v1', 'v2'] as const)(
-    'of the SDK %s goes on without a person',
-    async (version) => {
-      const session = new OAuthSession()
-      const url = new URL('/mcp', cluster.url)
-      const browser = new PlainBrowser()
-      await visits[version](url, session, browser)
-      const seen = browser.visited.length
-      const before = session.kept
-      if (!session.kept) throw new Error('no tokens')
-      session.kept = { ...session.kept, access_token: 'A'.repeat(43) }
-      const authProvider = session.provider()
-      const client = version === 'v1' ? new ClientV1(INFO) : new Client(INFO)
-      const transport =
-        version === 'v1'
-          ? new StreamableHTTPClientTransportV1(url, { authProvider })
-          : new StreamableHTTPClientTransport(url, { authProvider })
-      // Each SDK takes its own transport.
-      if (client instanceof ClientV1 && transport instanceof StreamableHTTPClientTransportV1) await client.connect(transport)
-      if (client instanceof Client && transport instanceof StreamableHTTPClientTransport) await client.connect(transport)
-      expect((await client.listTools()).tools.length).toBe(2)
-      await client.close()
-      expect(browser.visited.length).toBe(seen)
-      expect(session.kept?.refresh_token).not.toBe(before?.refresh_token)
-    },
-    30_000,
-  )
+  it.each(['v1', 'v2'] as const)('of the SDK %s goes on without a person', async (version) => {
+    const session = new OAuthSession()
+    const url = new URL('/mcp', cluster.url)
+    const browser = new PlainBrowser()
+    await visits[version](url, session, browser)
+    const seen = browser.visited.length
+    const before = session.kept
+    if (!session.kept) throw new Error('no tokens')
+    session.kept = { ...session.kept, access_token: 'A'.repeat(43) }
+    const authProvider = session.provider()
+    const client = version === 'v1' ? new ClientV1(INFO) : new Client(INFO)
+    const transport =
+      version === 'v1'
+        ? new StreamableHTTPClientTransportV1(url, { authProvider })
+        : new StreamableHTTPClientTransport(url, { authProvider })
+    // Each SDK takes its own transport.
+    if (client instanceof ClientV1 && transport instanceof StreamableHTTPClientTransportV1) await client.connect(transport)
+    if (client instanceof Client && transport instanceof StreamableHTTPClientTransport) await client.connect(transport)
+    expect((await client.listTools()).tools.length).toBe(2)
+    await client.close()
+    expect(browser.visited.length).toBe(seen)
+    expect(session.kept?.refresh_token).not.toBe(before?.refresh_token)
+  })
 })
 
 it('mcp-remote brings programs in that know stdio only', async () => {

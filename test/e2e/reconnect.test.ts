@@ -23,7 +23,7 @@ beforeAll(async () => {
   await cluster.saveHttpApp('http', http.url)
   await cluster.saveRole('all', { allow: { app_labels: { '*': '*' }, mcp: { tools: ['*'] } } })
   await cluster.saveUser('ana', ['all'])
-}, 30_000)
+})
 
 afterAll(async () => {
   await cluster?.close()
@@ -60,7 +60,7 @@ const recorded = (server: string, name: string) =>
 test.each([
   ['that tells of its progress', 'work'],
   ['that says nothing before its answer', 'ask'],
-])('a call of a program %s is answered after the client has come back', { timeout: 30_000 }, async (_, name) => {
+])('a call of a program %s is answered after the client has come back', async (_, name) => {
   const { client, cut, gets } = await connect(cluster.mcpUrl('stdio'))
   const begun = Promise.withResolvers<unknown>()
   client.setRequestHandler(CreateMessageRequestSchema, async () => {

@@ -46,7 +46,7 @@ async function listen(path: string): Promise<OpenAnswer> {
   return stream
 }
 
-it('ends a subscription to all servers with its result, and says of no list that it changed', { timeout: 30_000 }, async () => {
+it('ends a subscription to all servers with its result, and says of no list that it changed', async () => {
   const stream = await listen('/mcp')
   await within('the end of the gateway', cluster.running.close(), SOON_MS)
   const text = await within('the end of the stream', stream.ended)
@@ -54,7 +54,7 @@ it('ends a subscription to all servers with its result, and says of no list that
   expect(text).toContain('"id":7,"result":{"resultType":"complete"')
 })
 
-it('ends a subscription to one server with its result too', { timeout: 30_000 }, async () => {
+it('ends a subscription to one server with its result too', async () => {
   const stream = await listen('/mcp/apps/modern')
   await within('the end of the gateway', cluster.running.close(), SOON_MS)
   const text = await within('the end of the stream', stream.ended)
@@ -62,7 +62,7 @@ it('ends a subscription to one server with its result too', { timeout: 30_000 },
   expect(text).toContain('"id":7,"result":{"resultType":"complete"')
 })
 
-it('tells a session of all servers of no change, and leaves each server in good order', { timeout: 30_000 }, async () => {
+it('tells a session of all servers of no change, and leaves each server in good order', async () => {
   const session = await openSession(at('/mcp'), token)
   await postMessage(at('/mcp'), token, session, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
   const stream = await openHttp(at('/mcp'), { method: 'GET', headers: headersOf(token, { 'mcp-session-id': session }) })

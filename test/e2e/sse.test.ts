@@ -41,7 +41,7 @@ afterAll(async () => {
   await sse.close()
 })
 
-test("another's stream is as unknown as none, and its messages are not taken", { timeout: 20_000 }, async () => {
+test("another's stream is as unknown as none, and its messages are not taken", async () => {
   const stream = await openRaw('everything', alice)
   try {
     const body = '{"jsonrpc":"2.0","id":1,"method":"ping"}'
@@ -59,32 +59,28 @@ test("another's stream is as unknown as none, and its messages are not taken", {
   }
 })
 
-test.each(['everything', 'everything-http', 'everything-sse'])(
-  'a client of the old transport uses %s',
-  { timeout: 30_000 },
-  async (server) => {
-    const client = await connect(new SSEClientTransport(new URL(`/mcp/apps/${server}/sse`, cluster.url), authorized(alice)))
-    try {
-      expect((await client.listTools()).tools.map(({ name }) => name)).toContain('get-sum')
-      expect(await client.callTool({ name: 'get-sum', arguments: { a: 1, b: 2 } })).toMatchObject({
-        content: [{ text: 'The sum of 1 and 2 is 3.' }],
-      })
-      const progress: number[] = []
-      const long = { name: 'trigger-long-running-operation', arguments: { duration: 0.3, steps: 3 } }
-      await client.callTool(long, undefined, { onprogress: ({ progress: step }) => progress.push(step) })
-      // The SDK may drop the last, which comes together with the answer.
-      expect(progress.slice(0, 2)).toEqual([1, 2])
-      await expect(client.callTool({ name: 'no-such-tool' })).resolves.toMatchObject({ isError: true })
-    } finally {
-      await client.close()
-    }
-    // The end of its stream is the end of the session.
-    const ends = await cluster.eventsOnceThere({ type: 'mcp.session.end', server }, 1)
-    expect(ends.length).toBeGreaterThan(0)
-  },
-)
+test.each(['everything', 'everything-http', 'everything-sse'])('a client of the old transport uses %s', async (server) => {
+  const client = await connect(new SSEClientTransport(new URL(`/mcp/apps/${server}/sse`, cluster.url), authorized(alice)))
+  try {
+    expect((await client.listTools()).tools.map(({ name }) => name)).toContain('get-sum')
+    expect(await client.callTool({ name: 'get-sum', arguments: { a: 1, b: 2 } })).toMatchObject({
+      content: [{ text: 'The sum of 1 and 2 is 3.' }],
+    })
+    const progress: number[] = []
+    const long = { name: 'trigger-long-running-operation', arguments: { duration: 0.3, steps: 3 } }
+    await client.callTool(long, undefined, { onprogress: ({ progress: step }) => progress.push(step) })
+    // The SDK may drop the last, which comes together with the answer.
+    expect(progress.slice(0, 2)).toEqual([1, 2])
+    await expect(client.callTool({ name: 'no-such-tool' })).resolves.toMatchObject({ isError: true })
+  } finally {
+    await client.close()
+  }
+  // The end of its stream is the end of the session.
+  const ends = await cluster.eventsOnceThere({ type: 'mcp.session.end', server }, 1)
+  expect(ends.length).toBeGreaterThan(0)
+})
 
-test('a client of streamable HTTP uses a server of the old transport', { timeout: 30_000 }, async () => {
+test('a client of streamable HTTP uses a server of the old transport', async () => {
   const client = await connect(new StreamableHTTPClientTransport(cluster.mcpUrl('everything-sse'), authorized(alice)))
   try {
     expect(await client.callTool({ name: 'echo', arguments: { message: 'hi' } })).toMatchObject({ content: [{ text: 'Echo: hi' }] })
@@ -94,7 +90,7 @@ test('a client of streamable HTTP uses a server of the old transport', { timeout
   }
 })
 
-test('a program that was killed is started again, and its client notices nothing', { timeout: 30_000 }, async () => {
+test('a program that was killed is started again, and its client notices nothing', async () => {
   const client = await connect(new StreamableHTTPClientTransport(cluster.mcpUrl('echo'), authorized(alice)))
   try {
     const first = await pidOf(client)
@@ -107,7 +103,7 @@ test('a program that was killed is started again, and its client notices nothing
   }
 })
 
-test('a server that forgets its sessions is healed', { timeout: 30_000 }, async () => {
+test('a server that forgets its sessions is healed', async () => {
   const server = await startForgetfulHttp()
   await cluster.saveHttpApp('forgetful', server.url)
   const client = await connect(new StreamableHTTPClientTransport(cluster.mcpUrl('forgetful'), authorized(alice)))
@@ -131,7 +127,7 @@ test('a server that forgets its sessions is healed', { timeout: 30_000 }, async 
   }
 })
 
-test('a killed program is healed for a client of the old transport too', { timeout: 30_000 }, async () => {
+test('a killed program is healed for a client of the old transport too', async () => {
   const client = await connect(new SSEClientTransport(cluster.mcpUrl('everything'), authorized(alice)))
   const changed = Promise.withResolvers<void>()
   client.setNotificationHandler(ToolListChangedNotificationSchema, () => changed.resolve())

@@ -48,7 +48,7 @@ afterAll(async () => {
 /** A page that tells of anything its content security policy had to stop. */
 async function openPage(): Promise<{ page: Page; faults: string[] }> {
   const page = await (await browser.newContext({ ignoreHTTPSErrors: true })).newPage()
-  page.setDefaultTimeout(15_000)
+  page.setDefaultTimeout(30_000)
   const faults: string[] = []
   page.on('pageerror', (error) => faults.push(error.message))
   page.on('console', (message) => message.type() === 'error' && faults.push(message.text()))

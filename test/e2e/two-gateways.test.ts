@@ -85,18 +85,14 @@ function transport({ address }: Gateway, server: string, token: string, sessionI
 
 /** A session there, as soon as there can be one; its id. */
 async function begin(gateway: Gateway, server: string, token: string): Promise<string> {
-  return await eventually(
-    `a session with ${server} at ${gateway.address}`,
-    async () => {
-      const client = new Client({ name: 'test', version: '1' })
-      const way = transport(gateway, server, token)
-      return await client.connect(way).then(
-        () => way.sessionId,
-        () => undefined,
-      )
-    },
-    30_000,
-  )
+  return await eventually(`a session with ${server} at ${gateway.address}`, async () => {
+    const client = new Client({ name: 'test', version: '1' })
+    const way = transport(gateway, server, token)
+    return await client.connect(way).then(
+      () => way.sessionId,
+      () => undefined,
+    )
+  })
 }
 
 async function call(gateway: Gateway, server: string, token: string, sessionId: string): Promise<number> {

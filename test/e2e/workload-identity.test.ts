@@ -88,21 +88,17 @@ test.each([
   ],
   ['a rule that does not fit', JWT, { env: 'dev', repo: 'shop' }, 'no_workload_rule'],
   ['a machine of which nobody vouches', JWT, undefined, 'no_workload_rule'],
-])(
-  'refused by %s: no word on whether it exists, and the reason in the audit log',
-  async (_, services, claims, kind) => {
-    const { code, stderr } = await runBot(`refused-${kind}-${claims ? 'job' : 'token'}`, services, claims)
-    expect([code, stderr]).toEqual([5, expect.stringContaining('there is no workload identity')])
-    const [event] = (await cluster.events({ type: 'spiffe.svid.issued' })).slice(-1)
-    expect(event).toMatchObject({
-      code: 'TSPIFFE000E',
-      user_kind: 2,
-      bot_instance_id: expect.any(String),
-      decision: { allow: false, kind },
-    })
-  },
-  30_000,
-)
+])('refused by %s: no word on whether it exists, and the reason in the audit log', async (_, services, claims, kind) => {
+  const { code, stderr } = await runBot(`refused-${kind}-${claims ? 'job' : 'token'}`, services, claims)
+  expect([code, stderr]).toEqual([5, expect.stringContaining('there is no workload identity')])
+  const [event] = (await cluster.events({ type: 'spiffe.svid.issued' })).slice(-1)
+  expect(event).toMatchObject({
+    code: 'TSPIFFE000E',
+    user_kind: 2,
+    bot_instance_id: expect.any(String),
+    decision: { allow: false, kind },
+  })
+})
 
 test('attributes that make no SPIFFE ID, several that fit, and none at all', async () => {
   const several = await runBot(
@@ -115,7 +111,7 @@ test('attributes that make no SPIFFE ID, several that fit, and none at all', asy
   expect([bad.code, bad.stderr]).toEqual([1, expect.stringContaining('a SPIFFE ID has letters')])
   const missing = await runBot('missing', JWT, { env: 'prod' })
   expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining('names join.oidc.repo, which this workload does not have')])
-}, 30_000)
+})
 
 test('an X.509 SVID is one: by openssl, by another library, and between two programs over TLS', async () => {
   const { code, folder } = await runBot('x509', X509, { env: 'prod' })
@@ -155,7 +151,7 @@ test('an X.509 SVID is one: by openssl, by another library, and between two prog
     join_method: 'oidc',
     join_token: 'from-issuer',
   })
-}, 30_000)
+})
 
 test('a JWT SVID is one: for its audience, by the keys that are published, and as an OpenID Connect token', async () => {
   const { code, stderr, folder } = await runBot('jwt', JWT, { env: 'prod', repo: 'shop' })
@@ -176,7 +172,7 @@ test('a JWT SVID is one: for its audience, by the keys that are published, and a
   await jwtVerify(token, createLocalJWKSet(jwtKeys), expected)
   for (const path of ['/.well-known/jwks.json', '/oauth/jwks'])
     await expect(jwtVerify(token, createRemoteJWKSet(new URL(path, cluster.url)))).rejects.toThrow()
-}, 30_000)
+})
 
 test('a person gets them by tsh, as their roles allow', async () => {
   await cluster.saveUser('ana', ['workloads'])

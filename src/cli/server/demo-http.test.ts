@@ -11,7 +11,7 @@ test('the demo server ends with its parent, however that ends', { timeout: 60_00
   const url = String(chunk)
   expect(await isUp(url)).toBe(true)
   parent.kill('SIGKILL')
-  await expect.poll(() => isUp(url), { timeout: 10_000 }).toBe(false)
+  await expect.poll(() => isUp(url)).toBe(false)
 })
 
 async function isUp(url: string): Promise<boolean> {

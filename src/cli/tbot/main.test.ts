@@ -92,7 +92,7 @@ test('oneshot without a proxy fails with what is in the way', async () => {
     '--oneshot',
   ])
   expect([code, err]).toEqual([4, expect.stringContaining('nothing listens on 127.0.0.1:1')])
-}, 30_000)
+})
 
 test('a damaged storage is told at the start, with what to do', async () => {
   const storage = join(home, 's')

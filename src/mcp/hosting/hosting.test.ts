@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { chmod, chown, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { call, faultOf, never, toolText } from '../../../test/fakes/outgoing.ts'
 import { listProcesses } from '../../../test/fakes/processes.ts'
 import { ECHO_STDIO, openAs, ownAccount, stdioApp, stdioDeps } from '../../../test/fakes/stdio-app.ts'
@@ -185,14 +185,14 @@ describe.skipIf(machine.self.sandboxFault !== undefined)('confinement: sandbox',
     const sandbox = { readable: [process.cwd(), dirname(process.execPath)] }
     const { close } = await host({ confinement: 'sandbox', sandbox }, { flags: ['--daemon', `--mark=${mark}`] })
     const marked = (): number => listProcesses().filter(({ command }) => command.includes(mark)).length
-    await vi.waitFor(() => expect(marked()).toBeGreaterThan(4))
+    await expect.poll(() => marked()).toBeGreaterThan(4)
     await close()
     expect(marked()).toBe(0)
     const command = "trap 'sleep 0.3; echo ended >&2; exit 0' INT; echo ready >&2; read line; while :; do sleep 0.1; done"
     const upstream = createStdioUpstream(stdioApp('/bin/sh', ['-c', command], undefined, { confinement: 'sandbox' }), machine)
     opened.push(upstream)
     const session = await upstream.open(openAs('legacy'))
-    await vi.waitFor(() => expect(upstream.stderrTail()).toEqual(['ready']))
+    await expect.poll(() => upstream.stderrTail()).toEqual(['ready'])
     await session.close()
     expect(upstream.stderrTail()).toEqual(['ready', 'ended'])
   })
@@ -205,7 +205,7 @@ describe.skipIf(!isRoot || !machine.self.programs.unshare)('without control grou
     const mark = `namespace-${process.pid}`
     const { close, sh } = await host({}, { deps: WITHOUT_TREES, flags: ['--daemon', '--grandchild', `--mark=${mark}`] })
     const marked = (): number => listProcesses().filter(({ command }) => command.includes(mark)).length
-    await vi.waitFor(() => expect(marked()).toBeGreaterThan(3))
+    await expect.poll(() => marked()).toBeGreaterThan(3)
     expect(await sh('echo fine')).toBe('fine')
     await close()
     expect(marked()).toBe(0)

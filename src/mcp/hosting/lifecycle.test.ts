@@ -1,5 +1,5 @@
 import { fileURLToPath } from 'node:url'
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { call, eventsOf, faultOf, messageText, never, notification, readData, request, toolText } from '../../../test/fakes/outgoing.ts'
 import { ECHO_STDIO, openAs, stdioApp, stdioDeps } from '../../../test/fakes/stdio-app.ts'
 import { silentLogger } from '../../lib/log.ts'
@@ -109,25 +109,25 @@ describe('lifecycle: shared', () => {
 
   test('restart: always runs it before anybody came, and again when it has ended', async () => {
     const { upstream, registry, started } = await serve({ ...shared, restart: 'always' })
-    await vi.waitFor(() => expect(started.length).toBe(1))
+    await expect.poll(() => started.length).toBe(1)
     const session = await upstream.open(openAs('modern'))
     await faultOf(session.send(call('1', 'exit', { code: 0 }), never))
-    await vi.waitFor(() => expect(started.length).toBe(2))
+    await expect.poll(() => started.length).toBe(2)
     expect(await ask(session, 'echo', { text: 'back' })).toBe('back')
-    await vi.waitFor(() => expect(registry.count).toBe(1))
+    await expect.poll(() => registry.count).toBe(1)
   })
 })
 
 describe('idle_stop', () => {
-  test('ends a process that nobody uses; the next request starts another, as often as it likes', { timeout: 30_000 }, async () => {
+  test('ends a process that nobody uses; the next request starts another, as often as it likes', async () => {
     const { upstream, registry } = await serve({ idle_stop: '1s' })
     const session = await upstream.open(openAs('modern'))
     const pid = await ask(session, 'pid')
-    await vi.waitFor(() => expect(registry.count).toBe(0), { timeout: 5000 })
+    await expect.poll(() => registry.count).toBe(0)
     expect(await ask(session, 'pid')).not.toBe(pid)
   })
 
-  test('a request under way is use', { timeout: 30_000 }, async () => {
+  test('a request under way is use', async () => {
     const { upstream } = await serve({ idle_stop: '1s' })
     const session = await upstream.open(openAs('legacy'))
     expect(await ask(session, 'slow', { ms: 2500 })).toBe('late')
@@ -138,18 +138,18 @@ describe('idle_stop', () => {
 describe('warm', () => {
   test('a spare is there before anybody came, and another after', async () => {
     const { upstream, registry } = await serve({ warm: 2 })
-    await vi.waitFor(() => expect(registry.count).toBe(2))
+    await expect.poll(() => registry.count).toBe(2)
     const session = await upstream.open(openAs('legacy'))
     expect(await ask(session, 'echo', { text: 'hi' })).toBe('hi')
-    await vi.waitFor(() => expect(registry.count).toBe(3))
+    await expect.poll(() => registry.count).toBe(3)
     await upstream.close()
     expect(registry.count).toBe(0)
   })
 
   test('spares that die are not started in a loop', async () => {
     const { upstream, registry } = await serve({ warm: 1 }, '--exit-at-start')
-    await vi.waitFor(() => expect(upstream.stderrTail()).toEqual(['no licence']))
-    await vi.waitFor(() => expect(registry.count).toBe(0))
+    await expect.poll(() => upstream.stderrTail()).toEqual(['no licence'])
+    await expect.poll(() => registry.count).toBe(0)
     const session = await upstream.open(openAs('legacy'))
     expect(await session.ended).toBe('MCP server "tools" exited (code 3): no licence')
     expect(upstream.stderrTail()).toEqual(['no licence', 'no licence'])
@@ -172,7 +172,7 @@ describe('lifecycle: shared, behind the bridge of eras', () => {
     return { upstream, registry: deps.registry }
   }
 
-  test('a server of an older revision is refused, whoever comes', { timeout: 30_000 }, async () => {
+  test('a server of an older revision is refused, whoever comes', async () => {
     const { upstream } = await bridged(ECHO_STDIO)
     const session = await upstream.open(openAs('legacy'))
     expect((await faultOf(session.send(initialize, never))).message).toMatch(/does not speak MCP 2026-07-28.*set lifecycle: per_session$/)
@@ -182,7 +182,7 @@ describe('lifecycle: shared, behind the bridge of eras', () => {
     )
   })
 
-  test('clients of older revisions share the process of a modern one', { timeout: 30_000 }, async () => {
+  test('clients of older revisions share the process of a modern one', async () => {
     const { upstream, registry } = await bridged(fileURLToPath(new URL('../../../test/fakes/modern-server.ts', import.meta.url)))
     for (const _ of [1, 2]) {
       const session = await upstream.open(openAs('legacy'))

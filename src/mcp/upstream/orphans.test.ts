@@ -3,7 +3,7 @@ import type { ChildProcess, ChildProcessByStdio } from 'node:child_process'
 import { once } from 'node:events'
 import type { Readable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { call, never, toolText } from '../../../test/fakes/outgoing.ts'
 import { hasProc, listProcesses } from '../../../test/fakes/processes.ts'
 import { echoApp, openAs, stdioDeps } from '../../../test/fakes/stdio-app.ts'
@@ -68,7 +68,7 @@ test.skipIf(!hasProc)('sixty sessions, cut in every way, leave no process and no
   }
   expect(marked(mark).length).toBeGreaterThan(9)
   await upstream.close()
-  await vi.waitFor(() => expect(deps.registry.count).toBe(0))
+  await expect.poll(() => deps.registry.count).toBe(0)
   expect(marked(mark)).toEqual([])
   expect(zombies()).toEqual([])
 })
@@ -88,7 +88,7 @@ test.skipIf(!hasProc)('a gateway that exits takes everything with it', { timeout
   const mark = `exit-${process.pid}`
   const gateway = startGateway('exit', mark)
   expect(await once(gateway, 'exit')).toEqual([0, null])
-  await vi.waitFor(() => expect(marked(mark)).toEqual([]))
+  await expect.poll(() => marked(mark)).toEqual([])
 })
 
 test.skipIf(!hasProc)(
@@ -100,9 +100,9 @@ test.skipIf(!hasProc)(
     const mark = `kill-${process.pid}`
     const gateway = startGateway('hang', mark)
     expect(String(await once(gateway.stdout, 'data'))).toBe('ready\n')
-    await vi.waitFor(() => expect(marked(mark).length).toBeGreaterThanOrEqual(12))
+    await expect.poll(() => marked(mark).length).toBeGreaterThanOrEqual(12)
     gateway.kill('SIGKILL')
     await once(gateway, 'exit')
-    await vi.waitFor(() => expect(marked(mark)).toEqual([]))
+    await expect.poll(() => marked(mark)).toEqual([])
   },
 )

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test, vi } from 'vitest'
+import { afterEach, describe, expect, test } from 'vitest'
 import { call, eventsOf, faultOf, never, readData, request, response, toolText } from '../../../test/fakes/outgoing.ts'
 import { echoApp, openAs, stdioDeps } from '../../../test/fakes/stdio-app.ts'
 import type { ChildRegistry } from './child.ts'
@@ -24,10 +24,10 @@ describe('a modern conversation', () => {
     const hanging = faultOf(session.send(call('1', 'hang'), never))
     const pids = await Promise.all(['1', '1', '"1"', '2'].map(async (id) => toolText(await session.send(call(id, 'pid'), never))))
     expect(new Set(pids).size).toBe(1)
-    await vi.waitFor(() => expect(registry.count).toBe(1))
+    await expect.poll(() => registry.count).toBe(1)
     await session.close()
     expect((await hanging).code).toBe('cancelled')
-    await vi.waitFor(() => expect(registry.count).toBe(0))
+    await expect.poll(() => registry.count).toBe(0)
   })
 
   test('what belongs to a subscription goes there, under its id', async () => {

@@ -1,4 +1,4 @@
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { call, eventsOf, faultOf, never, notification, readData, request, toolText } from '../../../test/fakes/outgoing.ts'
 import { echoApp, openAs, stdioDeps } from '../../../test/fakes/stdio-app.ts'
 import type { ChildRegistry } from './child.ts'
@@ -39,12 +39,12 @@ test('a server that dies again and again is left alone for a while, and says why
   }
   expect(await faultOf(session.send(call('1', 'echo'), never))).toEqual(refusal)
   expect(await faultOf(session.send(call('1', 'echo'), never))).toEqual(refusal)
-  await vi.waitFor(() => expect(registry.count).toBe(0))
+  await expect.poll(() => registry.count).toBe(0)
   clock.ms += 49_999
   expect((await faultOf(session.send(call('1', 'echo'), never))).message).toContain('try again in 1 s')
   clock.ms += 1
   expect(toolText(await session.send(call('1', 'echo', { text: 'back' }), never))).toBe('back')
-  await vi.waitFor(() => expect(registry.count).toBe(1))
+  await expect.poll(() => registry.count).toBe(1)
 })
 
 test('what was under way fails when the process dies, the next request starts another', async () => {
@@ -59,7 +59,7 @@ test('what was under way fails when the process dies, the next request starts an
   const pids = await Promise.all(['1', '2', '3'].map(async (id) => toolText(await session.send(call(id, 'pid'), never))))
   expect(new Set(pids).size).toBe(1)
   expect(pids[0]).not.toBe(first)
-  await vi.waitFor(() => expect(registry.count).toBe(1))
+  await expect.poll(() => registry.count).toBe(1)
 })
 
 test('a process that is being ended gets no more requests', async () => {
@@ -72,7 +72,7 @@ test('a notification starts nothing', async () => {
   const { session, registry } = await open()
   await faultOf(session.send(call('1', 'exit'), never))
   expect(await session.send(notification('notifications/x'), never)).toEqual({ kind: 'accepted' })
-  await vi.waitFor(() => expect(registry.count).toBe(0))
+  await expect.poll(() => registry.count).toBe(0)
 })
 
 test('what is closed stays closed, also while it starts', async () => {
@@ -84,5 +84,5 @@ test('what is closed stays closed, also while it starts', async () => {
   expect((await faultOf(session.send(call('2', 'echo'), never))).code).toBe('cancelled')
   expect((await faultOf(session.send(notification('notifications/x'), never))).code).toBe('cancelled')
   await session.close()
-  await vi.waitFor(() => expect(registry.count).toBe(0))
+  await expect.poll(() => registry.count).toBe(0)
 })

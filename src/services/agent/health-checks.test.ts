@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { faultOf } from '../../../test/fakes/outgoing.ts'
 import { ECHO_STDIO, openAs, stdioApp, stdioDeps } from '../../../test/fakes/stdio-app.ts'
 import { silentLogger } from '../../lib/log.ts'
@@ -34,9 +34,9 @@ async function serve(
 
 const stateOf = (upstream: Upstream): string | undefined => upstream.health?.current().state
 
-test('a server that exits is checked again and again, and shows what it said', { timeout: 30_000 }, async () => {
+test('a server that exits is checked again and again, and shows what it said', async () => {
   const { upstream } = await serve([ECHO_STDIO, '--exit-at-start'], { health_check: 'on' })
-  await vi.waitFor(() => expect(upstream.health?.current().failures).toBeGreaterThanOrEqual(3), { timeout: 20_000 })
+  await expect.poll(() => upstream.health?.current().failures).toBeGreaterThanOrEqual(3)
   expect(upstream.health?.current()).toMatchObject({
     state: 'failing',
     reason: 'exited (code 3): no licence',
@@ -47,15 +47,15 @@ test('a server that exits is checked again and again, and shows what it said', {
   )
 })
 
-test('one that never answers is failing after the deadline', { timeout: 30_000 }, async () => {
+test('one that never answers is failing after the deadline', async () => {
   const { upstream } = await serve(['-e', 'setInterval(() => {}, 1000)'], { health_check: 'on' }, 500)
-  await vi.waitFor(() => expect(stateOf(upstream)).toBe('failing'), { timeout: 20_000 })
+  await expect.poll(() => stateOf(upstream)).toBe('failing')
   expect(upstream.health?.current().reason).toMatch(/did not answer within 1 s/)
 })
 
-test('one whose confinement cannot be is failing with the remedy', { timeout: 30_000 }, async () => {
+test('one whose confinement cannot be is failing with the remedy', async () => {
   const { upstream } = await serve([ECHO_STDIO], { health_check: 'on', cwd: '/no/such' })
-  await vi.waitFor(() => expect(stateOf(upstream)).toBe('failing'), { timeout: 20_000 })
+  await expect.poll(() => stateOf(upstream)).toBe('failing')
   expect(upstream.health?.current().reason).toBe('the working directory "/no/such" does not exist on the agent\'s machine')
 })
 
@@ -66,11 +66,11 @@ test('where a start has effects nobody starts it', async () => {
   const quiet = await serve(['-e', script], { health_check: 'off', lifecycle: 'shared' })
   const usual = await serve(['-e', script], {})
   const asked = await serve([ECHO_STDIO], { health_check: 'on' })
-  await vi.waitFor(() => expect(stateOf(asked.upstream)).toBe('healthy'), { timeout: 10_000 })
+  await expect.poll(() => stateOf(asked.upstream)).toBe('healthy')
   expect([stateOf(quiet.upstream), stateOf(usual.upstream)]).toEqual(['unknown', 'unknown'])
 })
 
-test('one that works again is found to', { timeout: 30_000 }, async () => {
+test('one that works again is found to', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'recovers-'))
   closers.push(() => rm(folder, { recursive: true }))
   const script = join(folder, 'server.mjs')
@@ -79,7 +79,7 @@ test('one that works again is found to', { timeout: 30_000 }, async () => {
   const session = await upstream.open(openAs('legacy'))
   await session.ended
   await session.close()
-  await vi.waitFor(() => expect(stateOf(upstream)).toBe('failing'))
+  await expect.poll(() => stateOf(upstream)).toBe('failing')
   await writeFile(script, `import ${JSON.stringify(ECHO_STDIO)}`)
-  await vi.waitFor(() => expect(stateOf(upstream)).toBe('healthy'), { timeout: 20_000 })
+  await expect.poll(() => stateOf(upstream)).toBe('healthy')
 })

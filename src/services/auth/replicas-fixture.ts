@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { AT_ONCE_MS } from '../../../test/wait.ts'
 import type { Change, ResourceFeed } from '../../resources/feed.ts'
 import type { AuthServiceOptions } from './start.ts'
 import { type Fixture, startFixture } from './auth-fixture.ts'
@@ -30,13 +31,10 @@ export async function startReplicas(options: Partial<AuthServiceOptions> & { con
   }
 }
 
-/** How long anybody may take to hear of what happened elsewhere, ms. */
-const DEADLINE_MS = 1000
-
-/** Settles with the first change that fits, as this replica tells its services of it; rejects when it does not come within a second. */
+/** Settles with the first change that fits, as this replica tells its services of it; rejects when it does not come at once. */
 export function heard(feed: ResourceFeed, fits: (change: Change) => boolean): Promise<Change> {
   const { promise, resolve, reject } = Promise.withResolvers<Change>()
-  const timer = setTimeout(() => reject(new Error('nothing was heard of the change within a second')), DEADLINE_MS)
+  const timer = setTimeout(() => reject(new Error('nothing was heard of the change')), AT_ONCE_MS)
   const unsubscribe = feed.subscribe((change) => fits(change) && resolve(change))
   return promise.finally(() => {
     clearTimeout(timer)

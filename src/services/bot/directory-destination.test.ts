@@ -166,7 +166,7 @@ test('another process that reads all the while sees the old file or the new one'
   reader.stdin.end()
   await closed
   expect(JSON.parse(said)).toEqual({ reads: true, torn: 0 })
-}, 30_000)
+})
 
 test('what a killed process left behind goes after an hour', async () => {
   const path = join(home.path, 'd')
