@@ -53,6 +53,34 @@ test('an Auth Service that is away is not asked for each', async () => {
   expect(warnings).toEqual(['heartbeat failed'])
 })
 
+test('what an Auth Service that was away did not hear is told again within seconds, if it is still so', async () => {
+  const { heartbeat, heard, clock } = create({ refuses: 'a', status: 503 })
+  for (const name of ['a', 'b']) heartbeat.announce(appOf(name))
+  await heartbeat.settled()
+  heartbeat.withdraw('a')
+  heartbeat.beat()
+  await heartbeat.settled()
+  expect(heard).toEqual([['refused', 'a@h', 'b@h'], ['-a%40h']])
+  clock.now += 5000
+  heartbeat.beat()
+  heartbeat.beat()
+  await heartbeat.settled()
+  expect(heard.slice(2)).toEqual([['b@h']])
+})
+
+test('what is announced in the moment in which all was told is told too', async () => {
+  // Whatever number of turns there is between the last answer and the end of the writing.
+  for (let turns = 0; turns < 60; turns++) {
+    const { heartbeat, heard } = create()
+    heartbeat.announce(appOf('a'))
+    while (heard.length === 0) await Promise.resolve()
+    for (let turn = 0; turn < turns; turn++) await Promise.resolve()
+    heartbeat.announce(appOf('b'))
+    await heartbeat.settled()
+    expect([turns, heard.flat()]).toEqual([turns, ['a@h', 'b@h']])
+  }
+})
+
 test('many are told of together, twenty at a time, until they expire', async () => {
   const { heartbeat, heard, expiries } = create()
   for (let n = 0; n < 45; n++) heartbeat.announce(appOf(`s${n}`))

@@ -14,6 +14,8 @@ const LIFETIME_MS = 4 * PERIOD_MS
 const STEP_MS = 500
 /** A server that fails and recovers all the time is told of once in so long. */
 const TOUCH_MS = 1000
+/** What could not be told because the Auth Service was away is not left to the next heartbeat. */
+const AGAIN_MS = 5000
 /** Servers told of in one transaction: so many hold up nobody. */
 const BATCH = 20
 
@@ -58,6 +60,8 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
   /** What this host may not offer, and why. */
   readonly #refused = new Map<string, string>()
   readonly #touched = new Map<string, NodeJS.Timeout>()
+  /** What could not be told → when it is tried again, ms since 1970. */
+  readonly #untold = new Map<string, number>()
   #writing: Promise<void> | undefined
 
   constructor(options: HeartbeatOptions, store: HeartbeatStore<T>) {
@@ -89,36 +93,47 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
     this.#enqueue(name, undefined)
   }
 
-  /** Tells anew of the servers that are due: each once a minute, a few at a time. Done twice a second. */
+  /** Tells anew of the servers that are due: each once a minute, a few at a time, and of those that could not be told of. Done twice a second. */
   beat(): void {
-    this.#rounds.step(this.#options.now(), (app) => this.#enqueue(app.metadata.name, app))
+    const now = this.#options.now()
+    this.#rounds.step(now, (app) => this.#enqueue(app.metadata.name, app))
+    for (const [name, at] of this.#untold) {
+      if (at > now) break
+      this.#untold.delete(name)
+      const app = this.#offered.get(name)
+      if (app) this.#enqueue(name, app)
+    }
   }
 
   /** Settles when all that was asked for is done. */
   async settled(): Promise<void> {
-    await this.#writing
+    while (this.#writing) await this.#writing
   }
 
   async close(): Promise<void> {
     clearInterval(this.#timer)
     for (const timer of this.#touched.values()) clearTimeout(timer)
     for (const name of this.#offered.keys()) this.withdraw(name)
-    await this.#writing
+    await this.settled()
   }
 
   #enqueue(name: string, app: T | undefined): void {
     this.#waiting.delete(name)
     this.#waiting.set(name, app)
-    this.#writing ??= this.#write().finally(() => (this.#writing = undefined))
+    this.#writing ??= this.#write()
   }
 
-  /** Never rejects: what is not told now is told with the next heartbeat. */
+  /** Never rejects: what is not told now is told later. */
   async #write(): Promise<void> {
     // What is asked for in one go is told together.
     await Promise.resolve()
     for (;;) {
       const [first] = this.#waiting
-      if (!first) return
+      if (!first) {
+        // In the same step: what comes after it begins anew.
+        this.#writing = undefined
+        return
+      }
       const [name, app] = first
       if (app) await this.#tell(this.#takeBatch())
       else {
@@ -149,11 +164,19 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
       try {
         await save(apps)
       } catch (thrown) {
-        if (apps.length === 1 || toAppError(thrown).code === 'unavailable') throw thrown
+        const { code } = toAppError(thrown)
+        const isAway = code === 'unavailable' || code === 'deadline_exceeded'
+        if (isAway) for (const { metadata } of apps) this.#tellAgain(metadata.name)
+        if (apps.length === 1 || isAway) throw thrown
         // One that is refused keeps the others from being told.
         for (const app of apps) await this.#logged(() => save([app]))
       }
     })
+  }
+
+  #tellAgain(name: string): void {
+    this.#untold.delete(name)
+    this.#untold.set(name, this.#options.now() + AGAIN_MS)
   }
 
   /** Said once, however often it is told of. */
