@@ -15,6 +15,7 @@ export interface AnswerOptions {
   /** `response` may be any answer to a request; `nothing` answers a notification; `events` is what GET asks for. */
   expect: Link['expect']
   whole: boolean
+  batches: Link['batches']
   now: () => number
   onHead: ((status: number, fields: HeaderFields) => void) | undefined
   /** Called once, however it ended. */
@@ -29,6 +30,7 @@ export class Answer implements Receiver, Link, Listed {
   readonly server: string
   readonly expect: Link['expect']
   readonly whole: boolean
+  readonly batches: Link['batches']
   readonly #options: AnswerOptions
   readonly #reject: (error: AppError) => void
   readonly resolve: (reply: Reply) => void
@@ -49,6 +51,7 @@ export class Answer implements Receiver, Link, Listed {
     this.server = options.server
     this.expect = options.expect
     this.whole = options.whole
+    this.batches = options.batches
   }
 
   /** Sends the request; when that cannot be done `reply` rejects. */
@@ -93,7 +96,12 @@ export class Answer implements Receiver, Link, Listed {
   }
 
   onEnd(): void {
-    if (this.#over()) this.#sink?.end()
+    if (!this.#over()) return
+    try {
+      this.#sink?.end()
+    } catch (error) {
+      this.#reject(toAppError(error))
+    }
   }
 
   onFault(error: Error): void {

@@ -25,6 +25,8 @@ export interface HttpAsk {
   body?: Buffer
   expect: AnswerOptions['expect']
   whole?: boolean
+  /** Whether several messages may come as one. */
+  batches?: boolean
   onHead?: AnswerOptions['onHead']
 }
 
@@ -63,6 +65,7 @@ export class HttpRequests {
       server,
       expect: ask.expect,
       whole: ask.whole ?? false,
+      batches: ask.batches ?? false,
       now,
       onHead: ask.onHead,
       onOver: () => {

@@ -7,6 +7,7 @@ import type { AnswerOptions } from './http-answer.ts'
 import { notProtocol } from './http-fault.ts'
 import { HeadsOf } from './http-heads.ts'
 import type { HttpLimits } from './http-limits.ts'
+import { mayBatch } from './message-batch.ts'
 import type { HttpRequests } from './http-requests.ts'
 import { type Headers, headersNow, type OwnHeaders } from './own-headers.ts'
 import type { OpenOptions, Outgoing, Reply, UpstreamSession } from './upstream.ts'
@@ -42,21 +43,19 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
       // MCP 2025-11-25, basic/transports, session management: a session that is terminated answers 404. Whoever waits for that answer gets it first.
       if (status === 404 && sentId !== undefined) reply.then(forgotten, forgotten)
     }
-    const cancel = isLegacy && message.kind === 'request' && message.method !== 'initialize' ? () => notes.cancel(message) : undefined
+    const isInSession = isLegacy && message.method !== 'initialize'
+    const cancel = isInSession && message.kind === 'request' ? () => notes.cancel(message) : undefined
     const expect = message.kind === 'request' ? 'response' : 'nothing'
     const head = (): string => heads.of(own).post(message.headers, sentId)
-    const ask = { owner: session, method: 'POST', head, body: message.bytes, expect, whole: message.whole, onHead } as const
+    const batches = isInSession && mayBatch(message.headers[VERSION])
+    const ask = { owner: session, method: 'POST', head, body: message.bytes, expect, whole: message.whole, batches, onHead } as const
     const reply = requests.run(ask, signal, cancel)
     return reply
   }
   const notes = createNotes(session, post)
   const end = async (): Promise<void> => {
     await notes.settled()
-    const id = sessionId
-    if (id === undefined) return
-    const known = heads.latest ?? heads.of(await headersNow(options.headers))
-    const head = (): string => known.delete(protocolVersion, id)
-    await withDeadline(requests.run({ owner: session, method: 'DELETE', head, expect: 'nothing' }), session)
+    if (sessionId !== undefined) await endAtServer(session, heads, sessionId, protocolVersion)
   }
 
   return {
@@ -66,14 +65,15 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     },
     send(message, signal) {
       if (closing) return Promise.reject(closedSession(server))
-      protocolVersion = message.headers['mcp-protocol-version'] ?? protocolVersion
+      protocolVersion = message.headers[VERSION] ?? protocolVersion
       return post(message, signal)
     },
     async listen(clientHeaders, signal) {
       if (closing) throw closedSession(server)
       const own = await headersNow(options.headers)
       const head = (): string => heads.of(own).get(clientHeaders, sessionId)
-      const reply = await requests.run({ owner: session, method: 'GET', head, expect: 'events' }, signal)
+      const batches = isLegacy && mayBatch(clientHeaders[VERSION])
+      const reply = await requests.run({ owner: session, method: 'GET', head, expect: 'events', batches }, signal)
       return reply.kind === 'events' || reply.kind === 'refused' ? reply : NO_STREAM
     },
     close: () =>
@@ -84,6 +84,15 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
           session.onClose()
         })),
   }
+}
+
+const VERSION = 'mcp-protocol-version'
+
+async function endAtServer(session: HttpSessionOptions, heads: HeadsOf, id: string, protocolVersion: string | undefined): Promise<void> {
+  const { requests, options } = session
+  const known = heads.latest ?? heads.of(await headersNow(options.headers))
+  const head = (): string => known.delete(protocolVersion, id)
+  await withDeadline(requests.run({ owner: session, method: 'DELETE', head, expect: 'nothing' }), session)
 }
 
 /** Sends with the gateway's headers as they are now; once more where the server refused these and others are to be had: it has done nothing yet. */

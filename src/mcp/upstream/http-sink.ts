@@ -3,10 +3,11 @@ import type { ByteBuffer } from '../../lib/byte-buffer.ts'
 import type { AppError } from '../../lib/errors.ts'
 import { fieldOf } from '../../lib/http-wire/response-head.ts'
 import type { HeaderFields } from '../../lib/http-wire/response-head.ts'
-import { createSseParser } from '../../lib/sse.ts'
+import { createSseParser, frameSse } from '../../lib/sse.ts'
 import type { SseEvent, SseParser } from '../../lib/sse.ts'
 import { notProtocol } from './http-fault.ts'
-import { sizeOfEvent } from './in-flight.ts'
+import { sizeOfEvent, toEvent } from './in-flight.ts'
+import { beginsBatch, beginsBatchBytes, takeApart } from './message-batch.ts'
 import { createQueue } from './queue.ts'
 import type { Queue } from './queue.ts'
 import type { Reply } from './upstream.ts'
@@ -25,6 +26,8 @@ export interface Link {
   server: string
   expect: 'response' | 'nothing' | 'events'
   whole: boolean
+  /** Whether several messages may come as one. */
+  batches: boolean
   resolve(reply: Reply): void
   /** Enough was read: the rest of the answer is not wanted. */
   stop(): void
@@ -55,7 +58,7 @@ export function chooseSink(link: Link, status: number, fields: HeaderFields): Si
   if (type === 'text/event-stream') return passEvents(link)
   if (type === 'application/json' && expect === 'response') {
     const length = Number(fieldOf(fields, 'content-length') ?? 0)
-    return !whole && length > KEPT_SMALL ? passChunks(link) : collect(link)
+    return !whole && length > KEPT_SMALL ? passLarge(link) : collect(link)
   }
   return expectNothing(link, type)
 }
@@ -86,24 +89,53 @@ function collect(link: Link): Sink {
   /** The only piece, as it mostly is; more of them are copied together, since a server could send a great many small ones. */
   let only: Buffer | undefined
   let more: ByteBuffer | undefined
+  let isBatch = false
   return {
     isBounded: true,
     take(chunk) {
       const size = (only?.length ?? 0) + (more?.length ?? 0) + chunk.length
       if (size > MAX_WHOLE) throw notProtocol(server, `an answer that has to be filtered is larger than ${MAX_WHOLE} bytes`)
-      if (size === chunk.length) only = chunk
-      else {
+      if (size === chunk.length) {
+        only = chunk
+        isBatch = beginsBatchBytes(chunk)
+        if (isBatch && !link.batches) takeApart(chunk, server, false)
+      } else {
         more ??= createByteBuffer(MAX_WHOLE, 'an answer')
         if (only) more.append(only)
         only = undefined
         more.append(chunk)
       }
-      if (!whole && size > KEPT_SMALL) link.replace(passChunks(link, only ?? more?.take()))
+      if (!whole && !isBatch && size > KEPT_SMALL) link.replace(passChunks(link, only ?? more?.take()))
     },
     end() {
       const bytes = only ?? more?.take()
+      if (bytes && isBatch) return link.resolve(toReply(takeApart(bytes, server, true)))
       link.resolve(bytes ? { kind: 'message', bytes } : NO_REPLY)
     },
+    fail() {},
+  }
+}
+
+/** To the client a batch is a stream of its messages, which all revisions know. */
+function toReply(messages: readonly Buffer[]): Reply {
+  const [only] = messages
+  return messages.length === 1 && only ? { kind: 'message', bytes: only } : { kind: 'events', events: eventsOf(messages) }
+}
+
+async function* eventsOf(messages: readonly Buffer[]): AsyncGenerator<SseEvent, void> {
+  for (const message of messages) yield toEvent(message)
+}
+
+/** What is known to be large is passed on piece by piece, unless it is a batch. */
+function passLarge(link: Link): Sink {
+  return {
+    isBounded: true,
+    take(chunk) {
+      const sink = beginsBatchBytes(chunk) ? collect(link) : passChunks(link)
+      link.replace(sink)
+      sink.take(chunk)
+    },
+    end: () => link.resolve(NO_REPLY),
     fail() {},
   }
 }
@@ -122,11 +154,29 @@ function passEvents(link: Link): Sink {
   return {
     isBounded: false,
     take(chunk) {
-      for (const event of pushTo(parser, chunk, link.server)) flow.push(event)
+      for (const event of pushTo(parser, chunk, link.server)) {
+        if (beginsBatch(event.data)) for (const one of eachOf(event, link)) flow.push(one)
+        else flow.push(event)
+      }
     },
     end: flow.queue.end,
     fail: (error) => flow.queue.fail(error, error.code === 'cancelled'),
   }
+}
+
+/**
+ * The messages of an event. The last has what names the place in the stream, for all of them would come again. A stream that answers nothing
+ * is not ended by what it must not have: whoever reads it judges that.
+ */
+function eachOf(event: SseEvent, { server, batches, expect }: Link): SseEvent[] {
+  if (!batches && expect === 'events') return [event]
+  const messages = takeApart(Buffer.from(event.data), server, batches)
+  return messages.map((message, at) => (at < messages.length - 1 ? toEvent(message) : { ...event, ...placed(message, event) }))
+}
+
+function placed(message: Buffer, { id, retry }: SseEvent): Pick<SseEvent, 'raw' | 'data'> {
+  const data = message.toString('utf8')
+  return { data, raw: frameSse({ data, ...(id !== undefined && { id }), ...(retry !== undefined && { retry }) }) }
 }
 
 function pushTo(parser: SseParser, chunk: Buffer, server: string): SseEvent[] {

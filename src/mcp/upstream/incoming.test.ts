@@ -6,7 +6,7 @@ const classify = (text: string): unknown => classifyLine(Buffer.from(text))
 describe('what is no message', () => {
   test.each([
     ['text', 'Server ready on stdio'],
-    ['a batch', '[{"jsonrpc":"2.0","id":1,"result":{}}]'],
+    ['a list of numbers', '[1,2'],
     ['an answer to nobody', '{"jsonrpc":"2.0","result":{}}'],
     ['a method that is no text', '{"jsonrpc":"2.0","method":7}'],
     ['half a message', '{"jsonrpc":"2.0","id":1,"result":{}'],
@@ -26,7 +26,23 @@ test.each([
   ['neither', '{"jsonrpc":"2.0","id":7}'],
   ['a method too', '{"jsonrpc":"2.0","id":7,"result":{},"method":"ping"}'],
 ])('an answer with %s is not clear, and names its request, which has not to wait for another', (_, text) => {
-  expect(classify(text)).toMatchObject({ kind: 'ambiguous', id: '7' })
+  expect(classify(text)).toMatchObject({ kind: 'ambiguous', ids: ['7'] })
+})
+
+test('a batch is taken apart; one that is not clear names all requests it answers', () => {
+  expect(classify(' [{"jsonrpc":"2.0","id":1,"result":{}}, {"a":1}]')).toEqual({
+    kind: 'batch',
+    elements: [
+      { start: 2, end: 38 },
+      { start: 40, end: 47 },
+    ],
+  })
+  expect(
+    classify('[{"jsonrpc":"2.0","id":1,"result":{}},{"jsonrpc":"2.0","id":"b","result":{},"result":1},{"method":"x","id":3}]'),
+  ).toMatchObject({
+    kind: 'ambiguous',
+    ids: ['1', '"b"'],
+  })
 })
 
 test('answers, requests and notifications', () => {

@@ -1,6 +1,8 @@
 import { AppError } from '../../lib/errors.ts'
 import { findMember, scanMessage, textAt } from '../../lib/json-scan.ts'
 import type { ScannedObject, Span } from '../../lib/json-scan.ts'
+import { parseJson } from '../response.ts'
+import { ANSWER_LIMITS } from './message-batch.ts'
 
 /** An id or progress token in a message: its `keyOf`, and where it stands. */
 export interface Mention {
@@ -19,21 +21,20 @@ export type Incoming =
       subscription: Mention | undefined
       cancels: Mention | undefined
     }
-  /** A response two readers could take for different ones: the key of its id, and why. */
-  | { kind: 'ambiguous'; id: string; reason: string }
+  /** Several messages in an array; each has to be classified by itself. */
+  | { kind: 'batch'; elements: readonly Span[] }
+  /** A response two readers could take for different ones, or a batch with such: the keys of the ids, and why. */
+  | { kind: 'ambiguous'; ids: readonly string[]; reason: string }
   /** Not a JSON-RPC message at all. */
   | { kind: 'garbage' }
 
 /** Which `subscriptions/listen` request a message belongs to: MCP 2026-07-28, basic/patterns/subscriptions. */
 const SUBSCRIPTION_META = 'io.modelcontextprotocol/subscriptionId'
 
-/** Our client has judged its own messages; an answer may be deeper and larger than what we let a client send. */
-const LIMITS = { maxDepth: 512, maxKeys: 1_000_000 }
-
 export function classifyLine(line: Buffer): Incoming {
   try {
-    const message = scanMessage(line, LIMITS)
-    return message.kind === 'object' ? classifyObject(line, message) : { kind: 'garbage' }
+    const message = scanMessage(line, ANSWER_LIMITS)
+    return message.kind === 'object' ? classifyObject(line, message) : { kind: 'batch', elements: message.elements }
   } catch (error) {
     if (error instanceof AppError && error.details?.['rpc'] === -32600) return classifyAmbiguous(line, error.message)
     if (error instanceof AppError) return { kind: 'garbage' }
@@ -60,7 +61,7 @@ export function findCancelled(bytes: Buffer): Mention | undefined {
 
 /** Where the id, and the progress token if there is one, stand in a request that was judged before. */
 export function findIdAndToken(bytes: Buffer): { id: Span | undefined; progressToken: Span | undefined } {
-  const message = scanMessage(bytes, LIMITS)
+  const message = scanMessage(bytes, ANSWER_LIMITS)
   if (message.kind !== 'object') return { id: undefined, progressToken: undefined }
   const token = memberOf(bytes, message.paramsMembers.get('_meta'), 'progressToken')
   // A value that is neither text nor number is no token: for the server to refuse, as it stands.
@@ -86,7 +87,7 @@ function classifyObject(line: Buffer, message: ScannedObject): Incoming {
   const isClear = isRpc && !message.members.has('method') && message.members.has('result') !== message.members.has('error')
   return isClear
     ? { kind: 'response', id, result: message.members.get('result') }
-    : { kind: 'ambiguous', id: id.key, reason: 'it is not one clear JSON-RPC response' }
+    : { kind: 'ambiguous', ids: [id.key], reason: 'it is not one clear JSON-RPC response' }
 }
 
 function classifyNotification(line: Buffer, message: ScannedObject, method: string): Incoming {
@@ -108,15 +109,14 @@ function mentionAt(bytes: Buffer, span: Span | undefined): Mention | undefined {
   return span && { key: keyOf(textAt(bytes, span)), span }
 }
 
-/** JSON that `scanMessage` refuses. If it answers a request, that request must not wait until its deadline. */
+/** JSON that `scanMessage` refuses. If it answers requests, those must not wait until their deadline. */
 function classifyAmbiguous(line: Buffer, reason: string): Incoming {
-  try {
-    const value: unknown = JSON.parse(line.toString('utf8'))
-    if (typeof value !== 'object' || value === null || 'method' in value || !('id' in value)) return { kind: 'garbage' }
-    const { id } = value
-    return typeof id === 'string' || typeof id === 'number' ? { kind: 'ambiguous', id: JSON.stringify(id), reason } : { kind: 'garbage' }
-  } catch {
-    // Neither reader understands it: a line like any other that is no message.
-    return { kind: 'garbage' }
-  }
+  const value = parseJson(line)
+  const ids = (Array.isArray(value) ? value : [value]).flatMap(answeredBy)
+  return ids.length > 0 ? { kind: 'ambiguous', ids, reason } : { kind: 'garbage' }
+}
+
+function answeredBy(value: unknown): string[] {
+  if (typeof value !== 'object' || value === null || 'method' in value || !('id' in value)) return []
+  return typeof value.id === 'string' || typeof value.id === 'number' ? [JSON.stringify(value.id)] : []
 }

@@ -1,8 +1,11 @@
 import { AppError } from '../../lib/errors.ts'
+import type { Span } from '../../lib/json-scan.ts'
 import type { InFlight } from './in-flight.ts'
 import { classifyLine } from './incoming.ts'
 import type { Incoming } from './incoming.ts'
 import type { ListenerSlot } from './listener.ts'
+import { batchFault } from './message-batch.ts'
+import type { Agreed } from './message-batch.ts'
 import type { RequestTable } from './request-table.ts'
 import { restore } from './stdio-ids.ts'
 
@@ -15,31 +18,58 @@ export interface RouteOptions {
   listener: ListenerSlot
   /** Several callers use the process: what names no request is for nobody. */
   isShared?: boolean
+  /** What the session agreed on; a modern one never has batches. */
+  agreed: Agreed
   drop: (why: string) => void
 }
 
 /** Hands one line of a stdio server to whom it belongs; its bytes stay as they are, but for ids the server knows by another name. */
 export function routeLine(line: Buffer, options: RouteOptions): void {
-  const { era, drop } = options
   const incoming = classifyLine(line)
-  if (incoming.kind === 'garbage') return drop('not a JSON-RPC message')
-  if (incoming.kind === 'response' || incoming.kind === 'ambiguous') return routeResponse(line, incoming, options)
+  if (incoming.kind === 'batch') return routeBatch(line, incoming.elements, options)
+  routeOne(line, incoming, options)
+}
+
+function routeOne(line: Buffer, incoming: Incoming, options: RouteOptions): void {
+  const { era, drop } = options
+  if (incoming.kind === 'garbage' || incoming.kind === 'batch') return drop('not a JSON-RPC message')
+  if (incoming.kind === 'ambiguous') return routeAmbiguous(incoming, options)
+  if (incoming.kind === 'response') return routeResponse(line, incoming, options)
   if (era === 'legacy') return routeLegacy(line, incoming, options)
   // MCP 2026-07-28, basic/transports/stdio: servers must not write requests.
   if (incoming.kind === 'request') return drop('servers send no requests in this revision')
   routeModern(line, incoming, options)
 }
 
-function routeResponse(
-  line: Buffer,
-  incoming: Extract<Incoming, { kind: 'response' | 'ambiguous' }>,
-  { server, requests, drop }: RouteOptions,
-): void {
-  const id = incoming.kind === 'response' ? incoming.id.key : incoming.id
+/** One by one, as if each had come alone. What answers a request in a batch that is not taken fails it, so that nobody waits for it. */
+function routeBatch(line: Buffer, elements: readonly Span[], options: RouteOptions): void {
+  const fault = batchFault(elements.length, options.agreed.mayBatch)
+  const dropped = new Set<string>(fault === undefined ? [] : [fault])
+  const each: RouteOptions = { ...options, drop: (why) => dropped.add(why) }
+  for (const { start, end } of elements) {
+    const element = line.subarray(start, end)
+    const incoming = classifyLine(element)
+    if (fault === undefined) routeOne(element, incoming, each)
+    else if (incoming.kind === 'response') routeAmbiguous({ ids: [incoming.id.key], reason: fault }, each)
+  }
+  if (dropped.size > 0) options.drop([...dropped].join('; '))
+}
+
+function routeResponse(line: Buffer, incoming: Extract<Incoming, { kind: 'response' }>, { requests, agreed, drop }: RouteOptions): void {
+  const id = incoming.id.key
   const request = requests.find(id)
   if (!request) return drop(requests.takeLate(id) ? 'late response' : 'response to no request')
-  if (incoming.kind === 'response') return request.finish(restore(line, incoming, request))
-  request.fail(new AppError('unavailable', `the answer of MCP server "${server}" is not clear: ${incoming.reason}`, { origin: 'upstream' }))
+  if (request.method === 'initialize') agreed.learn(line)
+  request.finish(restore(line, incoming, request))
+}
+
+function routeAmbiguous({ ids, reason }: { ids: readonly string[]; reason: string }, { server, requests, drop }: RouteOptions): void {
+  for (const id of ids) {
+    const request = requests.find(id)
+    const words = `the answer of MCP server "${server}" is not clear: ${reason}`
+    if (request) request.fail(new AppError('unavailable', words, { origin: 'upstream' }))
+    else drop(requests.takeLate(id) ? 'late response' : 'response to no request')
+  }
 }
 
 function routeLegacy(line: Buffer, incoming: Extract<Incoming, { kind: 'request' | 'notification' }>, options: RouteOptions): void {

@@ -10,6 +10,7 @@ import { createIdleTimer } from './idle-timer.ts'
 import type { Owner } from './in-flight.ts'
 import { createRequestTable } from './request-table.ts'
 import type { RequestTable } from './request-table.ts'
+import { createAgreed } from './message-batch.ts'
 import { routeLine } from './route-line.ts'
 import { renumber, renumberCancelled } from './stdio-ids.ts'
 import type { Renumbered } from './stdio-ids.ts'
@@ -84,7 +85,15 @@ class StdioChannel implements Channel {
     })
     this.#toOwnIds = createNumbering(this.#requests)
     this.#idle = createIdleTimer({ ms: idleMs, isBusy: () => this.#requests.size > 0, onIdle: () => this.#stopIdle() })
-    const route = { server, era, requests: this.#requests, listener: this.#listener, isShared: isShared === true, drop }
+    const route = {
+      server,
+      era,
+      requests: this.#requests,
+      listener: this.#listener,
+      isShared: isShared === true,
+      agreed: createAgreed(),
+      drop,
+    }
     const onLine = (line: Buffer): void => {
       if (this.#dead) return
       this.#idle.touch()
