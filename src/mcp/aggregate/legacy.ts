@@ -13,6 +13,7 @@ import { findCarried, renderSessionId, splitSessionId } from './portable-ids.ts'
 import type { Opening } from './peer.ts'
 import { answerResult, sendOneWay, serveRequest } from './legacy-requests.ts'
 import type { Session } from './session.ts'
+import { unknownSession } from './sessions.ts'
 import { SessionStream } from './session-stream.ts'
 import { findParamsText, replaceParams } from './splice.ts'
 import { findId } from './uris.ts'
@@ -36,7 +37,8 @@ export async function openSession(engine: Engine, exchange: HttpExchange, view: 
   const clientName = nameOf(message.params)
   const instructions = await engine.introductions.render(view, clientName)
   const session = engine.sessions.open(view, openingOf(engine, exchange, params), { revision, clientName })
-  const outlet = new Outlet(exchange, { [SESSION_HEADER]: renderSessionId(engine.sealer, session, params, engine.now()) })
+  session.shownId = renderSessionId(engine.sealer, session, params, engine.now())
+  const outlet = new Outlet(exchange, { [SESSION_HEADER]: session.shownId })
   answerResult(outlet, message.id, JSON.stringify(initializeResult(revision, engine.serverInfo, instructions)))
 }
 
@@ -63,9 +65,11 @@ function sessionOf(engine: Engine, exchange: HttpExchange, view: View): Session 
   if (params !== undefined) {
     const said = fieldsOf(JSON.parse(params)) ?? {}
     const revision = String(said['protocolVersion'])
-    engine.sessions.open(view, openingOf(engine, exchange, params), { revision, clientName: nameOf(said), id })
+    engine.sessions.open(view, openingOf(engine, exchange, params), { revision, clientName: nameOf(said), id }).shownId = given
   }
-  return engine.sessions.get(id, view)
+  const session = engine.sessions.get(id, view)
+  if (session.shownId !== given) throw unknownSession()
+  return session
 }
 
 /** Answers a POST that belongs to a session: one message, or a batch of them. */

@@ -34,6 +34,8 @@ export interface SessionFacts {
 export class Session implements Channel {
   readonly id: string
   readonly era = 'legacy'
+  /** As the client knows it: to the letter, or it is another. */
+  shownId: string
   readonly owner: string
   readonly clientName: string | undefined
   readonly revision: string
@@ -68,6 +70,7 @@ export class Session implements Channel {
     this.#options = options
     this.#opening = opening
     this.id = facts.id ?? options.ids.token(24)
+    this.shownId = this.id
     this.#prefix = options.ids.token(9)
     this.owner = view.owner
     this.view = view

@@ -31,8 +31,7 @@ export class Sessions {
     if (id === undefined)
       throw new AppError('invalid_argument', 'Mcp-Session-Id is required: initialize first', { details: { rpc: -32600 } })
     const session = this.#open.get(id)
-    if (session?.owner !== view.owner)
-      throw new AppError('not_found', 'unknown MCP session: initialize again', { details: { rpc: -32001 } })
+    if (session?.owner !== view.owner) throw unknownSession()
     session.use(view)
     return session
   }
@@ -97,6 +96,11 @@ export class Sessions {
     if (!idlest) throw new AppError('resource_exhausted', 'too many MCP sessions: end one first')
     void this.end(idlest, new AppError('resource_exhausted', 'the MCP session ended to make room for a newer one'))
   }
+}
+
+/** Streamable HTTP: 404. */
+export function unknownSession(): AppError {
+  return new AppError('not_found', 'unknown MCP session: initialize again', { details: { rpc: -32001 } })
 }
 
 function cutOff(reason: string): AppError {

@@ -188,3 +188,14 @@ describe('log messages', () => {
     expect(levelsSet(server)).toEqual([{ level: 'error' }, { level: 'info' }])
   })
 })
+
+it('icons of the server that no URI names are left out', async () => {
+  const server = createLegacyServer((call) => call.result({ tools: [] }))
+  const icon = { src: 'https://example.com/a.png', sizes: ['48x48'] }
+  const serverInfo = { name: 'old', version: '1', icons: [{ src: './mcp.svg' }, icon, 7] }
+  server.hello = { ...server.hello, serverInfo }
+  const client = await connectModern(server)
+  expect(await client.answerTo('1', 'tools/list')).toMatchObject({
+    result: { _meta: { 'io.modelcontextprotocol/serverInfo': { name: 'old', version: '1', icons: [icon] } } },
+  })
+})

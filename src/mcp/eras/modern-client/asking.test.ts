@@ -56,6 +56,19 @@ describe('a state', () => {
     expect(server.sessions.length).toBe(1)
   })
 
+  it.each([null, 7, [], 'text', { key: 12345 }, { key: null }])(
+    'answers without one that are none are refused: %j',
+    async (inputResponses) => {
+      const server = createLegacyServer()
+      const client = await connectModern(server)
+      expect(await faultOf(client.ask('1', 'tools/call', { ...GREET, inputResponses }, { can: CAN }))).toMatchObject({
+        code: 'invalid_argument',
+        message: 'inputResponses must be an object of objects',
+      })
+      expect(server.sessions).toEqual([])
+    },
+  )
+
   it('keeps the conversation in use until it has come back', async () => {
     const client = await connectModern(createLegacyServer(greet))
     expect(client.session.isWaiting).toBe(false)

@@ -2,7 +2,7 @@ import { AppError } from '../../../lib/errors.ts'
 import type { Fields } from '../../message.ts'
 import type { UpstreamSession } from '../../upstream/upstream.ts'
 import { LAST_LEGACY_REVISION } from '../bridge.ts'
-import { composeNotification, composeRequest, isOverlong, MAX_DESCRIPTION, objectOf, saidIn } from '../compose.ts'
+import { composeNotification, composeRequest, isOverlong, MAX_DESCRIPTION, objectOf, saidIn, without } from '../compose.ts'
 import { isLegacy } from '../revisions.ts'
 import type { ServerFacts } from './answers.ts'
 
@@ -41,7 +41,7 @@ export async function shakeHands(
     return {
       protocolVersion,
       capabilities: objectOf(result['capabilities']) ?? {},
-      serverInfo: result['serverInfo'],
+      serverInfo: withUsableIcons(result['serverInfo']),
       instructions: result['instructions'],
     }
   } catch (thrown) {
@@ -51,6 +51,15 @@ export async function shakeHands(
       cause: thrown,
     })
   }
+}
+
+/** An icon is named by a URI (2026-07-28, icons); a path, as older servers have it, would make the whole result invalid to a strict client. */
+function withUsableIcons(info: unknown): unknown {
+  const fields = objectOf(info)
+  const icons: unknown = fields?.['icons']
+  if (!fields || !Array.isArray(icons)) return info
+  const usable = icons.filter((icon: unknown) => URL.canParse(String(objectOf(icon)?.['src'])))
+  return usable.length === icons.length ? info : { ...without(fields, 'icons'), ...(usable.length > 0 && { icons: usable }) }
 }
 
 async function initialize(inner: UpstreamSession, server: string, params: Fields, signal: AbortSignal): Promise<Fields> {

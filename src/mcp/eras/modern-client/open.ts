@@ -2,7 +2,7 @@ import { AppError } from '../../../lib/errors.ts'
 import { createSealer } from '../../sealed.ts'
 import type { OpenOptions, Outgoing, Reply, Upstream, UpstreamSession } from '../../upstream/upstream.ts'
 import type { BridgeDeps } from '../bridge.ts'
-import { without } from '../compose.ts'
+import { objectOf, without } from '../compose.ts'
 import { renderDiscovery } from './answers.ts'
 import { type CallKeeper, startCall } from './call.ts'
 import { declareLegacy } from './capabilities.ts'
@@ -109,7 +109,13 @@ function withTask(request: ModernRequest, isTask: boolean): ModernRequest {
   return { ...request, params: isTask ? { ...params, task: {} } : params }
 }
 
-function readState(parked: Parked, { method, requestState, digest }: ModernRequest): ReturnType<Parked['take']> {
-  if (requestState === undefined || !MAY_ASK.has(method)) return { rounds: 0 }
-  return parked.take(requestState, digest)
+/** @throws AppError invalid_argument for a state that is not valid, and for answers that could answer nothing. */
+function readState(parked: Parked, { method, requestState, inputResponses, digest }: ModernRequest): ReturnType<Parked['take']> {
+  if (!MAY_ASK.has(method)) return { rounds: 0 }
+  if (requestState !== undefined) return parked.take(requestState, digest)
+  // A server that asked nothing passes over answers, but not over what is none (2026-07-28, multi round-trip requests, error handling).
+  const responses = inputResponses === undefined ? {} : objectOf(inputResponses)
+  if (!responses || !Object.values(responses).every((response) => objectOf(response)))
+    throw new AppError('invalid_argument', 'inputResponses must be an object of objects', { details: { rpc: -32602, http: 200 } })
+  return { rounds: 0 }
 }
