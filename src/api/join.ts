@@ -170,3 +170,18 @@ export const announceHost = route({
   }),
   output: z.object({}),
 })
+
+export const announceTunnels = route({
+  name: 'announceTunnels',
+  method: 'POST',
+  path: '/v1/inventory/tunnels',
+  access: { kind: 'proxy', verb: 'update' },
+  summary: 'A proxy says which of these agents have a tunnel to it, and which have none. Proxies only, of themselves.',
+  input: z.strictObject({
+    agents: z
+      .array(z.strictObject({ host_id: hostId, is_connected: z.boolean() }))
+      .min(1)
+      .max(1000),
+  }),
+  output: z.object({}),
+})

@@ -5,7 +5,7 @@ import { announceDatabases, listVisibleDatabases, signDatabaseServer, signDataba
 import { issueEndpointToken } from './endpoint-tokens.ts'
 import { finishBrowserLogin, issueRouteAssertion, loginLocal, signCertificate, startBrowserLogin, whoami } from './identity.ts'
 import { issueIdentityToken, rotateJwtKey } from './identity-tokens.ts'
-import { announceBot, announceHost, issueBotOutput, join, renewIdentity, reportDestination, startJoin } from './join.ts'
+import { announceBot, announceHost, announceTunnels, issueBotOutput, join, renewIdentity, reportDestination, startJoin } from './join.ts'
 import { assignMcpNames, findMcpName } from './mcp-names.ts'
 import { addMfaApp, listMfaDevices, offerMfaApp, removeMfaDevice } from './mfa.ts'
 import { deleteOAuthGrant, listOAuthGrants } from './oauth-grants.ts'
@@ -44,6 +44,7 @@ export const ROUTES = {
   announceBot,
   reportDestination,
   announceHost,
+  announceTunnels,
   inviteUser,
   resetUser,
   showInvite,

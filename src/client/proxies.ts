@@ -1,3 +1,4 @@
+import { announceTunnels } from '../api/join.ts'
 import { deleteResource, upsertResource } from '../api/resources.ts'
 import { AppError } from '../lib/errors.ts'
 import type { ApiClient } from './call.ts'
@@ -22,6 +23,11 @@ export async function saveProxy(api: ApiClient, facts: ProxyFacts): Promise<void
     name: hostId,
     resource: { kind: 'proxy', version: 'v2', metadata: { name: hostId, expires }, spec },
   })
+}
+
+/** Tells the inventory which of these agents, by their host ids, have a tunnel to this proxy now. */
+export async function saveTunnels(api: ApiClient, agents: ReadonlyMap<string, boolean>): Promise<void> {
+  await api(announceTunnels, { agents: Array.from(agents, ([host_id, is_connected]) => ({ host_id, is_connected })) })
 }
 
 /** Agents let go of it. */

@@ -13,6 +13,7 @@ import { DpopNonces } from '../../services/proxy/dpop-nonces.ts'
 import { DpopProofs } from '../../services/proxy/dpop.ts'
 import { ForeignHeaders } from '../../services/proxy/foreign-headers.ts'
 import { createProxyServer } from '../../services/proxy/server.ts'
+import { LostAgents } from '../../services/proxy/lost-agents.ts'
 import { AgentRouter, type AgentRouterOptions } from '../../services/proxy/agent-router.ts'
 import { RefusedTunnels } from '../../services/proxy/refused-tunnels.ts'
 import { Tunnels } from '../../services/proxy/tunnels.ts'
@@ -43,6 +44,8 @@ export function createProxy(
   const local = agent && { serves: agent.serves, target: agent.accept }
   const { tunnels, router } = createRouter({ log, now }, auth, { hostId, refused, assertions }, local)
   closers.push(async () => tunnels.close())
+  const lost = new LostAgents({ tunnels, feed: auth.feed, proxyId: hostId, api, clock: realClock, log })
+  closers.push(() => lost.close())
   const foreign = new ForeignHeaders(auth.feed)
   closers.push(async () => foreign.close())
   const toServers = {

@@ -26,7 +26,7 @@ import { finishBrowserLogin, startBrowserLogin } from './routes/browser-login.ts
 import { getJwks, getStatus, ping } from './routes/cluster.ts'
 import { announceBot, reportDestination } from './routes/bots.ts'
 import { announceDatabases, listVisibleDatabases, signDatabaseServer, signDatabaseUser } from './routes/databases.ts'
-import { announceHost, issueBotOutput, join, renewIdentity, startJoin } from './routes/join.ts'
+import { announceHost, announceTunnels, issueBotOutput, join, renewIdentity, startJoin } from './routes/join.ts'
 import { loginLocal, signCertificate, whoami } from './routes/login.ts'
 import { assignMcpNames, findMcpName } from './routes/mcp-names.ts'
 import { addMfaApp, listMfaDevices, offerMfaApp, removeMfaDevice } from './routes/mfa.ts'
@@ -80,6 +80,7 @@ const TABLE: readonly Served[] = [
   known(ROUTES.announceBot, announceBot),
   known(ROUTES.reportDestination, reportDestination),
   known(ROUTES.announceHost, announceHost),
+  known(ROUTES.announceTunnels, announceTunnels),
   known(ROUTES.inviteUser, inviteUser),
   known(ROUTES.resetUser, resetUser),
   open(ROUTES.showInvite, showInvite),

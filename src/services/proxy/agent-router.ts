@@ -81,11 +81,12 @@ export class AgentRouter {
     if (offer && !this.#offers.mayServe(offer)) return refuse(exchange, gone())
     const tunnel = tunnels.find(hostId)
     if (tunnel) return tunnel.target(exchange)
-    const elsewhere = this.#isElsewhere(hostId)
     // After a start of the proxy the agents are on their way back.
     const isMissed = (tunnels.lostForMs(hostId) ?? clock.now() - this.#startedAt) <= RECENTLY_MS
-    if (!elsewhere && !isMissed) return refuse(exchange, gone())
-    this.#hold(exchange, new Set([hostId]), () => this.#continue(exchange, hostId), elsewhere ? sessionElsewhere() : gone())
+    if (!isMissed && !this.#isElsewhere(hostId)) return refuse(exchange, gone())
+    // Which of the two it is may be known only by the end of the wait.
+    const refusal = (): AppError => (this.#isElsewhere(hostId) ? sessionElsewhere() : gone())
+    this.#hold(exchange, new Set([hostId]), () => this.#continue(exchange, hostId), refusal)
   }
 
   #begin(exchange: Exchange, mayWait: boolean): void {
@@ -99,10 +100,17 @@ export class AgentRouter {
     const chosen = here && chooseAgent([here, ...candidates], undefined) === here ? here : chooseAgent(candidates, key)
     if (chosen) return chosen.target(exchange)
     const onTheirWay = new Set([...offers.values()].filter((offer) => this.#offers.mayServe(offer)).map(({ hostId }) => hostId))
-    const elsewhere = [...onTheirWay].some((hostId) => this.#isElsewhere(hostId))
-    const refusal = noAgent(exchange.server, offers.size === 0 ? 'none' : elsewhere ? 'elsewhere' : 'away')
-    if (mayWait && elsewhere) this.#hold(exchange, onTheirWay, () => this.#begin(exchange, false), refusal)
-    else refuse(exchange, refusal)
+    const refusal = (): AppError => this.#noAgent(exchange.server)
+    if (mayWait && [...onTheirWay].some((id) => this.#isElsewhere(id)))
+      this.#hold(exchange, onTheirWay, () => this.#begin(exchange, false), refusal)
+    else refuse(exchange, refusal())
+  }
+
+  /** Why nobody takes an exchange, as it is now. */
+  #noAgent(server: string): AppError {
+    const offers = [...this.#offers.of(server).values()]
+    const isElsewhere = offers.some((offer) => this.#offers.mayServe(offer) && this.#isElsewhere(offer.hostId))
+    return noAgent(server, offers.length === 0 ? 'none' : isElsewhere ? 'elsewhere' : 'away')
   }
 
   #candidatesAmong(offers: ReadonlyMap<string, Offer>): Candidate[] {
@@ -124,9 +132,9 @@ export class AgentRouter {
   }
 
   /** Until one of the agents is there, but not for long. */
-  #hold(exchange: Exchange, hostIds: ReadonlySet<string>, next: () => void, refusal: AppError): void {
-    if (this.#held.size >= MAX_HELD || this.#heldBytes + exchange.body.byteLength > MAX_HELD_BYTES) return refuse(exchange, refusal)
-    const cancel = this.#options.clock.after(HOLD_MS, () => this.#letGo(held, () => refuse(exchange, refusal)))
+  #hold(exchange: Exchange, hostIds: ReadonlySet<string>, next: () => void, refusal: () => AppError): void {
+    if (this.#held.size >= MAX_HELD || this.#heldBytes + exchange.body.byteLength > MAX_HELD_BYTES) return refuse(exchange, refusal())
+    const cancel = this.#options.clock.after(HOLD_MS, () => this.#letGo(held, () => refuse(exchange, refusal())))
     const held = { exchange, hostIds, next, cancel }
     this.#held.add(held)
     this.#heldBytes += exchange.body.byteLength

@@ -11,9 +11,9 @@ export interface AnnouncementOptions extends Timers {
   log: Logger
 }
 
-const PERIOD_MS = 30_000
-/** Missing three of them takes a proxy off the list that agents dial. */
-const LIFETIME_MS = 100_000
+const PERIOD_MS = 10_000
+/** Missing three of them takes a proxy off the list that agents dial, and what was in its process is taken for gone. */
+const LIFETIME_MS = 35_000
 
 /** Tells the cluster of this proxy, again and again, until it is closed. */
 export interface Announcement {

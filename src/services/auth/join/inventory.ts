@@ -14,6 +14,7 @@ export interface HostFacts {
 
 /** A host that says the same again within that time costs no write. */
 const QUIET_MS = 30_000
+const MAX_PROXIES = 64
 
 /**
  * Notes that a host was seen, within a transaction, where there is something new. The services in the process of the Auth Service, which
@@ -53,6 +54,27 @@ export async function noteHost(
       ...(proxies && { proxy_ids: proxies }),
     },
   }
+  await save(tx, host, now)
+}
+
+/** Of an agent, as a proxy sees it. */
+export interface SeenAgent {
+  host_id: string
+  is_connected: boolean
+}
+
+/** Notes what a proxy says of its tunnels, within a transaction. It says nothing of other proxies, and not that the host was seen. */
+export async function noteTunnels(context: AuthContext, tx: Executor, proxyId: string, agents: readonly SeenAgent[]): Promise<void> {
+  for (const { host_id, is_connected } of agents) {
+    const host = context.live.find('host', host_id)
+    const before = host?.status.proxy_ids ?? []
+    if (!host || before.includes(proxyId) === is_connected) continue
+    const proxies = is_connected ? [...before, proxyId].toSorted().slice(0, MAX_PROXIES) : before.filter((id) => id !== proxyId)
+    await save(tx, { ...host, status: { ...host.status, proxy_ids: proxies } }, context.now())
+  }
+}
+
+async function save(tx: Executor, host: Host, now: number): Promise<void> {
   const { revision: _, ...metadata } = host.metadata
   await upsertResource(tx, 'host', { ...host, metadata }, now)
 }

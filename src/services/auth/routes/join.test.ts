@@ -209,3 +209,27 @@ test('whatever is sent, the answer is a refusal and no fault of ours', async () 
     await fresh.close()
   }
 })
+
+test('a proxy says of itself which agents are connected to it, and nobody else does', async () => {
+  await send({ host_id: 'build-7' })
+  const proxyIds = async (): Promise<unknown> => {
+    const { status, body } = await fixture.call('GET', '/v1/resources/host/build-7', undefined, ADMIN)
+    return status === 200 ? Reflect.get(Object(body), 'status').proxy_ids : status
+  }
+  const agent = { ...ADMIN, name: 'build-7', roles: ['App'] }
+  const proxies = ['proxy-a', 'proxy-b']
+  const announced = await fixture.call('POST', '/v1/inventory', { hostname: 'h', version: '1', services: ['app'], proxies }, agent)
+  expect(announced.status).toBe(200)
+  const say = async (is_connected: boolean, caller = { ...ADMIN, name: 'proxy-a', roles: ['Proxy'] }, host_id = 'build-7') =>
+    (await fixture.call('POST', '/v1/inventory/tunnels', { agents: [{ host_id, is_connected }] }, caller)).status
+  expect(await say(false, agent)).toBe(403)
+  expect(await say(false, ADMIN)).toBe(403)
+  expect(await say(false, { ...ADMIN, kind: 'user', roles: ['editor'] })).toBe(403)
+  expect(await proxyIds()).toEqual(['proxy-a', 'proxy-b'])
+  expect(await say(false)).toBe(200)
+  expect(await say(false)).toBe(200)
+  expect(await say(true, undefined, 'never-was')).toBe(200)
+  expect(await proxyIds()).toEqual(['proxy-b'])
+  expect(await say(true)).toBe(200)
+  expect(await proxyIds()).toEqual(['proxy-a', 'proxy-b'])
+})

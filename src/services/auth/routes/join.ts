@@ -9,7 +9,7 @@ import { parseProvenKey } from '../issue.ts'
 import { issueOutput } from '../join/bot-outputs.ts'
 import { joinBot, renewBot } from '../join/bots.ts'
 import { joinHost, renewHost } from '../join/hosts.ts'
-import { noteHost } from '../join/inventory.ts'
+import { noteHost, noteTunnels } from '../join/inventory.ts'
 import { findJoinToken, findTokenLock, safeNameOf, safeTokenName } from '../join/join-tokens.ts'
 import { isJoinMethod, joinMethodRow } from '../join/methods.ts'
 import type { ProvenJoin } from '../join/proven-join.ts'
@@ -102,6 +102,20 @@ export async function announceHost(
     throw new AppError('permission_denied', 'the inventory is written by services only')
   return await context.journal.commit(async (tx) => {
     await noteHost(context, tx, caller, facts)
+    return { output: {}, events: [] }
+  })
+}
+
+/** A proxy says which agents are connected to it: when one is killed nobody else can. */
+export async function announceTunnels(
+  context: AuthContext,
+  { agents }: Input<'announceTunnels'>,
+  { identity }: KnownCaller,
+): Promise<Record<string, never>> {
+  if (identity.kind !== 'host' || !identity.roles.includes('Proxy'))
+    throw new AppError('permission_denied', 'a proxy says which agents are connected to it, and nobody else')
+  return await context.journal.commit(async (tx) => {
+    await noteTunnels(context, tx, identity.name, agents)
     return { output: {}, events: [] }
   })
 }
