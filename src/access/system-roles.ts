@@ -6,6 +6,7 @@ const SYSTEM_ROLE_RULES: Readonly<Record<string, readonly Rule[]>> = {
   Proxy: [
     { resources: ['app', 'app_server', 'db', 'db_server', 'lock', 'mcp_set', 'app_auth_config'], verbs: ['list', 'read'] },
     { resources: ['mcp_name'], verbs: ['create', 'read'] },
+    { resources: ['mcp_session'], verbs: ['create', 'read', 'delete'] },
     { resources: ['proxy'], verbs: ['list', 'read', 'create', 'update', 'delete'] },
     { resources: ['event'], verbs: ['create'] },
   ],

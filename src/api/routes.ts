@@ -7,6 +7,7 @@ import { finishBrowserLogin, issueRouteAssertion, loginLocal, signCertificate, s
 import { issueIdentityToken, rotateJwtKey } from './identity-tokens.ts'
 import { announceBot, announceHost, announceTunnels, issueBotOutput, join, renewIdentity, reportDestination, startJoin } from './join.ts'
 import { assignMcpNames, findMcpName } from './mcp-names.ts'
+import { findMcpSession, keepMcpSession, takeMcpSession } from './mcp-sessions.ts'
 import { addMfaApp, listMfaDevices, offerMfaApp, removeMfaDevice } from './mfa.ts'
 import { deleteOAuthGrant, listOAuthGrants } from './oauth-grants.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './resources.ts'
@@ -78,6 +79,9 @@ export const ROUTES = {
   explainAccess,
   assignMcpNames,
   findMcpName,
+  keepMcpSession,
+  findMcpSession,
+  takeMcpSession,
   searchEvents,
   emitEvents,
 } as const

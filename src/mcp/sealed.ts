@@ -16,7 +16,7 @@ export interface Sealer {
 const VERSION = 1
 const NONCE_BYTES = 12
 const TAG_BYTES = 16
-/** Of the text; what we seal is far smaller. */
+/** Of the text, unless told: what we seal is far smaller. */
 const MAX_TEXT = 4096
 const BASE64URL = /^[A-Za-z0-9_-]+$/
 
@@ -25,8 +25,9 @@ const BASE64URL = /^[A-Za-z0-9_-]+$/
  * with it.
  * @param key 32 random bytes.
  * @param random makes nonces.
+ * @param maxText characters of what it seals and opens.
  */
-export function createSealer(key: Buffer, random: (bytes: number) => Buffer): Sealer {
+export function createSealer(key: Buffer, random: (bytes: number) => Buffer, maxText = MAX_TEXT): Sealer {
   return {
     seal(value, binding, expiresAt) {
       const nonce = random(NONCE_BYTES)
@@ -34,11 +35,11 @@ export function createSealer(key: Buffer, random: (bytes: number) => Buffer): Se
       const text = JSON.stringify({ value, expiresAt })
       const sealed = Buffer.concat([Buffer.of(VERSION), nonce, cipher.update(text, 'utf8'), cipher.final(), cipher.getAuthTag()])
       const encoded = sealed.toString('base64url')
-      if (encoded.length > MAX_TEXT) throw new AppError('internal', `a state of ${encoded.length} characters is too large to be sealed`)
+      if (encoded.length > maxText) throw new AppError('internal', `a state of ${encoded.length} characters is too large to be sealed`)
       return encoded
     },
     open(text, binding, now) {
-      const opened = decrypt(key, text, binding)
+      const opened = decrypt(key, text, binding, maxText)
       if (typeof opened !== 'object' || opened === null || !('value' in opened) || !('expiresAt' in opened)) throw notValid()
       if (typeof opened.expiresAt !== 'number' || opened.expiresAt <= now) throw notValid()
       return opened.value
@@ -54,8 +55,8 @@ export function notValid(cause?: unknown): AppError {
   })
 }
 
-function decrypt(key: Buffer, text: string, binding: string): unknown {
-  if (text.length > MAX_TEXT || !BASE64URL.test(text)) throw notValid()
+function decrypt(key: Buffer, text: string, binding: string, maxText: number): unknown {
+  if (text.length > maxText || !BASE64URL.test(text)) throw notValid()
   const bytes = Buffer.from(text, 'base64url')
   // Other texts that decode to the same bytes are not what we gave out.
   if (bytes.toString('base64url') !== text || bytes.length <= 1 + NONCE_BYTES + TAG_BYTES || bytes[0] !== VERSION) throw notValid()

@@ -40,6 +40,7 @@ export interface Tables {
     last_used_at: number | null
   }
   mcp_names: { what: 'tool' | 'prompt'; server: string; original: string; exposed: string; folded: string; created_at: number }
+  mcp_sessions: { name: string; owner: string; body: string; revision: number; updated_at: number; expires_at: number }
   oauth_records: {
     kind: string
     id: string

@@ -65,6 +65,7 @@ export function createProxy(
     now,
     ids: createIds(),
     key: auth.deriveKey('cursors of the aggregate'),
+    onSessionKept: auth.onSessionKept,
     log,
   })
   closers.push(() => aggregate.close())

@@ -3,6 +3,7 @@ import { silentLogger } from '../../lib/log.ts'
 import { createSseParser, frameSse } from '../../lib/sse.ts'
 import { AggregateEndpoint } from './endpoint.ts'
 import type { AggregateLimits } from './limits.ts'
+import type { SessionShelf } from './session-shelf.ts'
 import type { Timers } from '../../lib/timers.ts'
 import type { Member, NamedTarget, View } from './view.ts'
 
@@ -195,7 +196,7 @@ export interface Fixture {
   ): { text: string; headers: Record<string, string> }
 }
 
-export function createFixture(members: Member[], limits: Partial<AggregateLimits> = {}): Fixture {
+export function createFixture(members: Member[], limits: Partial<AggregateLimits> = {}, shelf?: SessionShelf): Fixture {
   const clock = { now: NOW }
   const timers = fakeTimers(clock)
   const standing: Fixture['standing'] = { reason: undefined }
@@ -210,6 +211,7 @@ export function createFixture(members: Member[], limits: Partial<AggregateLimits
     key: Buffer.alloc(32, 7),
     log: silentLogger,
     limits,
+    shelf,
   })
   const names = new Map<string, NamedTarget>()
   const fixture: Fixture = {

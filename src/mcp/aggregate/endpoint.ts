@@ -8,6 +8,7 @@ import { findRequestId, readClientMessages } from '../message.ts'
 import { Outlet } from '../outlet.ts'
 import { createSealer } from '../sealed.ts'
 import { Catalogue } from './catalogue.ts'
+import { Commons, MAX_SHARED } from './commons.ts'
 import type { Engine } from './engine.ts'
 import { Health, type HealthRecord } from './health.ts'
 import { Introductions } from './introductions.ts'
@@ -18,8 +19,10 @@ import { LIST_KINDS, type ListKind } from '../list-kinds.ts'
 import { Load } from './load.ts'
 import { serveModern } from './modern.ts'
 import { Openings } from './openings.ts'
+import { deliver, isWanted } from './one-way.ts'
 import type { Peer } from './peer.ts'
 import { Sessions } from './sessions.ts'
+import type { SessionShelf } from './session-shelf.ts'
 import { realTimers, type Timers } from '../../lib/timers.ts'
 import type { View } from './view.ts'
 
@@ -36,6 +39,8 @@ export interface AggregateOptions {
   random?: (bytes: number) => Buffer
   log: Logger
   limits?: Partial<AggregateLimits>
+  /** Where sessions that may hop between processes are kept; without one they may not. */
+  shelf?: SessionShelf | undefined
 }
 
 /** How often lists that are kept are looked through. */
@@ -50,12 +55,13 @@ export class AggregateEndpoint {
   #sweptListsAt: number
   #closed: AppError | undefined
 
-  constructor({ name, version, now, timers = realTimers, ids, key, random = randomBytes, log, limits: changed }: AggregateOptions) {
+  constructor({ name, version, now, timers = realTimers, ids, key, random = randomBytes, log, limits: changed, shelf }: AggregateOptions) {
     const limits = { ...AGGREGATE_LIMITS, ...changed }
     const health = new Health(now, log)
     const catalogue = new Catalogue({ limits, timers, now, health, onLate: (owner, kind) => this.#changed(owner, [kind]) })
     const introductions = new Introductions(timers, health)
     const onOpened = (owner: string, { member, instructions }: Peer): void => introductions.learn(owner, member.name, instructions)
+    const sessions = new Sessions({ ids, now, timers, log, limits, health, onOpened, isShared: shelf !== undefined })
     this.#engine = {
       serverInfo: { name, version },
       now,
@@ -69,7 +75,19 @@ export class AggregateEndpoint {
       introductions,
       catalogue,
       openings: new Openings(),
-      sessions: new Sessions({ ids, now, timers, log, limits, health, onOpened }),
+      sessions,
+      commons: new Commons({
+        shelf,
+        sealer: createSealer(Buffer.from(key), random, MAX_SHARED),
+        find: (id) => sessions.find(id),
+        end: (session) => void sessions.end(session),
+        isWanted,
+        deliver,
+        ids,
+        now,
+        timers,
+        log,
+      }),
       listens: new Listens({ timers, limits, now, log, catalogue }),
     }
     this.#sweptListsAt = now()
@@ -80,8 +98,8 @@ export class AggregateEndpoint {
     try {
       this.#assertWelcome(view)
       if (exchange.method === 'POST') await this.#post(exchange, view)
-      else if (exchange.method === 'GET') openStream(this.#engine, exchange, view)
-      else if (exchange.method === 'DELETE') deleteSession(this.#engine, exchange, view)
+      else if (exchange.method === 'GET') await openStream(this.#engine, exchange, view)
+      else if (exchange.method === 'DELETE') await deleteSession(this.#engine, exchange, view)
       else throw new AppError('invalid_argument', `method ${exchange.method} is not allowed`, { details: { http: 405, rpc: -32600 } })
     } catch (thrown) {
       const error = toAppError(thrown)
@@ -134,6 +152,7 @@ export class AggregateEndpoint {
   async close(): Promise<void> {
     this.#closed = new AppError('unavailable', 'the gateway is going down')
     this.#engine.listens.close()
+    this.#engine.commons.close()
     await this.#engine.sessions.close(this.#closed)
   }
 

@@ -3,6 +3,7 @@ import type { Logger } from '../../lib/log.ts'
 import type { Fields } from '../message.ts'
 import type { Sealer } from '../sealed.ts'
 import type { Catalogue } from './catalogue.ts'
+import type { Commons } from './commons.ts'
 import type { Health } from './health.ts'
 import type { Introductions } from './introductions.ts'
 import type { AggregateLimits } from './limits.ts'
@@ -28,5 +29,6 @@ export interface Engine {
   introductions: Introductions
   openings: Openings
   sessions: Sessions
+  commons: Commons
   listens: Listens
 }

@@ -1,6 +1,6 @@
 import { AppError } from '../../lib/errors.ts'
 import { renderExact } from '../../lib/json-scan.ts'
-import { type ClientMessage, fieldsOf, renderRpcError } from '../message.ts'
+import { type ClientMessage, renderRpcError } from '../message.ts'
 import type { Outlet } from '../outlet.ts'
 import { ask } from './channel.ts'
 import type { Engine } from './engine.ts'
@@ -10,7 +10,7 @@ import { renderList, renderSearch } from './listing.ts'
 import { refused, route, type Routed, routeInnerCall } from './routing.ts'
 import { CALL_TOOL, SEARCH_TOOLS } from './search.ts'
 import type { Session } from './session.ts'
-import { replaceId, replaceParams } from './splice.ts'
+import { counted } from './subscriptions.ts'
 import { within } from './waiting.ts'
 
 /** Methods that only the modern revision has. */
@@ -28,7 +28,7 @@ export async function serveRequest(engine: Engine, session: Session, message: Cl
     const list = findList(method)
     if (method === 'ping') return answerResult(outlet, id, '{}')
     if (list) return answerResult(outlet, id, await renderList(list, message.params['cursor'], session, session.view, engine))
-    if (method === 'logging/setLevel') return await setLevel(session, message, outlet)
+    if (method === 'logging/setLevel') return await setLevel(engine, session, message, outlet)
     if (method === 'resources/subscribe') return await subscribe(engine, session, message, outlet)
     if (method === 'resources/unsubscribe') return await unsubscribe(engine, session, message, outlet)
     if (method === 'tools/call' && session.view.discovery !== 'full' && message.params['name'] === SEARCH_TOOLS) {
@@ -42,49 +42,9 @@ export async function serveRequest(engine: Engine, session: Session, message: Cl
   }
 }
 
-/** Takes a notification or response of the client to whom it is for. @throws AppError invalid_argument for a response to nothing. */
-export async function sendOneWay(engine: Engine, session: Session, message: ClientMessage): Promise<void> {
-  // What ends a request that counts must not wait until fewer count.
-  if (message.kind === 'response' || message.method === 'notifications/cancelled') return tell(session, message)
-  const release = engine.load.begin(session.owner)
-  try {
-    await tell(session, message)
-  } finally {
-    release()
-  }
-}
-
-async function tell(session: Session, message: ClientMessage): Promise<void> {
-  if (message.kind === 'response') return respond(session, message)
-  const { method, params, bytes } = message
-  if (method === 'notifications/roots/list_changed') return session.tell(bytes)
-  if (method === 'notifications/cancelled') {
-    const running = session.running.find(params['requestId'])
-    if (running && session.has(running.server)) await session.tell(bytes, running.server)
-    else running?.abort(new AppError('cancelled', 'the request was cancelled', { details: { http: 200 } }))
-  } else if (method === 'notifications/progress') {
-    const question = session.questions.findByToken(params['progressToken'])
-    if (question) await session.tell(replaceParams(bytes, { progressToken: renderExact(question.token) }), question.server)
-  } else if (method === 'notifications/tasks/status') {
-    const server = session.findClientTask(params['taskId'])
-    if (server !== undefined) await session.tell(bytes, server)
-  }
-}
-
 /** The result, as JSON text, to the request with this id. */
 export function answerResult(outlet: Outlet, id: string | undefined, result: string): void {
   outlet.json(200, Buffer.from(`{"jsonrpc":"2.0","id":${id ?? 'null'},"result":${result}}`))
-}
-
-async function respond(session: Session, { id, bytes }: ClientMessage): Promise<void> {
-  const question = session.questions.take(id)
-  if (!question) throw new AppError('invalid_argument', 'no MCP server has asked anything with this id', { details: { rpc: -32600 } })
-  if (bytes.includes('"taskId"')) {
-    const response = fieldsOf(JSON.parse(bytes.toString('utf8')))
-    const taskId = fieldsOf(fieldsOf(response?.['result'])?.['task'])?.['taskId']
-    if (typeof taskId === 'string') session.clientTask(taskId, question.server)
-  }
-  await session.tell(replaceId(bytes, question.id), question.server)
 }
 
 async function routeCall(engine: Engine, session: Session, message: ClientMessage): Promise<Routed | undefined> {
@@ -115,12 +75,11 @@ async function forwardCall(engine: Engine, session: Session, message: ClientMess
   else running.leaveOpen(id)
 }
 
-async function setLevel(session: Session, message: ClientMessage, outlet: Outlet): Promise<void> {
+async function setLevel(engine: Engine, session: Session, message: ClientMessage, outlet: Outlet): Promise<void> {
   const { level } = message.params
   if (typeof level !== 'string' || !LEVELS.has(level)) throw refused('the level of a log is one of RFC 5424, such as "info"')
-  session.level = JSON.stringify(level)
-  const willing = session.peers().filter(({ offers }) => offers?.has('logging') === true)
-  await Promise.all(willing.map(({ member }) => session.tell(session.levelMessage(JSON.stringify(level)), member.name)))
+  await session.setLevel(JSON.stringify(level))
+  await engine.commons.change(session, (before) => ({ ...before, level: JSON.stringify(level) }))
   answerResult(outlet, message.id, '{}')
 }
 
@@ -135,14 +94,18 @@ async function subscribe(engine: Engine, session: Session, message: ClientMessag
     await askInBand(engine, session, routed, original)
   }
   session.subscriptions.add(routed.member.name, original)
+  await engine.commons.change(session, ({ subscribed, ...rest }) => ({ ...rest, subscribed: counted(subscribed, uri, 1) }))
   answerResult(outlet, message.id, '{}')
 }
 
 async function unsubscribe(engine: Engine, session: Session, message: ClientMessage, outlet: Outlet): Promise<void> {
+  const { uri } = message.params
   const routed = await routeCall(engine, session, message)
   const original = routed?.message.name
-  if (!routed || original === undefined) throw refused('no such resource is here')
+  if (!routed || original === undefined || typeof uri !== 'string') throw refused('no such resource is here')
+  const wasKnown = session.subscriptions.has(uri)
   const isLast = session.subscriptions.remove(routed.member.name, original)
+  if (wasKnown) await engine.commons.change(session, ({ subscribed, ...rest }) => ({ ...rest, subscribed: counted(subscribed, uri, -1) }))
   answerResult(outlet, message.id, isLast ? await askInBand(engine, session, routed, original) : '{}')
 }
 

@@ -11,7 +11,9 @@ import type { Engine } from './engine.ts'
 import { neutralHeaders } from './headers.ts'
 import { findCarried, renderSessionId, splitSessionId } from './portable-ids.ts'
 import type { Opening } from './peer.ts'
-import { answerResult, sendOneWay, serveRequest } from './legacy-requests.ts'
+import { NOTHING_REMEMBERED } from './remembered.ts'
+import { answerResult, serveRequest } from './legacy-requests.ts'
+import { sendOneWay } from './one-way.ts'
 import type { Session } from './session.ts'
 import { unknownSession } from './sessions.ts'
 import { SessionStream } from './session-stream.ts'
@@ -52,24 +54,38 @@ function nameOf({ clientInfo }: Fields): string | undefined {
 }
 
 /**
- * The session that a request belongs to. One that began in another process goes on here with what the client began it with: the servers get new
- * sessions, and what was only remembered there (subscriptions, the level of the log, questions under way) is gone.
+ * The session that a request belongs to. One that began in another process goes on here with what the client began it with and what is kept of it
+ * (`Commons`): the servers get new sessions.
  * @throws AppError not_found for one that nobody knows, or of somebody else.
  */
-function sessionOf(engine: Engine, exchange: HttpExchange, view: View): Session {
+async function sessionOf(engine: Engine, exchange: HttpExchange, view: View): Promise<Session> {
   const given = exchange.headers[SESSION_HEADER]
   if (given === undefined) return engine.sessions.get(given, view)
   const { id, carried } = splitSessionId(given)
   const isFromElsewhere = carried !== undefined && engine.sessions.isStrange(id)
   const params = isFromElsewhere ? findCarried(engine.sealer, { id, owner: view.owner }, carried, engine.now()) : undefined
-  if (params !== undefined) {
-    const said = fieldsOf(JSON.parse(params)) ?? {}
-    const revision = String(said['protocolVersion'])
-    engine.sessions.open(view, openingOf(engine, exchange, params), { revision, clientName: nameOf(said), id }).shownId = given
-  }
+  if (params !== undefined) await adopt(engine, exchange, view, { id, params, shownId: given })
   const session = engine.sessions.get(id, view)
   if (session.shownId !== given) throw unknownSession()
   return session
+}
+
+/** Opens a session that another replica opened, as it was there. */
+async function adopt(
+  engine: Engine,
+  exchange: HttpExchange,
+  view: View,
+  opened: { id: string; params: string; shownId: string },
+): Promise<void> {
+  const { id, params, shownId } = opened
+  const recalled = await engine.commons.recall(id, view.owner)
+  // Another request may have been faster, or it ended elsewhere.
+  if (!engine.sessions.isStrange(id) || recalled?.remembered.hasEnded === true) return
+  const said = fieldsOf(JSON.parse(params)) ?? {}
+  const facts = { revision: String(said['protocolVersion']), clientName: nameOf(said), id }
+  const session = engine.sessions.open(view, openingOf(engine, exchange, params), facts)
+  session.shownId = shownId
+  engine.commons.join(session, recalled)
 }
 
 /** Answers a POST that belongs to a session: one message, or a batch of them. */
@@ -79,7 +95,7 @@ export async function serveSession(
   view: View,
   { batch, messages }: { batch: boolean; messages: ClientMessage[] },
 ): Promise<void> {
-  const session = sessionOf(engine, exchange, view)
+  const session = await sessionOf(engine, exchange, view)
   const [first] = messages
   if (!batch && first) return serveOne(engine, session, first, exchange)
   if (!REVISIONS[session.revision]?.batches) throw invalid('batches belong to revision 2025-03-26 only')
@@ -89,12 +105,12 @@ export async function serveSession(
 }
 
 /**
- * Opens the stream of messages that belong to no request, which takes over from the one before. It is not waited for: of ten thousand idle streams
- * nothing should be kept that they do not need.
+ * Opens the stream of messages that belong to no request, which takes over from the one before. Its end is not waited for: of ten thousand idle
+ * streams nothing should be kept that they do not need.
  */
-export function openStream(engine: Engine, exchange: HttpExchange, view: View): void {
+export async function openStream(engine: Engine, exchange: HttpExchange, view: View): Promise<void> {
   assertLegacy(exchange)
-  const session = sessionOf(engine, exchange, view)
+  const session = await sessionOf(engine, exchange, view)
   if (!/\btext\/event-stream\b|\*\/\*/.test(exchange.headers['accept'] ?? ''))
     throw new AppError('invalid_argument', 'a GET must accept text/event-stream', { details: { http: 406, rpc: -32600 } })
   const outlet = new Outlet(exchange, {})
@@ -120,6 +136,7 @@ export function openStream(engine: Engine, exchange: HttpExchange, view: View): 
   outlet.open('events')
   outlet.keepAlive() // sends the head at once: clients wait for it
   session.streams.take(stream, session.peers())
+  session.reachSubscribed()
   const onGone = (): void => stream.close()
   if (exchange.signal.aborted) onGone()
   else exchange.signal.addEventListener('abort', onGone, { once: true })
@@ -140,9 +157,11 @@ function answeredBy(session: Session, resumed: string | undefined): (server: str
 }
 
 /** Ends a session. */
-export function deleteSession(engine: Engine, exchange: HttpExchange, view: View): void {
+export async function deleteSession(engine: Engine, exchange: HttpExchange, view: View): Promise<void> {
   assertLegacy(exchange)
-  void engine.sessions.end(sessionOf(engine, exchange, view))
+  const session = await sessionOf(engine, exchange, view)
+  void engine.sessions.end(session)
+  if (engine.commons.isKept(session)) await engine.commons.change(session, () => ({ ...NOTHING_REMEMBERED, hasEnded: true }))
   new Outlet(exchange, {}).empty(200)
 }
 

@@ -15,6 +15,9 @@ interface Question {
 const MAX_OPEN = 100
 /** Characters of an id or token that is kept. */
 const MAX_ID = 1024
+/** Of the ids that clients see. */
+const OURS = /^s-[\w-]+-\d+$/
+const MAX_NAME = 100
 /** Our own key, for clients that show who asks. */
 const SERVER_KEY = 'sallyport.dev/server'
 
@@ -23,6 +26,12 @@ export class Questions {
   /** Made for the first: most sessions have none. */
   #open: Map<string, Question> | undefined
   #last = 0
+  readonly #prefix: string
+
+  /** @param tag of this process, where several may ask the client of one session: else an answer could reach another question. */
+  constructor(tag?: string) {
+    this.#prefix = tag === undefined ? 's-' : `s-${tag}-`
+  }
 
   /**
    * The request as the client is to see it, with the name of the server: people who are asked something have to know by whom. Undefined when
@@ -32,7 +41,7 @@ export class Questions {
     const message = readRequest(text)
     const open = (this.#open ??= new Map<string, Question>())
     if (!message || this.#openOf(server) >= MAX_OPEN) return undefined
-    const name = `s-${++this.#last}`
+    const name = `${this.#prefix}${++this.#last}`
     const params = fieldsOf(message['params'])
     const meta = fieldsOf(params?.['_meta'])
     const token = meta?.['progressToken']
@@ -42,6 +51,18 @@ export class Questions {
     const rendered = renderSafely({ ...message, id: name, params: named })
     if (rendered !== undefined) open.set(name, { server, id, token })
     return rendered
+  }
+
+  /** Whether the client was asked with this id, as JSON text, and has not answered. */
+  has(id: string | undefined): boolean {
+    const name: unknown = id === undefined ? undefined : JSON.parse(id)
+    return typeof name === 'string' && this.#open?.has(name) === true
+  }
+
+  /** Whether it is an id as this process gives none, but others do. */
+  isOfAnother(id: string | undefined): boolean {
+    const name: unknown = id === undefined ? undefined : JSON.parse(id)
+    return typeof name === 'string' && name.length <= MAX_NAME && OURS.test(name) && !name.startsWith(this.#prefix)
   }
 
   /** Whose request a response with this id, as JSON text, answers; it does so only once. */

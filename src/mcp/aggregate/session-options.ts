@@ -13,6 +13,8 @@ export interface SessionOptions {
   log: Logger
   limits: AggregateLimits
   health: Health
+  /** Other processes may have the same sessions. */
+  isShared: boolean
   /** A member said what it is. */
   onOpened: (owner: string, peer: Peer) => void
 }

@@ -3,6 +3,7 @@ import { Roster } from '../../lib/roster.ts'
 import type { Outlet } from '../outlet.ts'
 import type { Channel, Forwarded } from './channel.ts'
 import type { MemberReply } from './member-exchange.ts'
+import { ClientTasks } from './client-tasks.ts'
 import { end, openPeer, type Opening, type Peer, post } from './peer.ts'
 import { Questions } from './questions.ts'
 import { RunningRequests } from './running-requests.ts'
@@ -16,9 +17,7 @@ import type { SessionOptions } from './session-options.ts'
 const SETTLE_MS = 2000
 /** For a member to take a notification or a response. */
 const TELL_MS = 30_000
-const MAX_TASKS = 1000
-/** Characters of an id that is kept. */
-const MAX_ID = 1024
+const SET_LEVEL = 'logging/setLevel'
 
 export interface SessionFacts {
   revision: string
@@ -40,13 +39,15 @@ export class Session implements Channel {
   readonly clientName: string | undefined
   readonly revision: string
   readonly meta = undefined
-  readonly questions = new Questions()
+  readonly questions: Questions
   readonly subscriptions = new Subscriptions()
   /** The client's last request tells what it may see now. */
   view: View
   /** For messages that belong to no request. */
   readonly streams = new SessionStreams()
-  /** JSON text of the level of the last `logging/setLevel`. */
+  /** Another process has it too. */
+  isShared = false
+  /** JSON text of that of the last `logging/setLevel`. */
   level: string | undefined
   readonly #options: SessionOptions
   readonly #opening: Opening
@@ -56,8 +57,7 @@ export class Session implements Channel {
   #running: RunningRequests | undefined
   /** Sessions of members that we end. */
   #leaving: WeakSet<Peer> | undefined
-  /** Tasks that the client runs for members, by the client's own ids. */
-  #clientTasks: Map<string, string> | undefined
+  #clientTasks: ClientTasks | undefined
   readonly #outlets = new Roster<Outlet>()
   readonly #ending = new AbortController()
   readonly #prefix: string
@@ -72,6 +72,7 @@ export class Session implements Channel {
     this.id = facts.id ?? options.ids.token(24)
     this.shownId = this.id
     this.#prefix = options.ids.token(9)
+    this.questions = new Questions(options.isShared ? this.#prefix : undefined)
     this.owner = view.owner
     this.view = view
     this.revision = facts.revision
@@ -186,17 +187,32 @@ export class Session implements Channel {
 
   /** What the client has asked of all members, and of this one before its session was lost. */
   async #restore(peer: Peer): Promise<void> {
-    const messages = this.subscriptions.of(peer.member.name).map((uri) => this.#request('resources/subscribe', JSON.stringify({ uri })))
-    if (this.level !== undefined && peer.offers?.has('logging') === true) messages.push(this.levelMessage(this.level))
+    const messages = this.subscriptions.of(peer.member.name).map((uri) => this.request('resources/subscribe', JSON.stringify({ uri })))
+    if (this.level !== undefined && peer.offers?.has('logging') === true) messages.push(this.request(SET_LEVEL, `{"level":${this.level}}`))
     const sent = messages.map((bytes) => this.#tellOne(peer, bytes, SETTLE_MS))
     await Promise.all(sent)
   }
 
-  levelMessage(level: string): Buffer {
-    return this.#request('logging/setLevel', `{"level":${level}}`)
+  /** @param level JSON text. */
+  async setLevel(level: string): Promise<void> {
+    this.level = level
+    const willing = this.peers().filter(({ offers }) => offers?.has('logging') === true)
+    await Promise.all(willing.map((peer) => this.#tellOne(peer, this.request(SET_LEVEL, `{"level":${level}}`), TELL_MS)))
   }
 
-  #request(method: string, params: string): Buffer {
+  /** Opens the sessions of members without which a stream would not tell what the client subscribed to. */
+  reachSubscribed(): void {
+    const servers = this.subscriptions.servers().filter((server) => !this.#peers?.has(server))
+    if (servers.length === 0) return
+    const reach = async (): Promise<void> => {
+      const members = (await this.view.members()).filter(({ name }) => servers.includes(name))
+      await Promise.all(members.map((member) => this.#peerOf(member)))
+    }
+    reach().catch((thrown: unknown) => this.#options.log.debug('a subscription rests', { error: toAppError(thrown).message }))
+  }
+
+  /** A request of ours; `params` is JSON text. */
+  request(method: string, params: string): Buffer {
     return Buffer.from(`{"jsonrpc":"2.0","id":${this.nextId()},"method":${JSON.stringify(method)},"params":${params}}`)
   }
 
@@ -228,17 +244,9 @@ export class Session implements Channel {
     return (this.#running ??= new RunningRequests())
   }
 
-  /** The client began a task for a member. */
-  clientTask(id: string, server: string): void {
-    if (id.length > MAX_ID) return
-    const tasks = (this.#clientTasks ??= new Map<string, string>())
-    tasks.set(id, server)
-    const [oldest] = tasks.keys()
-    if (tasks.size > MAX_TASKS && oldest !== undefined) tasks.delete(oldest)
-  }
-
-  findClientTask(id: unknown): string | undefined {
-    return typeof id === 'string' ? this.#clientTasks?.get(id) : undefined
+  /** That the client runs for members, by its own ids. */
+  get clientTasks(): ClientTasks {
+    return (this.#clientTasks ??= new ClientTasks())
   }
 
   attach(outlet: Outlet): void {

@@ -36,6 +36,11 @@ export class Sessions {
     return session
   }
 
+  /** Whoever's it is; undefined for one that is not open here. */
+  find(id: string): Session | undefined {
+    return this.#open.get(id)
+  }
+
   /** Whether an id was never heard of here: the session may be one of another process. */
   isStrange(id: string): boolean {
     return !this.#open.has(id) && !this.#ended.has(id)
@@ -54,9 +59,10 @@ export class Sessions {
     return owner === undefined ? [...this.#open.values()] : this.#byOwner.of(owner)
   }
 
-  async end(session: Session, why?: AppError): Promise<void> {
+  /** @param isIdle it is for want of use, of which it may have some elsewhere: then it may begin again. */
+  async end(session: Session, why?: AppError, isIdle = false): Promise<void> {
     this.#open.delete(session.id)
-    this.#ended.add(session.id)
+    if (!isIdle || !session.isShared) this.#ended.add(session.id)
     const [oldest] = this.#ended
     if (this.#ended.size > MAX_ENDED && oldest !== undefined) this.#ended.delete(oldest)
     this.#byOwner.delete(session)
@@ -77,7 +83,7 @@ export class Sessions {
       const reason = session.view.reasonToLeave()
       if (reason !== undefined) void this.end(session, cutOff(reason))
       else if (session.expiresAt <= now) void this.end(session, expired())
-      else if (session.idleMs(now) > this.#options.limits.idleMs) void this.end(session)
+      else if (session.idleMs(now) > this.#options.limits.idleMs) void this.end(session, undefined, true)
     })
     this.#keepAlives.step(now, (session) => session.keepAlive())
   }

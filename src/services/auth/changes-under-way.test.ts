@@ -44,6 +44,7 @@ test.each(STORES)('on %s an answer that was overtaken by a change of our own is 
     live: createLiveResources(silentLogger),
     readKeys: async () => () => {},
     onForgotten: () => (forgotten += 1),
+    onSession: () => {},
     now: () => 1,
     log: silentLogger,
   })
@@ -78,6 +79,7 @@ test.each(STORES)('on %s what is read anew does not undo what was changed while 
       }
       return () => {}
     },
+    onSession: () => {},
     onForgotten: () => (forgotten += 1),
     now: () => 1,
     log: silentLogger,

@@ -16,6 +16,8 @@ export interface ChangesOptions {
   readKeys: (db: Executor) => Promise<() => void>
   /** Everything was read anew, since what happened meanwhile is forgotten: what was revoked is not known. */
   onForgotten: () => void
+  /** Proxies keep something else under this name now. */
+  onSession: (name: string) => void
   now: () => number
   log: Logger
 }
@@ -133,7 +135,8 @@ export class Changes {
   }
 
   #applyOne({ type, kind, name }: ChangeRow, resource: ResourceOf<Kind> | undefined): void {
-    const { live } = this.#options
+    const { live, onSession } = this.#options
+    if (kind === SESSIONS) onSession(name)
     const revocable = REVOCABLES.find((one) => one === kind)
     if (type === 'revoked' && revocable) live.revoke(revocable, name)
     if (type === 'delete' && isKind(kind)) live.remove(kind, name)
@@ -178,8 +181,14 @@ export async function noteNewKeys({ now }: Pick<ChangesOptions, 'now'>, tx: Exec
   await noteChange(tx, { type: 'put', kind: KEYS, name: 'jwt' }, now())
 }
 
-/** No kind of resource. */
+/** Tells every proxy that something else is kept under this name. */
+export async function noteSession({ now }: Pick<ChangesOptions, 'now'>, tx: Executor, name: string): Promise<void> {
+  await noteChange(tx, { type: 'put', kind: SESSIONS, name }, now())
+}
+
+/** No kinds of resources. */
 const KEYS = 'keys'
+const SESSIONS = 'mcp_session'
 
 function kinds(): Kind[] {
   return Object.keys(KINDS).filter(isKind)

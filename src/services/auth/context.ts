@@ -59,6 +59,8 @@ export interface AuthContext {
   journal: Journal
   /** Keeps memory in step with the store, whoever changed it. */
   changes: Pick<Changes, 'catchUp'>
+  /** Calls `listener`, which must not throw, with each name under which proxies keep something else of MCP sessions now; returns what ends that. */
+  onSessionKept(listener: (name: string) => void): () => void
   limits: Limits
   /** Each join has its own. */
   nonces: Nonces

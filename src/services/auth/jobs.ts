@@ -6,6 +6,7 @@ import { deleteExpiredLoginFlows } from '../../storage/login-flows.ts'
 import { deleteEventsBefore, searchEvents } from '../../storage/events.ts'
 import { deleteChangesBefore } from '../../storage/changes.ts'
 import type { Executor } from '../../storage/database.ts'
+import { deleteExpiredSessions } from '../../storage/mcp-sessions.ts'
 import { deleteExpiredOAuthRecords } from '../../storage/oauth.ts'
 import { deleteExpired } from '../../storage/resources.ts'
 import { deleteExpiredMarks } from '../../storage/shared-marks.ts'
@@ -65,6 +66,7 @@ async function sweep(context: AuthContext, fileLog: FileLog | undefined, retenti
   await deleteExpiredLoginFlows(db, now())
   await deleteExpiredUpstreamRecords(db, now())
   await deleteExpiredMarks(db, now())
+  await deleteExpiredSessions(db, now())
   await deleteChangesBefore(db, now() - CHANGES_KEPT_MS)
   await fileLog?.catchUp()
   if (retentionMs === undefined) return

@@ -9,11 +9,17 @@ export async function openMemory(
   db: Database,
   { jwt }: ClusterKeys,
   { now, random, log }: Pick<AuthContext, 'now' | 'random' | 'log'>,
-): Promise<Pick<AuthContext, 'live' | 'watches'> & { changes: Changes }> {
+): Promise<Pick<AuthContext, 'live' | 'watches' | 'onSessionKept'> & { changes: Changes }> {
   const live = createLiveResources(log)
   const onForgotten = (): void => watches.beginAnew()
-  const options = { db, live, readKeys: (executor: Executor) => jwt.read(executor), onForgotten, now, log }
+  const listeners = new Set<(name: string) => void>()
+  const onSession = (name: string): void => listeners.forEach((listener) => listener(name))
+  const onSessionKept: AuthContext['onSessionKept'] = (listener) => {
+    listeners.add(listener)
+    return () => void listeners.delete(listener)
+  }
+  const options = { db, live, onSession, readKeys: (executor: Executor) => jwt.read(executor), onForgotten, now, log }
   const { changes, recent, knownSince } = await Changes.open(options)
   const watches = new Watches({ live, epoch: Buffer.from(random(16)).toString('hex'), recent, knownSince, now })
-  return { live, changes, watches }
+  return { live, changes, watches, onSessionKept }
 }

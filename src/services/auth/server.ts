@@ -29,6 +29,7 @@ import { announceDatabases, listVisibleDatabases, signDatabaseServer, signDataba
 import { announceHost, announceTunnels, issueBotOutput, join, renewIdentity, startJoin } from './routes/join.ts'
 import { loginLocal, signCertificate, whoami } from './routes/login.ts'
 import { assignMcpNames, findMcpName } from './routes/mcp-names.ts'
+import { findMcpSession, keepMcpSession, takeMcpSession } from './routes/mcp-sessions.ts'
 import { addMfaApp, listMfaDevices, offerMfaApp, removeMfaDevice } from './routes/mfa.ts'
 import { deleteOAuthGrant, listOAuthGrants } from './routes/oauth-grants.ts'
 import { createResource, deleteResource, getResource, listResources, upsertResource } from './routes/resources.ts'
@@ -114,6 +115,9 @@ const TABLE: readonly Served[] = [
   known(ROUTES.explainAccess, explainAccess),
   known(ROUTES.assignMcpNames, assignMcpNames),
   known(ROUTES.findMcpName, findMcpName),
+  known(ROUTES.keepMcpSession, keepMcpSession),
+  known(ROUTES.findMcpSession, findMcpSession),
+  known(ROUTES.takeMcpSession, takeMcpSession),
   known(ROUTES.searchEvents, searchEvents),
   known(ROUTES.emitEvents, emitEvents, MAX_EVENTS_BYTES),
 ]

@@ -103,6 +103,8 @@ export interface AuthService {
   /** Calls within the process: same routes, same authorisation. Without an identity the `authorization` header decides. */
   carrier(identity?: Identity): (request: InternalRequest) => Promise<{ status: number; body: string }>
   feed: ResourceFeed
+  /** As in the context of routes. */
+  onSessionKept: AuthContext['onSessionKept']
   /** Stores what comes into the journal of a service in the same process, in a thread of its own; close it before this service. */
   shipJournal(source: JournalSource): Shipping
   /** 32 bytes, the same in every process of the cluster, for one purpose. */
@@ -146,18 +148,16 @@ async function startOn(db: Database, store: StoreLocation, options: AuthServiceO
   const { name: clusterName } = await openCluster(db, sealer, config.cluster_name)
   const keys = await openClusterKeys(db, sealer, clusterName, now)
   await seedResources(db, sealer, now())
-  const { live, changes, watches } = await openMemory(db, keys, { now, random, log })
+  const memory = await openMemory(db, keys, { now, random, log })
   const fileLog = config.audit.file ? await openFileLog(join(dataDirectory, 'audit'), { db, clusterName, now, log }) : undefined
   const context: AuthContext = {
     clusterName,
     db,
-    live,
-    watches,
-    changes,
+    ...memory,
     keys,
     sealer,
     firstTimes: createFirstTimes(),
-    journal: createJournal(db, clusterName, changes, (events) => fileLog?.append(renderLines(events))),
+    journal: createJournal(db, clusterName, memory.changes, (events) => fileLog?.append(renderLines(events))),
     nonces: createNonces({ key: keys.formKey, random, now, useOnce: (id, expiresAt) => useOnce(db, id, expiresAt) }),
     issuerKeys: createIssuerKeys({ now }),
     connectorClients: createConnectorClients({ now }),
@@ -186,7 +186,7 @@ async function startOn(db: Database, store: StoreLocation, options: AuthServiceO
     expireEveryMs: options.expireEveryMs ?? 1000,
     sweepEveryMs: options.sweepEveryMs ?? 30_000,
   })
-  const following = await followChanges(changes, { store, everyMs: options.followEveryMs ?? 500, log })
+  const following = await followChanges(memory.changes, { store, everyMs: options.followEveryMs ?? 500, log })
   await context.journal.record([buildEvent('cluster.start', { version, success: true }, context.build)])
   return {
     ...services(context, oauth, accountFetch, store, fileLog),
@@ -228,6 +228,7 @@ function services(
     localHandler: listen(app, () => ({ remoteAddress: 'local', identity: localAdministrator(context.now()), internal: true })),
     carrier: (identity) => carry(app, { remoteAddress: 'internal', internal: true, ...(identity && { identity }) }),
     feed: live,
+    onSessionKept: context.onSessionKept,
     shipJournal: (source) =>
       startShippingThread({
         source,

@@ -11,6 +11,7 @@ import type { Logger } from '../../lib/log.ts'
 import { AggregateEndpoint } from '../../mcp/aggregate/endpoint.ts'
 import type { HealthRecord } from '../../mcp/aggregate/health.ts'
 import { realTimers, type Timers } from '../../lib/timers.ts'
+import type { SessionShelf } from '../../mcp/aggregate/session-shelf.ts'
 import type { View } from '../../mcp/aggregate/view.ts'
 import { idleMsOf, type McpLimits } from '../../mcp/limits-schema.ts'
 import { findRequestId } from '../../mcp/message.ts'
@@ -34,6 +35,7 @@ import { refuse, refuseExchange } from './mcp-route.ts'
 import { headersForAgent, readExchange } from './node-exchange.ts'
 import { bearerOf, boundOf, isBound, readBearer } from './presented.ts'
 import { RoutedExchange } from './routed-exchange.ts'
+import { createSessionShelf } from './session-shelf.ts'
 
 export interface AggregateOptions {
   assertions: Assertions
@@ -55,6 +57,8 @@ export interface AggregateOptions {
   now: () => number
   timers?: Timers
   ids: Ids
+  /** Calls with each name under which something else is kept of sessions; without it they are of this process alone. */
+  onSessionKept?: SessionShelf['onKept']
   /** 32 bytes that seal cursors. */
   key: Uint8Array
   log: Logger
@@ -104,7 +108,7 @@ export class Aggregate {
   readonly #views = new WeakMap<AggregateCaller, Map<string, { set: McpSet | undefined; view: View }>>()
 
   constructor(options: AggregateOptions) {
-    const { version, now, timers = realTimers, ids, key, log, feed, limits } = options
+    const { version, now, timers = realTimers, ids, key, log, feed, limits, onSessionKept } = options
     this.#options = options
     this.#callers = new AggregateCallers(options)
     this.#names = new ExposedNames(options.api, timers)
@@ -116,6 +120,7 @@ export class Aggregate {
       ids,
       key,
       log,
+      shelf: onSessionKept && createSessionShelf(options.api, onSessionKept, timers),
       limits: { sessions: limits.sessions, sessionsPerOwner: limits.sessions_per_user, idleMs: idleMsOf(limits) },
     })
     this.#door = this.#createDoor()
