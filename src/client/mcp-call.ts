@@ -29,8 +29,11 @@ export async function callTool({ endpoint, tool, args, clientVersion, timeoutMs,
   const answers = [Promise.withResolvers<CallAnswer>(), Promise.withResolvers<CallAnswer>()] as const
   const finished = new AbortController()
   const ending = signal ? AbortSignal.any([finished.signal, signal]) : finished.signal
-  const deadline = wait(timeoutMs, ending).then((): never => {
+  const throwIfCancelled = (): void => {
     if (signal?.aborted) throw new AppError('cancelled', 'the request was cancelled')
+  }
+  const deadline = wait(timeoutMs, ending).then((): never => {
+    throwIfCancelled()
     throw new AppError('deadline_exceeded', `the tool did not answer within ${timeoutMs / 1000} s`)
   })
   deadline.catch(() => {}) // raced below
@@ -45,10 +48,13 @@ export async function callTool({ endpoint, tool, args, clientVersion, timeoutMs,
   }
   let refusal: AppError | undefined
   const send: McpEndpoint['send'] = (request) =>
-    endpoint.send(request).catch((thrown: unknown) => {
-      if (thrown instanceof AppError && REFUSALS.has(thrown.code)) refusal = thrown
-      throw thrown
-    })
+    // A session that there is by then is still ended at the server.
+    endpoint
+      .send(request.method === 'DELETE' ? request : { ...request, signal: AbortSignal.any([request.signal, ending]) })
+      .catch((thrown: unknown) => {
+        if (thrown instanceof AppError && REFUSALS.has(thrown.code)) refusal = thrown
+        throw thrown
+      })
   try {
     await runMcpBridge({
       input: input(),
@@ -59,6 +65,7 @@ export async function callTool({ endpoint, tool, args, clientVersion, timeoutMs,
       write: async (bytes) => settle(bytes, answers),
     })
     const answer = await answers[1].promise
+    throwIfCancelled()
     if (refusal && 'error' in answer) throw refusal
     return answer
   } finally {

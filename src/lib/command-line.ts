@@ -51,6 +51,8 @@ export function command(program: Program, row: CommandRow): void {
 export async function runProgram(program: Program, argv: readonly string[], io: Io, { interruptGraceMs = 5000 } = {}): Promise<number> {
   const run: Run = { io, argv, path: '', json: false, debug: false, code: 0 }
   const ended = new AbortController()
+  // Timers of ours keep no process alive: a command that waits with nothing else open would end as if it had succeeded.
+  const alive = setInterval(() => {}, 60_000)
   try {
     await Promise.race([
       buildTree(program, run).parseAsync([...argv], { from: 'user' }),
@@ -65,15 +67,31 @@ export async function runProgram(program: Program, argv: readonly string[], io: 
     io.stderr.write(renderError(error, run))
     return CODES[error.code].exit
   } finally {
+    clearInterval(alive)
     ended.abort()
   }
 }
 
+/** Where signals of the process arrive. */
+export interface SignalSource {
+  once(event: 'SIGINT' | 'SIGTERM', listener: () => void): unknown
+  on?(event: 'SIGUSR1', listener: () => void): unknown
+  off(event: 'SIGINT' | 'SIGTERM' | 'SIGUSR1', listener: () => void): unknown
+}
+
+/** One Ctrl-C comes twice where a launcher passes on what the terminal has sent to us as well. */
+const SAME_INTERRUPT_MS = 500
+
 /** Aborts at the first SIGINT or SIGTERM; the second ends the process, as it does without us. */
-export function interruptSignal(source: { once(event: 'SIGINT' | 'SIGTERM', listener: () => void): unknown }): AbortSignal {
+export function interruptSignal(source: SignalSource): AbortSignal {
   const controller = new AbortController()
-  source.once('SIGINT', () => controller.abort())
-  source.once('SIGTERM', () => controller.abort())
+  for (const name of ['SIGINT', 'SIGTERM'] as const)
+    source.once(name, () => {
+      controller.abort()
+      const echo = (): void => {}
+      source.once(name, echo)
+      setTimeout(() => source.off(name, echo), SAME_INTERRUPT_MS).unref()
+    })
   return controller.signal
 }
 

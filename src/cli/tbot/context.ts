@@ -1,4 +1,5 @@
 import type { Readable } from 'node:stream'
+import type { SignalSource } from '../../lib/command-line.ts'
 import type { Invocation, Io } from '../../lib/command-rows.ts'
 import type { BotCluster } from '../../services/bot/cluster.ts'
 import type { BotConfig } from '../../services/bot/config.ts'
@@ -7,12 +8,7 @@ import type { BotConfig } from '../../services/bot/config.ts'
 export interface TbotIo extends Io {
   stdin: Readable
   version?: string
-  /** Where signals of the process arrive. */
-  signals?: {
-    once(event: 'SIGINT' | 'SIGTERM', listener: () => void): unknown
-    on?(event: 'SIGUSR1', listener: () => void): unknown
-    off?(event: 'SIGUSR1', listener: () => void): unknown
-  }
+  signals?: SignalSource
   now?: () => number
   /** Stands in for the Auth Service. */
   cluster?: (config: BotConfig) => BotCluster

@@ -56,6 +56,6 @@ async function runWithSignals(bot: RunningBot, signal: AbortSignal, io: Context[
   try {
     await bot.run(signal)
   } finally {
-    io.signals?.off?.('SIGUSR1', renewNow)
+    io.signals?.off('SIGUSR1', renewNow)
   }
 }

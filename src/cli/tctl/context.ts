@@ -1,12 +1,13 @@
 import type { Readable } from 'node:stream'
 import type { ApiClient, Carrier } from '../../client/call.ts'
+import type { SignalSource } from '../../lib/command-line.ts'
 import type { Invocation, Io } from '../../lib/command-rows.ts'
 
 /** What the world outside is to tctl. */
 export interface TctlIo extends Io {
   stdin: Readable & { isTTY?: boolean }
   version?: string
-  signals?: { once(event: 'SIGINT' | 'SIGTERM', listener: () => void): unknown }
+  signals?: SignalSource
   now?: () => number
   /** Stands in for the connection to the cluster. */
   carrier?: Carrier

@@ -1,6 +1,7 @@
 import type { Readable } from 'node:stream'
 import type { Carrier } from '../../client/call.ts'
 import type { Connection } from '../../client/credentials.ts'
+import type { SignalSource } from '../../lib/command-line.ts'
 import type { Invocation, Io } from '../../lib/command-rows.ts'
 
 /** What the world outside is to tsh. */
@@ -10,7 +11,7 @@ export interface TshIo extends Io {
   /** The words that start this program, for entries in the config of MCP clients. */
   launcher?: readonly string[]
   /** Where signals of the process arrive. */
-  signals?: { once(event: 'SIGINT' | 'SIGTERM', listener: () => void): unknown }
+  signals?: SignalSource
   now?: () => number
   /** Stands in for the connection to the cluster. */
   carrier?: Carrier

@@ -19,6 +19,7 @@ export async function run(context: Context): Promise<number> {
     args: parseArguments(call.argument('json'), call.text('args')),
     clientVersion: io.version ?? 'dev',
     timeoutMs: TIMEOUT_MS,
+    signal: call.signal,
     wait: pause,
     log: () => {}, // what matters comes back as the answer
   })
