@@ -6,6 +6,7 @@ export function answerTo(body: string): string {
   if (typeof message !== 'object' || message === null || !('id' in message)) return ''
   const id = JSON.stringify(message.id)
   if ('method' in message && message.method === 'initialize') return `{"jsonrpc":"2.0","id":${id},"result":${OPENING}}`
+  if ('method' in message && message.method === 'server/discover') return `{"jsonrpc":"2.0","id":${id},"result":${DISCOVERED}}`
   if ('method' in message && message.method === 'tools/list') return `{"jsonrpc":"2.0","id":${id},"result":${TOOLS}}`
   return `{"jsonrpc":"2.0","id":${id},"result":${resultOf(bytesAsked(message))}}`
 }
@@ -18,6 +19,12 @@ const OPENING = JSON.stringify({
   protocolVersion: '2025-11-25',
   capabilities: { tools: {} },
   serverInfo: { name: 'echo', version: '1.0.0' },
+})
+const DISCOVERED = JSON.stringify({
+  supportedVersions: ['2026-07-28'],
+  capabilities: { tools: {} },
+  serverInfo: { name: 'echo', version: '1.0.0' },
+  resultType: 'complete',
 })
 const TOOLS = JSON.stringify({
   tools: Array.from({ length: 20 }, (_, index) => ({

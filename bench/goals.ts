@@ -15,6 +15,7 @@ export function goalsOf(summaries: readonly Summary[]): Goal[] {
     summaries.find((one) => one.target === target && one.load === load && one.concurrency === concurrency)
   const gateway = find('gateway', 'small', 16)
   const stdio = find('gateway-stdio', 'small', 16)
+  const modernStdio = find('gateway-stdio-2026', 'small', 16)
   const large = summaries.find(({ target, load }) => target === 'gateway' && load === '1m')
   const middling = summaries.find(({ target, load }) => target === 'gateway' && load === '10k')
   return [
@@ -47,7 +48,8 @@ export function goalsOf(summaries: readonly Summary[]): Goal[] {
       goal: 0.97,
     },
     { measure: 'stdio server: calls/s of a raw pipe behind node:http', seen: stdio?.of['raw-stdio'], must: 0.6, goal: 0.8 },
-    { measure: 'the same, a process for each client there too', seen: stdio?.of['raw-stdio-each'], must: 0.6, goal: 0.8 },
+    { measure: 'the same in MCP 2026-07-28: one process, as there', seen: modernStdio?.of['raw-stdio'], must: 0.6, goal: 0.8 },
+    { measure: 'the same in 2025-11-25, a process for each client there too', seen: stdio?.of['raw-stdio-each'], must: 0.6, goal: 0.8 },
   ]
 }
 

@@ -13,6 +13,8 @@ export const loadOrderSchema = z.object({
   connections: z.number(),
   /** The tool as this target calls it. */
   tool: z.string(),
+  /** Revision of the protocol: with one that has no sessions, none is opened. */
+  revision: z.enum(['2025-11-25', '2026-07-28']),
   /** Text in each answer; up to 85 what the server says by itself. */
   bytes: z.number(),
   warmupMs: z.number(),
@@ -44,6 +46,7 @@ const OPENING = {
   method: 'initialize',
   params: { protocolVersion: '2025-11-25', capabilities: {}, clientInfo: { name: 'bench', version: '1.0.0' } },
 }
+const META = { 'io.modelcontextprotocol/protocolVersion': '2026-07-28', 'io.modelcontextprotocol/clientCapabilities': {} }
 const DEADLINE_MS = 120_000
 
 class Client {
@@ -65,8 +68,9 @@ class Client {
     this.#socket.on('close', () => fail(new Error('the target closed a connection')))
   }
 
-  /** Opens the MCP session. */
+  /** Opens the MCP session, where the revision has one. */
   async open(): Promise<void> {
+    if (this.#order.revision === '2026-07-28') return
     const { head, body } = await this.#exchange('POST', JSON.stringify(OPENING))
     if (!head.startsWith('HTTP/1.1 200') || !body.includes('"protocolVersion"'))
       throw new Error(`initialize failed: ${head.slice(0, 200)} ${body.slice(0, 500)}`)
@@ -114,10 +118,12 @@ class Client {
   }
 
   #request(method: string, body: string): string {
-    const session = this.#session === undefined ? '' : `mcp-session-id: ${this.#session}\r\n`
+    const { revision, tool } = this.#order
+    const modern = revision === '2026-07-28' ? `mcp-method: tools/call\r\nmcp-name: ${tool}\r\n` : ''
+    const more = this.#session === undefined ? modern : `mcp-session-id: ${this.#session}\r\n`
     return (
       `${method} ${this.#order.path} HTTP/1.1\r\nhost: 127.0.0.1:${this.#order.port}\r\nauthorization: Bearer ${this.#order.token}\r\n` +
-      `content-type: application/json\r\naccept: application/json, text/event-stream\r\nmcp-protocol-version: 2025-11-25\r\n${session}` +
+      `content-type: application/json\r\naccept: application/json, text/event-stream\r\nmcp-protocol-version: ${revision}\r\n${more}` +
       `content-length: ${body.length}\r\n\r\n${body}`
     )
   }
@@ -130,9 +136,10 @@ function isRight({ head, body, length }: Answer, id: number, bytes: number): boo
   return body.startsWith('{"result":{"content":[') && (bytes > 1000 || body.trimEnd().endsWith(`,"jsonrpc":"2.0","id":${id}}`))
 }
 
-function callFor({ tool, bytes }: LoadOrder): string {
+function callFor({ tool, bytes, revision }: LoadOrder): string {
   const args = { query: 'quarterly report', limit: 10, labels: ['a', 'b'], ...(bytes > SMALL && { bytes }) }
-  return `"method":"tools/call","params":${JSON.stringify({ name: tool, arguments: args })}}`
+  const said = revision === '2026-07-28' && { _meta: META }
+  return `"method":"tools/call","params":${JSON.stringify({ ...said, name: tool, arguments: args })}}`
 }
 
 function fail(error: Error): void {

@@ -18,6 +18,8 @@ export const TARGETS = [
   ...PEER_NAMES,
   'gateway',
   'gateway-stdio',
+  'gateway-2026',
+  'gateway-stdio-2026',
   'aggregate',
 ] as const
 export type TargetName = (typeof TARGETS)[number]
@@ -81,6 +83,8 @@ async function startGateways(children: Children, directory: string, upstreamPort
     started.push(
       { name: 'gateway', ...gateway, path: '/mcp/apps/echo-http', tool: TOOL },
       { name: 'gateway-stdio', ...gateway, path: '/mcp/apps/echo-stdio', tool: TOOL },
+      { name: 'gateway-2026', ...gateway, path: '/mcp/apps/echo-http', tool: TOOL, revision: '2026-07-28' },
+      { name: 'gateway-stdio-2026', ...gateway, path: '/mcp/apps/echo-stdio', tool: TOOL, revision: '2026-07-28' },
       { name: 'aggregate', ...gateway, path: '/mcp', tool: `echo-http_${TOOL}` },
     )
   }

@@ -12,6 +12,8 @@ export interface Target {
   token: string
   /** The name of the tool to call. */
   tool: string
+  /** 2025-11-25 unless told. */
+  revision?: LoadOrder['revision']
   /** The program that makes the load, where it is not `load.ts`. */
   generator?: string
 }
@@ -45,8 +47,8 @@ export async function runTrial(
   order: Pick<LoadOrder, 'connections' | 'bytes' | 'warmupMs' | 'measureMs'>,
 ): Promise<Trial> {
   const load = children.fork(target.generator ?? 'load.ts')
-  const { port, path, token, tool, pid } = target
-  load.send({ port, path, token, tool, ...order } satisfies LoadOrder)
+  const { port, path, token, tool, revision = '2025-11-25', pid } = target
+  load.send({ port, path, token, tool, revision, ...order } satisfies LoadOrder)
   await within(READY_MS, `${target.name}: opening sessions`, nextMessage(load))
   const before = cpuMicroseconds(pid)
   const answered = nextMessage(load)
