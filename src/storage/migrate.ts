@@ -11,7 +11,17 @@ import type { Migration, StoreType } from './migrations/migration.ts'
 import { mfaDevices } from './migrations/0008-mfa-devices.ts'
 import { mcpSessions } from './migrations/0009-mcp-sessions.ts'
 
-const MIGRATIONS: readonly Migration[] = [initial, accounts, eventIndexes, mcpNames, oauth, upstreamAccounts, changes, mfaDevices, mcpSessions]
+const MIGRATIONS: readonly Migration[] = [
+  initial,
+  accounts,
+  eventIndexes,
+  mcpNames,
+  oauth,
+  upstreamAccounts,
+  changes,
+  mfaDevices,
+  mcpSessions,
+]
 
 /**
  * What brings a schema of this version up to date: statements in order, each step with the note that it was made. Run all or none.
