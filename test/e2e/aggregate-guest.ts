@@ -1,4 +1,5 @@
 import type { Guest } from './everything-guest.ts'
+import { wholeList } from '../whole-list.ts'
 
 /**
  * A guest at the URL of all servers as if it were at one: names and URIs of `server` are made those of all, and back; what is of other servers
@@ -19,7 +20,7 @@ export function asGuestOf(server: string, guest: Guest): Guest {
     listTools: async () => ({
       tools: strip(
         server,
-        (await guest.listTools()).tools.filter(({ name }) => name.startsWith(nameOf(''))),
+        (await wholeList(() => guest.listTools())).tools.filter(({ name }) => name.startsWith(nameOf(''))),
       ),
     }),
     callTool: (name, args, options) => own(guest.callTool(nameOf(name), args, options)),
@@ -27,14 +28,14 @@ export function asGuestOf(server: string, guest: Guest): Guest {
     listPrompts: async () => ({
       prompts: strip(
         server,
-        (await guest.listPrompts()).prompts.filter(({ name }) => name.startsWith(nameOf(''))),
+        (await wholeList(() => guest.listPrompts())).prompts.filter(({ name }) => name.startsWith(nameOf(''))),
       ),
     }),
     getPrompt: (name, args) => own(guest.getPrompt(nameOf(name), args)),
     listResources: async () => ({
       resources: strip(
         server,
-        (await guest.listResources()).resources.filter(({ uri }) => uri.startsWith(uriOf(''))),
+        (await wholeList(() => guest.listResources())).resources.filter(({ uri }) => uri.startsWith(uriOf(''))),
       ),
     }),
     listResourceTemplates: () => own(guest.listResourceTemplates()),

@@ -17,6 +17,7 @@ import { headersOf, openSession, postMessage } from '../fakes/raw-mcp.ts'
 import { ECHO_STDIO } from '../fakes/stdio-app.ts'
 import { ROOT } from '../programs.ts'
 import { AT_ONCE_MS, within } from '../wait.ts'
+import { wholeList } from '../whole-list.ts'
 import { asGuestOf } from './aggregate-guest.ts'
 import { guestOfV1, guestOfV2 } from './everything-guest.ts'
 import { tour } from './everything-tour.ts'
@@ -75,7 +76,7 @@ async function connect(name: string, path = '/mcp', mode: 'legacy' | { pin: stri
   return client
 }
 
-const namesOf = async (client: Client): Promise<string[]> => (await client.listTools()).tools.map(({ name }) => name)
+const namesOf = async (client: Client): Promise<string[]> => (await wholeList(() => client.listTools())).tools.map(({ name }) => name)
 
 describe('what is not allowed', () => {
   it('is neither shown nor done', async () => {
@@ -168,7 +169,10 @@ describe('a modern client', () => {
     await user('mo', { env: 'modern' })
     const client = await connect('mo', '/mcp', { pin: MODERN })
     const names = await namesOf(client)
-    expect((await client.listPrompts()).prompts.map(({ name }) => name).toSorted()).toEqual(['modern-http_greet', 'modern-stdio_greet'])
+    expect((await wholeList(() => client.listPrompts())).prompts.map(({ name }) => name).toSorted()).toEqual([
+      'modern-http_greet',
+      'modern-stdio_greet',
+    ])
     for (const server of ['modern-http', 'modern-stdio']) {
       expect(names).toContain(`${server}_add`)
       expect(await client.callTool({ name: `${server}_add`, arguments: { a: 2, b: 3 } })).toMatchObject({ content: [{ text: '5' }] })

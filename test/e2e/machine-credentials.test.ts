@@ -13,6 +13,7 @@ import { headersOf, openSession, postMessage } from '../fakes/raw-mcp.ts'
 import { ECHO_STDIO } from '../fakes/stdio-app.ts'
 import { bin, runProgram, temporaryDirectory } from '../programs.ts'
 import { AT_ONCE_MS, within } from '../wait.ts'
+import { wholeList } from '../whole-list.ts'
 
 // What a bot's credentials open, where, for whom, and until when.
 
@@ -126,7 +127,7 @@ test('an HTTP client has the tools at the URL of its token, as the bot', async (
     const requestInit = { headers: { authorization: `Bearer ${await tokenIn(files, name)}` } }
     const client = new Client({ name: 'http', version: '1' })
     await client.connect(new StreamableHTTPClientTransport(urlOf(path), { requestInit }))
-    expect((await client.listTools()).tools.map((listed) => listed.name)).toContain(tool)
+    expect((await wholeList(() => client.listTools())).tools.map((listed) => listed.name)).toContain(tool)
     expect(JSON.stringify(await client.callTool({ name: tool, arguments: { text: path } }))).toContain(path)
     await client.close()
   }
@@ -152,7 +153,7 @@ test.each([
       stderr: 'ignore',
     }),
   )
-  const tools = (await client.listTools()).tools.map(({ name }) => name).filter((name) => name.endsWith('_echo'))
+  const tools = (await wholeList(() => client.listTools())).tools.map(({ name }) => name).filter((name) => name.endsWith('_echo'))
   expect(tools).toEqual(wanted)
   expect(JSON.stringify(await client.callTool({ name: wanted[0] ?? '', arguments: { text: 'hello' } }))).toContain('hello')
   await client.close()

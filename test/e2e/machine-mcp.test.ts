@@ -6,6 +6,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest'
 import { type Cluster, startCluster } from '../cluster.ts'
 import { bin, ROOT, runProgram, type Started, startProgram, temporaryDirectory } from '../programs.ts'
 import { eventually } from '../wait.ts'
+import { wholeList } from '../whole-list.ts'
 
 let cluster: Cluster
 let home: Awaited<ReturnType<typeof temporaryDirectory>>
@@ -121,7 +122,7 @@ test('all servers as one and those of a set, over the port and by tbot mcp', asy
 
 async function use(client: Client, transport: StdioClientTransport | StreamableHTTPClientTransport, tool = 'echo'): Promise<void> {
   await client.connect(transport)
-  expect((await client.listTools()).tools.map(({ name }) => name)).toEqual([tool])
+  expect((await wholeList(() => client.listTools())).tools.map(({ name }) => name)).toEqual([tool])
   const answer = await client.callTool({ name: tool, arguments: { text: 'hello' } })
   expect(JSON.stringify(answer.content)).toContain('hello')
   await client.close()

@@ -9,6 +9,7 @@ import { findEverything } from '../../src/cli/server/demo.ts'
 import { type Cluster, startCluster } from '../cluster.ts'
 import { ROOT, temporaryDirectory } from '../programs.ts'
 import { eventually } from '../wait.ts'
+import { wholeList } from '../whole-list.ts'
 import { OAuthSession } from '../fakes/oauth-session.ts'
 import { PlainBrowser } from '../fakes/plain-browser.ts'
 
@@ -38,7 +39,7 @@ const visits = {
     await first.finishAuth(back.searchParams.get('code') ?? '')
     const client = new ClientV1(INFO)
     await client.connect(new StreamableHTTPClientTransportV1(url, { authProvider }))
-    const { tools } = await client.listTools()
+    const { tools } = await wholeList(() => client.listTools())
     await client.close()
     return tools.map(({ name }) => name)
   },
@@ -50,7 +51,7 @@ const visits = {
     await first.finishAuth(back.searchParams)
     const client = new Client(INFO)
     await client.connect(new StreamableHTTPClientTransport(url, { authProvider }))
-    const { tools } = await client.listTools()
+    const { tools } = await wholeList(() => client.listTools())
     await client.close()
     return tools.map(({ name }) => name)
   },
@@ -92,7 +93,7 @@ describe('a client whose access token has ended', () => {
     // Each SDK takes its own transport.
     if (client instanceof ClientV1 && transport instanceof StreamableHTTPClientTransportV1) await client.connect(transport)
     if (client instanceof Client && transport instanceof StreamableHTTPClientTransport) await client.connect(transport)
-    expect((await client.listTools()).tools.length).toBe(2)
+    expect((await wholeList<{ tools: unknown[] }>(() => client.listTools())).tools.length).toBe(2)
     await client.close()
     expect(browser.visited.length).toBe(seen)
     expect(session.kept?.refresh_token).not.toBe(before?.refresh_token)

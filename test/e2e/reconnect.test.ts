@@ -8,6 +8,7 @@ import { type Cluster, startCluster } from '../cluster.ts'
 import { json, type ScriptedHttp, startScriptedHttp } from '../fakes/scripted-http.ts'
 import { ROOT } from '../programs.ts'
 import { eventually, within } from '../wait.ts'
+import { wholeList } from '../whole-list.ts'
 
 // The connection of a client breaks while a server works on its call. Neither server knows of event ids: the gateway lets the client come back.
 
@@ -93,7 +94,7 @@ test.each([
   const { client, cut, gets } = await connect(new URL(path, cluster.url))
   const said = Promise.withResolvers<void>()
   client.fallbackNotificationHandler = async () => said.resolve()
-  const { tools } = await client.listTools()
+  const { tools } = await wholeList(() => client.listTools())
   const called = client.callTool({ name: tools.find((tool) => tool.name.includes('long'))?.name ?? '', arguments: {} })
   const { id, response } = await working.promise
   await within('the first event', said.promise)

@@ -7,6 +7,7 @@ import { type Cluster, startCluster } from '../cluster.ts'
 import { ECHO_STDIO } from '../fakes/stdio-app.ts'
 import { type RemoteAgent, sees, startRemoteAgent } from '../remote-agent.ts'
 import { eventually } from '../wait.ts'
+import { wholeList } from '../whole-list.ts'
 
 // An agent that shares nothing with Auth Service and proxy: it joins, watches, and is reached over the tunnel that it dials.
 
@@ -150,7 +151,7 @@ describe('an agent on another machine', () => {
       new StreamableHTTPClientTransport(new URL('/mcp', cluster.url), { requestInit: { headers: { authorization: `Bearer ${alice}` } } }),
     )
     closers.push(() => client.close())
-    const { tools } = await client.listTools()
+    const { tools } = await wholeList(() => client.listTools())
     const echo = tools.find(({ name }) => name.endsWith('echo'))
     expect(await client.callTool({ name: echo?.name ?? '', arguments: { text: 'both' } })).toMatchObject({
       content: [{ text: expect.stringContaining('both') }],

@@ -21,6 +21,7 @@ import { PlainBrowser } from '../fakes/plain-browser.ts'
 import { POSTGRES_BIN, startPostgres, type TestPostgres } from '../fakes/postgres.ts'
 import { bin, type Started, startProgram, temporaryDirectory } from '../programs.ts'
 import { AT_ONCE_MS, eventually, within } from '../wait.ts'
+import { wholeList } from '../whole-list.ts'
 
 // Two `sallyport start` on one PostgreSQL, behind one address.
 
@@ -188,7 +189,7 @@ describe.skipIf(POSTGRES_BIN === undefined)('two processes on one PostgreSQL', (
     const client = new Client({ name: 'c', version: '1' })
     await client.connect(new StreamableHTTPClientTransport(target, { authProvider }))
     const name = path === '/mcp' ? 'echo_echo' : 'echo'
-    expect((await client.listTools()).tools.map((tool) => tool.name)).toContain(name)
+    expect((await wholeList(() => client.listTools())).tools.map((tool) => tool.name)).toContain(name)
     for (let call = 0; call < 4; call++)
       expect(JSON.stringify(await client.callTool({ name, arguments: { text: `call ${call}` } }))).toContain(`call ${call}`)
     await client.close()
@@ -205,7 +206,9 @@ describe.skipIf(POSTGRES_BIN === undefined)('two processes on one PostgreSQL', (
     await session.connect(
       new StreamableHTTPClientTransport(new URL(`${url()}/mcp`), { requestInit: { headers: { authorization: `Bearer ${readyToken}` } } }),
     )
-    expect(await session.listTools()).toMatchObject({ tools: expect.arrayContaining([expect.objectContaining({ name: 'echo_echo' })]) })
+    expect(await wholeList(() => session.listTools())).toMatchObject({
+      tools: expect.arrayContaining([expect.objectContaining({ name: 'echo_echo' })]),
+    })
     a.program.kill('SIGKILL')
     await a.program.ended
     balancer.choose = () => 1
