@@ -122,7 +122,7 @@ export const hostingFields = {
     .max(32)
     .optional()
     .describe(
-      'Spare processes that are started before somebody comes, for servers that are slow to start. Each session still has its own.',
+      'Spare processes that are started, and initialized as sessions of late were, before somebody comes, for servers that are slow to start. Each session still has its own.',
     ),
   limits: limitsSchema.optional().describe('What one process, or tree of processes, of the server may take.'),
   confinement: z

@@ -6,6 +6,8 @@
  *   --daemon         starts a shell of its own session, with the same flags, that starts another
  *   --stubborn       ignores SIGINT and the end of stdin
  *   --exit-at-start  writes `no licence` to stderr and exits with code 3
+ *   --slow           answers `initialize` after three seconds, and writes `ready` to stderr when it does
+ *   --fussy          refuses to be initialized by a client called `unwanted`
  *   --mark=TEXT      does nothing but show in the list of processes
  *
  * Tools: see TOOLS below. `received` answers with every line that came in, as text.
@@ -16,7 +18,12 @@ import { createInterface } from 'node:readline'
 interface Message {
   id?: string | number
   method?: string
-  params?: { name?: string; arguments?: Record<string, unknown>; _meta?: { progressToken?: string | number } }
+  params?: {
+    name?: string
+    arguments?: Record<string, unknown>
+    _meta?: { progressToken?: string | number }
+    clientInfo?: { name?: string }
+  }
   result?: unknown
 }
 
@@ -128,7 +135,12 @@ function serve({ method, params }: Message, id: string): void {
   if (method === 'initialize') {
     // The instructions tell what came so far.
     const server = { protocolVersion: '2025-11-25', capabilities: { tools: {} }, serverInfo: { name: 'echo-stdio', version: '1' } }
-    return respond(id, JSON.stringify({ ...server, instructions: received.join('\n') }))
+    const text = JSON.stringify({ ...server, instructions: received.join('\n') })
+    const { name = '' } = params?.clientInfo ?? {}
+    if (flags.has('--fussy') && name === 'unwanted') return writeLine(`{"jsonrpc":"2.0","id":${id},"error":{"code":-32602,"message":"no"}}`)
+    if (!flags.has('--slow')) return respond(id, text)
+    setTimeout(() => process.stderr.write('ready\n', () => respond(id, text)), 3000)
+    return
   }
   if (method === 'tools/list')
     return respond(id, JSON.stringify({ tools: Object.keys(TOOLS).map((name) => ({ name, inputSchema: { type: 'object' } })) }))

@@ -29,6 +29,8 @@ export interface ChannelOptions {
   now?: () => number
   /** Ends the process after so many milliseconds without use. */
   idleMs?: number | undefined
+  /** It waits for a session, however long: see `adopt`. */
+  isSpare?: boolean
 }
 
 /** One process that speaks MCP on its pipes, and the requests it works on. */
@@ -45,6 +47,8 @@ export interface Channel {
   readonly ended: Promise<string>
   /** It was ended for want of use. */
   readonly isIdleStopped: boolean
+  /** A session has it from now on: it is ended when that does not use it. */
+  adopt(): void
   close(): Promise<void>
 }
 
@@ -62,9 +66,10 @@ class StdioChannel implements Channel {
   #dead: AppError | undefined
   #isClosed = false
   #isIdleStopped = false
+  #isSpare: boolean
 
   constructor(options: ChannelOptions) {
-    const { child, server, era, limits, log, isShared, idleMs, now = () => performance.now() } = options
+    const { child, server, era, limits, log, isShared, isSpare = false, idleMs, now = () => performance.now() } = options
     const garbage = createGarbageCount(limits, now)
     let lineBytes = 0
     const drop = (why: string): void => {
@@ -74,6 +79,7 @@ class StdioChannel implements Channel {
       if (garbage.isTooMuch()) this.#endWith(garbageError(server), FLOOD_GRACE_MS)
     }
     this.#options = options
+    this.#isSpare = isSpare
     this.#listener = createListenerSlot({ maxQueuedBytes: limits.maxQueuedBytes, onDrop: drop })
     this.#requests = createRequestTable({
       server,
@@ -84,7 +90,7 @@ class StdioChannel implements Channel {
       },
     })
     this.#toOwnIds = createNumbering(this.#requests)
-    this.#idle = createIdleTimer({ ms: idleMs, isBusy: () => this.#requests.size > 0, onIdle: () => this.#stopIdle() })
+    this.#idle = createIdleTimer({ ms: idleMs, isBusy: () => this.#requests.size > 0 || this.#isSpare, onIdle: () => this.#stopIdle() })
     const route = {
       server,
       era,
@@ -144,6 +150,11 @@ class StdioChannel implements Channel {
     if (this.#dead) throw this.#dead
     if (signal.aborted) throw new AppError('cancelled', 'the stream was cancelled before it was opened')
     return { kind: 'events', events: this.#listener.open(signal) }
+  }
+
+  adopt(): void {
+    this.#isSpare = false
+    this.#idle.touch()
   }
 
   async close(): Promise<void> {

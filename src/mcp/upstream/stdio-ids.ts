@@ -1,7 +1,7 @@
 import { AppError } from '../../lib/errors.ts'
 import type { Span } from '../../lib/json-scan.ts'
 import type { AsWritten, InFlight, Owner } from './in-flight.ts'
-import { findCancelled, findIdAndToken, findSubscription } from './incoming.ts'
+import { classifyLine, findCancelled, findIdAndToken, findSubscription } from './incoming.ts'
 import type { Incoming, Mention } from './incoming.ts'
 import type { Outgoing } from './upstream.ts'
 
@@ -58,6 +58,13 @@ export function restore(line: Buffer, incoming: Extract<Incoming, { kind: 'respo
     put(incoming.cancels, asWritten.id)
   }
   return splice(line, edits)
+}
+
+/** A response with another id, raw JSON text. */
+export function withId(line: Buffer, id: string): Buffer {
+  const incoming = classifyLine(line)
+  if (incoming.kind !== 'response') throw new AppError('internal', 'this is no response')
+  return splice(line, [{ span: incoming.id.span, text: id }])
 }
 
 interface Edit {

@@ -12,6 +12,8 @@ import type { Channel } from './stdio-channel.ts'
 import { STDIO_LIMITS } from './stdio-limits.ts'
 import type { StdioLimits } from './stdio-limits.ts'
 import { createRunner, openAlone } from './stdio-shared.ts'
+import { rehearse, type Rehearsed } from './rehearsal.ts'
+import { openWarm } from './stdio-warm.ts'
 import type { OpenOptions, Upstream, UpstreamSession } from './upstream.ts'
 
 export interface StdioDeps extends HostDeps {
@@ -97,18 +99,28 @@ function createSource(app: App, deps: StdioDeps, limits: StdioLimits, running: R
     }
   }
   const startSpare = (): Promise<Child> => running.start('nobody yet')
-  const pool = warm > 0 ? new WarmPool({ size: warm, start: startSpare, maxAgeMs: MAX_SPARE_MS, backoffMs, server, log }) : undefined
+  const rehearseIn = (child: Child, handshake: string): Rehearsed =>
+    rehearse(handshake, createChannel({ child, server, era: 'legacy', limits, log, idleMs, isSpare: true }))
+  const spares = { start: startSpare, rehearse: rehearseIn, maxAgeMs: MAX_SPARE_MS, backoffMs, server, log }
+  const pool = warm > 0 ? new WarmPool({ ...spares, size: warm }) : undefined
   return {
     isShared,
-    open({ era, caller, purpose, words }) {
-      const start = async (): Promise<Channel> => {
+    async open({ era, caller, purpose, words }) {
+      const startChild = async (): Promise<Child> => running.start(caller.name, purpose, await words?.env())
+      const check = (): void => {
         running.check()
         if (purpose !== 'health_check') checkHealth(server, deps.health)
-        // What may be the death of a program is nothing for a spare.
-        const spare = purpose === undefined ? pool?.take() : undefined
-        return toChannel(spare ?? (await running.start(caller.name, purpose, await words?.env())), era)
       }
-      return era === 'legacy' ? start() : openAlone({ server, start, limits, now })
+      const start = async (): Promise<Channel> => {
+        check()
+        // What may be the death of a program is nothing for a spare.
+        const spare = purpose === undefined ? pool?.take(undefined) : undefined
+        return toChannel(spare?.child ?? (await startChild()), era)
+      }
+      if (era === 'modern') return openAlone({ server, start, limits, now })
+      if (!pool || pool.isEmpty || purpose !== undefined) return start()
+      check()
+      return openWarm({ server, pool, start: startChild, toChannel: (child) => toChannel(child, era) })
     },
     close: async () => pool?.close(),
   }
