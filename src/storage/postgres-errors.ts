@@ -71,6 +71,28 @@ function meaningOf(cause: unknown): Meaning {
   return ['unavailable', `the database cannot be reached${code && ` (${code})`}: check that it runs, and host and port of conn_string`]
 }
 
+/** Whether it is nothing that is set up wrongly: a server that is not there, or not ready yet. */
+export function mayComeBack(cause: unknown): boolean {
+  if (cause instanceof DatabaseError) return /^(?:08|57P|40|53|25006|55P03|57014)/.test(cause.code ?? '')
+  const [, message] = meaningOf(cause)
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined
+  return message.startsWith('the database does not answer') || (typeof code === 'string' && AWAY.has(code))
+}
+
+/** Of the network, names that are not known yet included; ENOENT is a socket of this machine. */
+const AWAY = new Set([
+  'ECONNREFUSED',
+  'ECONNRESET',
+  'EPIPE',
+  'ETIMEDOUT',
+  'EHOSTUNREACH',
+  'ENETUNREACH',
+  'EHOSTDOWN',
+  'EAI_AGAIN',
+  'ENOTFOUND',
+  'ENOENT',
+])
+
 /** Whether the connection is of no use after this: it is gone, or an answer is still to come on it. */
 export function isLost(cause: unknown): boolean {
   return !(cause instanceof DatabaseError) || /^(?:08|57P|25P03)/.test(cause.code ?? '')

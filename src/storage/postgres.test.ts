@@ -10,7 +10,7 @@ import { appendEvents, searchEvents } from './events.ts'
 import { assignNames } from './mcp-names.ts'
 import { listResources } from './resources.ts'
 import { findSecret, setSecret } from './secrets.ts'
-import { openEventAppender } from './store.ts'
+import { isAway, openEventAppender } from './store.ts'
 import { freshLocation, freshStore, postgres, reopen } from './stores.fixture.ts'
 
 function event(uid: string, fields: Partial<AuditEvent> = {}): AuditEvent {
@@ -24,6 +24,9 @@ const refusal = (at: string): Promise<string> =>
     async (db) => (await db.close(), 'opened'),
     (thrown: { code: string; message: string }) => `${thrown.code}: ${thrown.message}`,
   )
+
+/** Whether it is worth waiting for. */
+const away = (at: string): Promise<boolean> => open(at).then(() => false, isAway)
 
 describe.skipIf(POSTGRES_BIN === undefined)('what only PostgreSQL has', () => {
   test('what is not for us is refused, in words that say what to do and not the password', async () => {
@@ -48,7 +51,10 @@ describe.skipIf(POSTGRES_BIN === undefined)('what only PostgreSQL has', () => {
     expect(await refusal(at('owner', 'postgres', '?sslmode=verify-ca&sslrootcert=/none.pem'))).toBe(
       'failed_precondition: cannot read /none.pem, which sslrootcert of the conn_string names',
     )
+    for (const no of [at('guest', 'postgres'), at('owner', 'missing'), at('owner', 'latin'), at('owner', 'postgres', '?sslmode=require')])
+      expect(await away(no)).toBe(false)
     expect(await refusal('postgresql://owner:geheim@127.0.0.1:1/postgres')).toMatch(/^unavailable: .*cannot be reached \(ECONNREFUSED\)/)
+    expect(await away('postgresql://owner:geheim@127.0.0.1:1/postgres')).toBe(true)
     expect(await refusal('postgresql://owner:geheim@no.invalid/postgres?sslmode=disable')).toMatch(/^unavailable: .*cannot be reached \(/)
   })
 

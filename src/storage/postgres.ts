@@ -9,7 +9,7 @@ import type { Database } from './database.ts'
 import { CREATE_MIGRATIONS, missingStatements, NEWEST_MIGRATION } from './migrate.ts'
 import { clientConfig, parseConnString, renderAddress } from './postgres-address.ts'
 import type { PostgresAddress } from './postgres-address.ts'
-import { isLost, toPostgresError } from './postgres-errors.ts'
+import { isLost, mayComeBack, toPostgresError } from './postgres-errors.ts'
 import type { Tables } from './tables.ts'
 
 /**
@@ -27,7 +27,7 @@ const CLOSE_MS = 5000
 /**
  * Opens the store at a connection string (`parseConnString`) and brings its schema up to date. A commit that returned is as durable as the
  * server makes it. Throws `invalid_argument` for a string that is none, `failed_precondition` for a database that is not ours, too old or of a
- * newer version, `unavailable` when it cannot be reached or turns us away.
+ * newer version, `unavailable` when it cannot be reached or turns us away; `details.away` says that waiting may help.
  */
 export async function openPostgres(connString: string, log: Logger): Promise<Database> {
   const address = parseConnString(connString)
@@ -36,7 +36,8 @@ export async function openPostgres(connString: string, log: Logger): Promise<Dat
     await prepare(config)
   } catch (cause) {
     const failure = toPostgresError(cause)
-    throw new AppError(failure.code, `cannot use the ${renderAddress(address)}: ${failure.message}`, { cause })
+    const details = failure.details ?? { ...(mayComeBack(cause) && { away: true }) }
+    throw new AppError(failure.code, `cannot use the ${renderAddress(address)}: ${failure.message}`, { cause, details })
   }
   const [reading, writing] = [openPool(config, address.maxConnections - RESERVED, log), openPool(config, 1, log)]
   const [reader, writer] = [openKysely(reading), openKysely(writing)]
@@ -242,7 +243,9 @@ function checkServer({ version, encoding, schema, readonly }: z.infer<typeof ser
     throw new AppError('failed_precondition', `the database has the encoding ${encoding}: create it with ENCODING 'UTF8'`)
   if (schema === null)
     throw new AppError('failed_precondition', 'search_path names no schema that exists: create it, or correct options of conn_string')
-  if (readonly) throw new AppError('unavailable', 'it is a standby, which can only be read: connect to the primary')
+  // One that is about to become the primary is, too, for a while.
+  if (readonly)
+    throw new AppError('unavailable', 'it is a standby, which can only be read: connect to the primary', { details: { away: true } })
 }
 
 const tablesSchema = z.array(z.object({ table: z.string(), column: z.string() }))

@@ -1,3 +1,4 @@
+import { AppError } from '../lib/errors.ts'
 import type { Logger } from '../lib/log.ts'
 import type { ChangeListener } from './changes.ts'
 import type { Database } from './database.ts'
@@ -19,6 +20,11 @@ export async function openStore({ type, at }: StoreLocation, log: Logger): Promi
   if (type === 'sqlite') return openSqlite(at)
   const { openPostgres } = await import('./postgres.ts')
   return openPostgres(at, log)
+}
+
+/** Whether the store could not be opened because it is away for now, so that it may be there in a while; never true of a file. */
+export function isAway(thrown: unknown): boolean {
+  return thrown instanceof AppError && (thrown.details?.['away'] === true || isAway(thrown.cause))
 }
 
 /** Opens it for appending to the chain of `cluster`, once `openStore` was there. */

@@ -9,4 +9,6 @@ export interface ProcessOptions {
   log: Logger
   now: () => number
   version: string
+  /** Ends what waits before the services are up. */
+  signal?: AbortSignal
 }

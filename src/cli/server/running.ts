@@ -60,6 +60,7 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
       config: config.auth,
       dataDirectory: config.dataDirectory,
       store: config.store,
+      signal: options.signal,
       publicAddress: () => publicAddress,
       isConnected: (host) => host === hostId || later.tunnels?.isConnected(host) === true,
       otherAddresses: [...publicAddresses(config.proxy), ...tunnelAddresses(config)],

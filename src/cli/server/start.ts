@@ -22,9 +22,10 @@ export async function start(invocation: Invocation, version: string): Promise<nu
   })
   const redactor = createRedactor()
   const log = createLogger({ level: config.logLevel, redact: (text) => redactor.text(text) })
-  const options = { config, env: io.env, log, now: Date.now, version }
+  const options = { config, env: io.env, log, now: Date.now, version, signal }
   if (config.auth.enabled || config.proxy.enabled) {
-    const running = await startRunning(options)
+    const running = await unlessStopped(signal, startRunning(options))
+    if (!running) return 0
     await serveUntil(signal, running, async () => {
       io.stdout.write(`${await renderWelcome(running, version, config.dataDirectory)}\n`)
     })
@@ -42,13 +43,18 @@ async function startAlone(options: ProcessOptions, signal: AbortSignal, write: (
       'an agent alone has to know its cluster: set teleport.proxy_server to HOST:PORT of the proxy, or give --auth-server',
     )
   write(`Joining the cluster at ${renderProxyAddress(membership.proxy)}, data in ${dataDirectory}`)
-  const host = await startAgentHost(options, membership, signal).catch((thrown: unknown) => {
-    if (signal.aborted) return undefined
-    throw thrown
-  })
+  const host = await unlessStopped(signal, startAgentHost(options, membership, signal))
   if (!host) return
   await serveUntil(signal, host, async () => {
     write(`Sallyport ${options.version} is up: agent ${host.hostId} of the cluster ${host.clusterName}, serving the proxy ${host.proxy}`)
+  })
+}
+
+/** Undefined when it failed since it was to stop before it was up. */
+async function unlessStopped<T>(signal: AbortSignal, starting: Promise<T>): Promise<T | undefined> {
+  return await starting.catch((thrown: unknown) => {
+    if (signal.aborted) return undefined
+    throw thrown
   })
 }
 

@@ -13,6 +13,8 @@ import type { AuthContext, Caller, KnownCaller } from './context.ts'
 import { addAccountPage } from './pages/account.ts'
 import { addOAuthPages } from './pages/oauth.ts'
 import { addPasskeyChallenge } from './pages/passkeys.ts'
+import { servePage } from './pages/form.ts'
+import { STYLE_PATH } from './pages/layout.ts'
 import { addPages } from './pages/routes.ts'
 import { addSsoPages } from './pages/sso.ts'
 import { addUpstreamAccountPages } from './pages/upstream-accounts.ts'
@@ -133,8 +135,9 @@ export function createServer(context: AuthContext, oauth: Pick<OAuthServer, 'pro
     if (!internal) await requireSource(context, { method: c.req.method, path: c.req.path, remoteAddress }, source)
     // Before memory is brought up to date: what is said here of a caller rests on nothing older than that.
     c.set('asOf', context.now())
-    await context.changes.catchUp()
-    await next()
+    const refusal = await catchUp(context, c)
+    if (refusal) c.res = refusal
+    else await next()
     for (const [name, value] of Object.entries(SECURITY_HEADERS)) if (!c.res.headers.has(name)) c.res.headers.set(name, value)
   })
   const limited = (maxSize: number) => async (c: Context<AppEnv>, next: Next) => {
@@ -154,6 +157,21 @@ export function createServer(context: AuthContext, oauth: Pick<OAuthServer, 'pro
   addPasskeyChallenge(app, context, oauth)
   addUpstreamAccountPages(app, context, oauth, accountFetch)
   return app
+}
+
+/** What is answered while the store is away: a person gets a page, which needs its style all the same. */
+async function catchUp(context: AuthContext, c: Context<AppEnv>): Promise<Response | undefined> {
+  if (c.req.path === STYLE_PATH) return undefined
+  try {
+    await context.changes.catchUp()
+    return undefined
+  } catch (thrown) {
+    const isPage = c.req.path.startsWith('/web/')
+    const fail = async (): Promise<never> => {
+      throw thrown
+    }
+    return isPage ? await servePage(context, fail)(c) : renderError(context, c, thrown)
+  }
 }
 
 /** The length is told before the body, so that none is read that is too large; node:http keeps the sender to what it told. */

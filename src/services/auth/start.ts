@@ -47,6 +47,7 @@ import { useOnce } from '../../storage/shared-marks.ts'
 import { noteRefusedRequest } from './refused-requests.ts'
 import type { SentRequest } from './refused-requests.ts'
 import { issueServerCertificate } from './server-certificate.ts'
+import { reachStore } from './reach-store.ts'
 import { createServer } from './server.ts'
 import { createAccountFetch } from './upstream-accounts/account-fetch.ts'
 import { CurrentTokens } from './upstream-accounts/current-tokens.ts'
@@ -60,6 +61,8 @@ export interface AuthServiceOptions {
   /** Private folder of the service: sealing key, audit files, and the database unless `store` says where else it is. */
   dataDirectory: string
   store?: StoreLocation | undefined
+  /** Ends the wait for a store that is away. */
+  signal?: AbortSignal | undefined
   /** `host:port` of the Proxy Service as people reach it; known only once it listens. */
   publicAddress: () => string
   /** Whether the proxy reaches this agent now: what an agent offers that it does not reach is on no list. All, unless given. */
@@ -128,12 +131,13 @@ const LOCAL_SESSION_MS = 3_600_000
 
 /**
  * Starts the Auth Service on its data directory. The first start makes the cluster: name, authorities, keys, preset roles.
- * Throws `failed_precondition` when the directory belongs to another cluster, account or version.
+ * Throws `failed_precondition` when the directory belongs to another cluster, account or version, `cancelled` by the signal.
  */
 export async function startAuthService(options: AuthServiceOptions): Promise<AuthService> {
   await ensurePrivateDirectory(options.dataDirectory)
   const store: StoreLocation = options.store ?? { type: 'sqlite', at: join(options.dataDirectory, DATABASE_FILE) }
-  const db = await openStore(store, options.log)
+  const { log, signal, now = Date.now } = options
+  const db = await reachStore({ open: () => openStore(store, log), signal, now, log })
   try {
     return await startOn(db, store, options)
   } catch (thrown) {
