@@ -115,7 +115,10 @@ async function fromProfile(options: CredentialOptions): Promise<Connection> {
   const home = tshHome(options.env)
   const wanted = options.proxy ? renderProxyAddress(parseProxyAddress(options.proxy)) : undefined
   const profile = await findProfile(home, wanted)
-  if (!profile) throw new AppError('unauthenticated', await notLoggedIn(home, wanted))
+  if (!profile) {
+    const here = options.local && !options.proxy ? ', or use tctl on the host of the Auth Service, with --data-dir=DIRECTORY' : ''
+    throw new AppError('unauthenticated', `${await notLoggedIn(home, wanted)}${here}`)
+  }
   const identity = await loadIdentity(home, profile)
   const expiresAt = checkExpiry(
     identity,

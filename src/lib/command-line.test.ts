@@ -9,6 +9,10 @@ import { AppError } from './errors.ts'
 describe('wrong usage does nothing and exits with 2', () => {
   it.each([
     ['mcp ls --formt json', "ERROR: unknown option '--formt'\n(Did you mean --format?)\n  fix: tsh mcp ls --help shows what it accepts\n"],
+    ['mcp ls --role=a', "ERROR: unknown option '--role=a'\n(Did you mean --roles?)\n  fix: tsh mcp ls --help shows what it accepts\n"],
+    ['mcp ls -proxy=x', "ERROR: unknown option '-proxy=x'\n(Did you mean --proxy?)\n  fix: tsh mcp ls --help shows what it accepts\n"],
+    ['mcp ls --ident x', "ERROR: unknown option '--ident'\n(Did you mean --identity?)\n  fix: tsh mcp ls --help shows what it accepts\n"],
+    ['mcp ls --nonsense', "ERROR: unknown option '--nonsense'\n  fix: tsh mcp ls --help shows what it accepts\n"],
     ['mcp lss', "ERROR: unknown command 'lss'\n(Did you mean ls?)\n  fix: tsh mcp --help shows what it accepts\n"],
     ['mpc ls', "ERROR: unknown command 'mpc'\n(Did you mean mcp?)\n  fix: tsh --help shows what it accepts\n"],
     ['mcp connect', "ERROR: missing required argument 'name'\n  fix: tsh mcp connect --help shows what it accepts\n"],

@@ -5,7 +5,9 @@ import { parseFlags } from './command-rows.ts'
 import type { CommandRow, Io, Invocation, OptionRow, Program } from './command-rows.ts'
 import { resolveInvocation } from './command-values.ts'
 import { AppError, CODES, toAppError } from './errors.ts'
+import { findNearest } from './nearest.ts'
 import { escapeControls, sanitizeTerminal } from './output.ts'
+import { describeSystemError } from './system-error.ts'
 
 export interface ProgramRow {
   name: string
@@ -63,7 +65,7 @@ export async function runProgram(program: Program, argv: readonly string[], io: 
   } catch (thrown) {
     if (thrown instanceof CommanderError) return endParsing(program, thrown, run)
     if (io.signal?.aborted && isCancellation(thrown)) return CODES.cancelled.exit
-    const error = toAppError(thrown)
+    const error = describeSystemError(thrown) ?? toAppError(thrown)
     io.stderr.write(renderError(error, run))
     return CODES[error.code].exit
   } finally {
@@ -199,11 +201,22 @@ function endParsing(program: Program, stop: CommanderError, run: Run): number {
   if (stop.exitCode === 0) return 0
   const row = program.commands.find((candidate) => candidate.path === path)
   const whole = [program.name, path].join(' ').trimEnd()
-  const error = new AppError('invalid_argument', stop.message.replace(/^error: /, ''), {
+  const options = [...program.options, ...(row?.options ?? [])]
+  const error = new AppError('invalid_argument', renderUsageFault(stop, options), {
     details: { fix: [`${whole} --help shows what it accepts`] },
   })
-  io.stderr.write(renderError(error, { ...run, json: wantsJson(run.argv, [...program.options, ...(row?.options ?? [])]) }))
+  io.stderr.write(renderError(error, { ...run, json: wantsJson(run.argv, options) }))
   return CODES.invalid_argument.exit
+}
+
+/** What commander says. Flags it compares with their values still on, and one hyphen is none of its own: we look for the nearest flag. */
+function renderUsageFault({ code, message }: CommanderError, options: readonly OptionRow[]): string {
+  const said = message.replace(/^error: /, '')
+  const word = code === 'commander.unknownOption' ? /^unknown option '--?([^'=]{2,64})/.exec(said)?.[1] : undefined
+  if (word === undefined) return said
+  const flags = [...options.map((row) => parseFlags(row.flags).long), 'help']
+  const nearest = findNearest(word, flags) ?? flags.find((flag) => flag.startsWith(word))
+  return `${said.replace(/\n.*$/s, '')}${nearest === undefined ? '' : `\n(Did you mean --${nearest}?)`}`
 }
 
 /** Whether the command line asks for JSON, as far as it can be told when it was not understood. */

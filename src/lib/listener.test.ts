@@ -169,6 +169,9 @@ describe('addresses', () => {
       message: `cannot listen on 127.0.0.1:${port}: another program listens there`,
       details: { address: `127.0.0.1:${port}`, fix: ['stop that program, or choose another port'] },
     })
+    await expect(start({ port, setting: 'web_listen_addr' })).rejects.toMatchObject({
+      details: { fix: ['stop that program, or choose another port: web_listen_addr'] },
+    })
   })
 
   it('says that an address is not ours', async () => {

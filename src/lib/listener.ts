@@ -22,6 +22,8 @@ export interface ListenerOptions {
   host: string
   /** 0 takes any free port. */
   port: number
+  /** How the address is set, for whoever has to choose another one. */
+  setting?: string
   tls?: TlsCredentials | undefined
   /**
    * Who answers a TLS connection, by the protocol that ALPN (RFC 7301) agreed on; the order is our preference. A client that offers
@@ -188,14 +190,14 @@ function track(socket: Socket, { all, silent }: Sockets, onError: (error: Error)
   })
 }
 
-async function listen(server: NetServer, { host, port }: ListenerOptions): Promise<void> {
+async function listen(server: NetServer, { host, port, setting }: ListenerOptions): Promise<void> {
   const { promise, resolve, reject } = Promise.withResolvers<void>()
   server.once('error', reject)
   server.listen({ host, port }, resolve)
   try {
     await promise
   } catch (cause) {
-    throw refusal(cause, `${host.includes(':') ? `[${host}]` : host}:${port}`)
+    throw refusal(cause, `${host.includes(':') ? `[${host}]` : host}:${port}`, setting)
   }
   server.off('error', reject)
 }
@@ -207,10 +209,11 @@ const REFUSALS: Record<string, [why: string, fix: string]> = {
   ENOTFOUND: ['there is no host of that name', 'choose an address of this machine'],
 }
 
-function refusal(cause: unknown, address: string): unknown {
+function refusal(cause: unknown, address: string, setting: string | undefined): unknown {
   const row = cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? REFUSALS[cause.code] : undefined
   if (!row) return cause
-  const [why, fix] = row
+  const [why, remedy] = row
+  const fix = setting === undefined ? remedy : `${remedy}: ${setting}`
   return new AppError('failed_precondition', `cannot listen on ${address}: ${why}`, { cause, details: { address, fix: [fix] } })
 }
 

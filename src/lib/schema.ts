@@ -32,10 +32,17 @@ function describe(issue: z.core.$ZodRawIssue): string | undefined {
       return issue.keys.map((key) => `unknown key ${JSON.stringify(key)}${suggest(key, knownKeys(issue.inst))}`).join('\n')
     case 'invalid_union':
       if (issue.input === undefined) return 'required'
-      return Array.isArray(issue.options) ? `must be ${issue.options.map(render).join(' or ')}` : NO_BRANCH
+      return Array.isArray(issue.options)
+        ? `must be ${issue.options.map(render).join(' or ')}${suggest(wordOf(issue), issue.options)}`
+        : NO_BRANCH
     default:
       return undefined
   }
+}
+
+/** What stands where a union looks for the word that says which branch is meant. */
+function wordOf({ input, discriminator }: z.core.$ZodRawIssue): unknown {
+  return input instanceof Object && typeof discriminator === 'string' ? Reflect.get(input, discriminator) : undefined
 }
 
 function render(value: unknown): string {

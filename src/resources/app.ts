@@ -133,7 +133,7 @@ function findFault(spec: {
   if (spec.uri) {
     const url = URL.parse(spec.uri)
     if (!url || !SCHEMES[url.protocol])
-      return { path: ['uri'], message: `must start with ${WRITTEN_SCHEMES.join('//, ')}//: only MCP servers are served` }
+      return { path: ['uri'], message: `must start with ${WRITTEN_SCHEMES.join('//, ')}//: only MCP servers are served${likelyUri(url)}` }
     if (SCHEMES[url.protocol] !== 'stdio') {
       if (!url.host) return { path: ['uri'], message: 'must name a host' }
       if (url.username || url.password) return { path: ['uri'], message: 'must not contain credentials: use rewrite.headers' }
@@ -203,4 +203,9 @@ export function labelsOf(app: App): Record<string, string> {
   for (const [key, label] of Object.entries(app.spec.dynamic_labels ?? {})) labels[key] = label.result ?? ''
   if (!isDatabase(app)) labels['teleport.internal/app-sub-kind'] = 'mcp'
   return labels
+}
+
+/** What somebody means who writes the URL of an MCP server as it is. */
+function likelyUri(url: URL | null): string {
+  return url?.protocol === 'http:' || url?.protocol === 'https:' ? ` (did you mean "mcp+${url.protocol}//${url.host}…"?)` : ''
 }

@@ -52,7 +52,10 @@ export function resourceSchema<K extends string, V extends readonly [string, ...
     kind: z.literal(kind),
     sub_kind: z.string().optional(),
     version: z.enum(versions, {
-      error: (issue) => `${kind} version ${JSON.stringify(issue.input)} is not supported (use ${versions.join(', ')})`,
+      error: ({ input }) =>
+        input === undefined
+          ? `required: version: ${versions.at(-1)}`
+          : `${kind} version ${JSON.stringify(input)} is not supported (use ${versions.join(', ')})`,
     }),
     metadata: metadataSchema,
     spec,

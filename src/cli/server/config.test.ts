@@ -31,6 +31,18 @@ test('the shared section has two names, but only one of them at a time', async (
   expect((await load('teleport: {nodename: a}\n')).nodename).toBe('a')
 })
 
+test('sections of teleport.yaml that we have no service for may be there to switch it off', async () => {
+  await expect(load('ssh_service: {enabled: "yes"}\nkubernetes_service: {listen_addr: x}\n')).rejects.toThrow(
+    /:1:14 ssh_service: Sallyport has no such service: remove the section, or write "enabled: no"\n.*:2:21 kubernetes_service: Sallyport has/,
+  )
+  expect((await load('ssh_service: {enabled: "no", commands: []}\ndebug_service: {enabled: false}\n')).auth.enabled).toBe(true)
+})
+
+test('what keeps a file from being read is said', async () => {
+  const missing = { file: join(folder, 'missing.yaml'), dataDirectory: undefined, env: {} }
+  await expect(loadConfig(missing)).rejects.toThrow(/missing\.yaml: it does not exist$/)
+})
+
 test('two documents are refused, an empty file is the default', async () => {
   await expect(load('version: v3\n---\nversion: v3\n')).rejects.toThrow('a configuration file is one YAML document, this has 2')
   expect((await load('')).proxy.web_listen_addr).toBe('127.0.0.1:3080')

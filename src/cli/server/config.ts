@@ -4,7 +4,9 @@ import { z } from 'zod'
 import { AppError } from '../../lib/errors.ts'
 import { type Environment, stateDirectory } from '../../lib/paths.ts'
 import { checkAgainst } from '../../lib/schema.ts'
+import { describeSystemError } from '../../lib/system-error.ts'
 import { parseYamlDocuments } from '../../lib/yaml.ts'
+import { yesNoSchema } from '../../lib/yes-no.ts'
 import { agentConfigSchema } from '../../services/agent/config.ts'
 import { databasesConfigSchema } from '../../services/agent/databases-config.ts'
 import { authConfigSchema } from '../../services/auth/config.ts'
@@ -46,6 +48,13 @@ const sharedSchema = z.strictObject({
     ),
 })
 
+/** A section of teleport.yaml that we have no service for: files often have it to switch it off. */
+const foreignSchema = z
+  .looseObject({ enabled: yesNoSchema.optional() })
+  .refine(({ enabled }) => enabled === false, 'Sallyport has no such service: remove the section, or write "enabled: no"')
+  .optional()
+  .describe("Teleport's; accepted where it says `enabled: no`.")
+
 /** The whole of sallyport.yaml. */
 export const fileSchema = z
   .strictObject({
@@ -56,6 +65,13 @@ export const fileSchema = z
     proxy_service: proxyConfigSchema.prefault({}),
     app_service: agentConfigSchema.prefault({}),
     db_service: databasesConfigSchema.prefault({}),
+    ssh_service: foreignSchema,
+    kubernetes_service: foreignSchema,
+    windows_desktop_service: foreignSchema,
+    discovery_service: foreignSchema,
+    jamf_service: foreignSchema,
+    okta_service: foreignSchema,
+    debug_service: foreignSchema,
   })
   .superRefine(({ teleport, sallyport }, context) => {
     if (teleport && sallyport)
@@ -147,7 +163,8 @@ function findDiagAddress(flag: string | undefined, fromFile: string | undefined)
 
 async function loadFile(path: string): Promise<z.output<typeof fileSchema>> {
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new AppError('invalid_argument', `cannot read the configuration file ${path}`, { cause })
+    const why = describeSystemError(cause)?.message.replace(/^.*: /, '')
+    throw new AppError('invalid_argument', `cannot read the configuration file ${path}${why === undefined ? '' : `: ${why}`}`, { cause })
   })
   const [document, ...more] = parseYamlDocuments(text, path)
   if (more.length > 0)

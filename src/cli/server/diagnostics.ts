@@ -33,6 +33,7 @@ export async function startDiagnostics(address: { host: string; port: number }, 
     })
   })
   const listener: Listener = await startListener({
+    setting: '--diag-addr, or diag_addr of the configuration file',
     ...address,
     servers: {},
     defaultServer: server,

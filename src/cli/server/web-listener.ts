@@ -31,6 +31,7 @@ export async function startWebListener(
   authServer.setTimeout(SILENCE_MS)
   let credentials = await tlsCredentials(config, auth)
   const listener = await startListener({
+    setting: 'proxy_service.web_listen_addr of the configuration file',
     host,
     port,
     tls: credentials,

@@ -26,7 +26,9 @@ test('YAML faults name file, line and column, and nothing is sent', async () => 
 
 test('a document without a kind, or of an unknown one, is refused at its place', async () => {
   expect((await run(['create'], { stdin: 'metadata: {name: x}\n' })).err).toMatch(/^ERROR: stdin:1:1 kind: required/)
-  expect((await run(['create'], { stdin: `${ROLE_YAML}---\nkind: rolle\n` })).err).toMatch(/^ERROR: stdin:7:7 unsupported resource "rolle"/)
+  expect((await run(['create'], { stdin: `${ROLE_YAML}---\nkind: rolle\n` })).err).toMatch(
+    /^ERROR: stdin:7:7 unsupported resource "rolle" \(did you mean "role"\?\)/,
+  )
 })
 
 test('documents are applied one by one and a failure says how far it came', async () => {

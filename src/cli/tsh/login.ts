@@ -26,6 +26,7 @@ export async function run(context: Context): Promise<void> {
   const trusted = await trust(context, proxy)
   try {
     const signedIn = await signIn(context, trusted, ttlSeconds)
+    checkClock(signedIn, context.now())
     if (out) await writeFileAtomic(out, renderIdentity(signedIn), { mode: 0o600 })
     else await saveProfile(tshHome(io.env), profileOf(trusted, signedIn), signedIn.identity)
     if (out) return void io.stdout.write(`The certificate has been written to ${out}\n`)
@@ -36,6 +37,12 @@ export async function run(context: Context): Promise<void> {
     ...context,
     call: { ...call, text: (name) => (name === 'proxy' ? renderProxyAddress(proxy) : name === 'format' ? 'text' : call.text(name)) },
   })
+}
+
+/** A certificate that is over the moment it comes is of no use, and would be called expired from then on. */
+function checkClock({ issued }: SignedIn, now: number): void {
+  if (Date.parse(issued.expires) > now) return
+  throw new AppError('failed_precondition', `the new certificate has expired at ${issued.expires} already: check this machine's clock`)
 }
 
 async function chooseProxy({ call, io }: Context): Promise<ProxyAddress> {
@@ -49,7 +56,10 @@ async function trust({ call, io }: Context, proxy: ProxyAddress): Promise<Truste
   const earlier = await findProfile(home, renderProxyAddress(proxy))
   const known = earlier && !earlier.insecure ? (await loadIdentity(home, earlier)).authorityPems : []
   if (call.flag('insecure')) io.stderr.write('WARNING: you are using an insecure connection: nobody checks who the proxy is.\n')
-  const trusted = await establishTrust({ proxy, known, caPins: call.list('ca-pin'), insecure: call.flag('insecure') })
+  const user = call.text('user')
+  const remedy = (pin: string): string =>
+    `run: tsh login --proxy=${renderProxyAddress(proxy)}${user === undefined ? '' : ` --user=${user}`} --ca-pin=${pin}`
+  const trusted = await establishTrust({ proxy, known, caPins: call.list('ca-pin'), insecure: call.flag('insecure'), remedy })
   if (trusted.how === 'first-use')
     io.stderr.write(`First sign-in at ${renderProxyAddress(proxy)}: its certificate authority is ${pinsOf(trusted).join(', ')}\n`)
   return trusted

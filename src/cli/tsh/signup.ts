@@ -11,8 +11,10 @@ const MIN_PASSWORD = 12
 
 export async function run(context: Context): Promise<void> {
   const { call, io } = context
-  const { proxy, token } = parseSignupLink(call.argument('url') ?? '')
-  const trusted = await establishTrust({ proxy, known: [], caPins: call.list('ca-pin'), insecure: call.flag('insecure') })
+  const link = call.argument('url') ?? ''
+  const { proxy, token } = parseSignupLink(link)
+  const remedy = (pin: string): string => `run: tsh signup --ca-pin=${pin} ${link}`
+  const trusted = await establishTrust({ proxy, known: [], caPins: call.list('ca-pin'), insecure: call.flag('insecure'), remedy })
   try {
     if (trusted.how === 'first-use')
       io.stderr.write(`The certificate authority of ${renderProxyAddress(proxy)} is ${pinsOf(trusted).join(', ')}\n`)

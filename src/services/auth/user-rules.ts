@@ -1,11 +1,15 @@
 import { AppError } from '../../lib/errors.ts'
+import { findNearest } from '../../lib/nearest.ts'
 import type { AuthContext } from './context.ts'
 
 /** Throws `failed_precondition` naming the first role that does not exist. */
 export function checkRolesExist(context: Pick<AuthContext, 'live'>, roles: readonly string[]): void {
   const missing = roles.find((role) => !context.live.find('role', role))
-  if (missing !== undefined)
-    throw new AppError('failed_precondition', `role "${missing}" does not exist: create it first (tctl create role.yaml)`)
+  if (missing === undefined) return
+  const names = context.live.list('role').map(({ metadata }) => metadata.name)
+  const nearest = findNearest(missing, names)
+  const hint = nearest === undefined ? '' : ` (did you mean "${nearest}"?)`
+  throw new AppError('failed_precondition', `role "${missing}" does not exist${hint}: create it first (tctl create role.yaml)`)
 }
 
 /** Users and bots, as messages name them. */

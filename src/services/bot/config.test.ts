@@ -17,6 +17,10 @@ services:
 test.each([
   ['', 'tbot.yaml: the file is empty'],
   [SEED.replace('allow_reissue', 'allow_reisue'), 'tbot.yaml:7:5 services[0]: unknown key "allow_reisue" (did you mean "allow_reissue"?)'],
+  [
+    SEED.replace('type: identity', 'type: identiy'),
+    'tbot.yaml:6:11 services[0].type: must be "identity" or "mcp" or "oauth-token" or "workload-identity-x509" or "workload-identity-jwt" (did you mean "identity"?)',
+  ],
   [`${SEED}nonsense: 1\n`, 'tbot.yaml:11:1 unknown key "nonsense"'],
   [SEED.replace('v2', 'v3'), 'tbot.yaml:1:10 version: "v3" is not supported (use v2)'],
   [SEED.replace('type: identity', 'type: ssh_host'), 'tbot.yaml:6:11 services[0].type: must be "identity"'],

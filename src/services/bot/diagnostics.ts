@@ -29,6 +29,7 @@ export async function startDiagnostics(
     response.end(method === 'HEAD' ? undefined : body)
   })
   const listener = await startListener({
+    setting: '--diag-addr, or diag_addr of the configuration file',
     ...address,
     servers: {},
     defaultServer: server,
