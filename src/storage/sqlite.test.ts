@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { sql } from 'kysely'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { findAccountId } from './credentials.ts'
 import { initial } from './migrations/0001-initial.ts'
@@ -33,6 +34,16 @@ test('a damaged file, a foreign one, a newer one and a directory are refused in 
   writeFileSync(damaged, 'x'.repeat(10_000))
   expect(() => openSqlite(damaged)).toThrow(/damaged\.db: the file is damaged or is no database/)
   expect(() => openSqlite(directory)).toThrow('cannot open')
+})
+
+test('a statement that ended its transaction is what is heard of, not that nothing is left to roll back', async () => {
+  const store = openSqlite(file)
+  const twice = store
+    .transaction()
+    .execute((within) => sql`insert or rollback into migrations select version, name from migrations`.execute(within))
+  await expect(twice).rejects.toMatchObject({ cause: { message: expect.stringContaining('UNIQUE constraint failed') } })
+  expect(await store.transaction().execute((within) => sql`select 1 as one`.execute(within))).toMatchObject({ rows: [{ one: 1 }] })
+  await store.close()
 })
 
 test('a step that fails leaves nothing behind', () => {

@@ -69,7 +69,7 @@ export function migrateSqlite(connection: DatabaseSync, migrations?: readonly Mi
     for (const statement of missingStatements(readVersion(connection), 'sqlite', migrations)) connection.exec(statement)
     connection.exec('commit')
   } catch (cause) {
-    connection.exec('rollback')
+    if (connection.isTransaction) connection.exec('rollback')
     throw cause
   }
 }
@@ -103,6 +103,8 @@ function adapt(connection: DatabaseSync): SqliteDatabase {
   return {
     close: () => connection.close(),
     prepare(sql) {
+      // A full disk and the like end the transaction by themselves (sqlite.org/lang_transaction.html, 3.2): that is what is to be heard of.
+      if (sql === 'rollback' && !connection.isTransaction) sql = 'select 1 where false'
       // Taking the write lock at once: a transaction that reads first and then cannot get it would have to be repeated.
       const { reader, statement } = guard(() => prepare(sql === 'begin' ? 'begin immediate' : sql))
       return {
