@@ -103,10 +103,7 @@ function adapt(connection: DatabaseSync): SqliteDatabase {
   return {
     close: () => connection.close(),
     prepare(sql) {
-      // A full disk and the like end the transaction by themselves (sqlite.org/lang_transaction.html, 3.2): that is what is to be heard of.
-      if (sql === 'rollback' && !connection.isTransaction) sql = 'select 1 where false'
-      // Taking the write lock at once: a transaction that reads first and then cannot get it would have to be repeated.
-      const { reader, statement } = guard(() => prepare(sql === 'begin' ? 'begin immediate' : sql))
+      const { reader, statement } = guard(() => prepare(ownWords(sql, connection)))
       return {
         reader,
         all: (parameters) => guard(() => statement.all(...parameters.map(toInput))),
@@ -115,6 +112,15 @@ function adapt(connection: DatabaseSync): SqliteDatabase {
       }
     },
   }
+}
+
+/** What is run in place of the statements that begin and end transactions. */
+function ownWords(sql: string, connection: DatabaseSync): string {
+  // Taking the write lock at once: a transaction that reads first and then cannot get it would have to be repeated.
+  if (sql === 'begin') return 'begin immediate'
+  // A full disk and the like end the transaction by themselves (sqlite.org/lang_transaction.html, 3.2): that is what is to be heard of.
+  if (sql === 'rollback' && !connection.isTransaction) return 'select 1 where false'
+  return sql
 }
 
 function toInput(value: unknown): SQLInputValue {
