@@ -1,18 +1,14 @@
 import { buildEvent } from '../../../audit/build-event.ts'
 import { AppError } from '../../../lib/errors.ts'
 import type { App } from '../../../resources/app.ts'
-import {
-  deleteUpstreamRecord,
-  findUpstreamRecord,
-  replaceUpstreamDocument,
-  type UpstreamRecord,
-} from '../../../storage/upstream-records.ts'
+import { deleteUpstreamRecord, findUpstreamRecord, type UpstreamRecord } from '../../../storage/upstream-records.ts'
 import type { AuthContext } from '../context.ts'
 import { alone } from '../leases.ts'
 import { issuerOf } from '../oauth/issuer.ts'
 import { registrationId } from './clients.ts'
 import type { AccountFetch } from './discovery.ts'
 import { dropGrant, findGrant, type Grant, openGrant, withTokens } from './grants.ts'
+import { keepTokens } from './keep-tokens.ts'
 import { sealDocument } from './sealed-documents.ts'
 import { askForTokens, GrantRefused } from './token-endpoint.ts'
 
@@ -99,7 +95,7 @@ export class CurrentTokens {
       const parameters = { grant_type: 'refresh_token', refresh_token: refreshToken, resource }
       const renewed = withTokens(grant, await askForTokens(context, app, grant, parameters, this.#fetch))
       const next = { ...renewed, renewedAt: context.now() }
-      if (await replaceUpstreamDocument(context.db, record, sealDocument(context, record, next))) return next
+      if (await keepTokens(context.db, record, sealDocument(context, record, next))) return next
     } catch (thrown) {
       if (!(thrown instanceof GrantRefused)) throw thrown
       if (thrown.isClient) await deleteUpstreamRecord(context.db, 'client', registrationId(context, app, grant.issuer))
