@@ -4,6 +4,9 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { eventually, within } from './wait.ts'
 
+/** How long a program may take to start and say so, or to do what it was started for: on a busy machine the start alone takes ten seconds. */
+const START_MS = 50_000
+
 export const ROOT = join(import.meta.dirname, '..')
 
 /** The launcher of a command, in `bin`. */
@@ -58,7 +61,7 @@ export function startProgram(command: string, args: readonly string[], { env = {
           if (child.exitCode !== null) throw new Error(`${command} ended with ${child.exitCode}: ${stdout}${stderr}`)
           return stdout.includes(text) || undefined
         },
-        30_000,
+        START_MS,
       )
     },
   }
@@ -68,7 +71,7 @@ export function startProgram(command: string, args: readonly string[], { env = {
 export async function runProgram(command: string, args: readonly string[], options: ProgramOptions = {}): Promise<Ended> {
   const started = startProgram(command, args, options)
   try {
-    return await within(`the end of ${command} ${args.join(' ')}`, started.ended, 30_000)
+    return await within(`the end of ${command} ${args.join(' ')}`, started.ended, START_MS)
   } finally {
     started.kill('SIGKILL')
   }
