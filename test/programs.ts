@@ -56,7 +56,7 @@ export function startProgram(command: string, args: readonly string[], { env = {
     ended,
     saw: async (text) => {
       await eventually(
-        `"${text}" from ${command}; it wrote ${stdout}${stderr}`,
+        () => `"${text}" from ${command}; it wrote ${stdout}${stderr}`,
         () => {
           if (child.exitCode !== null) throw new Error(`${command} ended with ${child.exitCode}: ${stdout}${stderr}`)
           return stdout.includes(text) || undefined
@@ -71,7 +71,8 @@ export function startProgram(command: string, args: readonly string[], { env = {
 export async function runProgram(command: string, args: readonly string[], options: ProgramOptions = {}): Promise<Ended> {
   const started = startProgram(command, args, options)
   try {
-    return await within(`the end of ${command} ${args.join(' ')}`, started.ended, START_MS)
+    const what = (): string => `the end of ${command} ${args.join(' ')}; it wrote ${started.stdout()}${started.stderr()}`
+    return await within(what, started.ended, START_MS)
   } finally {
     started.kill('SIGKILL')
   }

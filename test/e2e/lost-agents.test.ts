@@ -7,7 +7,7 @@ import { type Cluster, startCluster } from '../cluster.ts'
 import { ECHO_STDIO } from '../fakes/stdio-app.ts'
 import { startSecondProxy } from '../second-proxy.ts'
 import { type SpawnedAgent, spawnAgent } from '../spawned-agent.ts'
-import { eventually } from '../wait.ts'
+import { eventually, succeeds } from '../wait.ts'
 
 /** Until a frozen agent is noticed, at most: a ping every so often, and its deadline. */
 const PING_MS = 30_000
@@ -131,6 +131,6 @@ it('a client goes on at another agent, at the URL of one server and of all', { t
   await agent.ended
   for (const url of urls) expect(await post(url)).toMatchObject({ status: 200 })
   expect(await untilGone({ agent, urls, sessionId })).toBeLessThan(10_000)
-  const after = await eventually('an answer of the other', () => pidOf().catch(() => undefined))
+  const after = await succeeds('an answer of the other', () => pidOf())
   expect(after).not.toEqual(before)
 })

@@ -61,7 +61,10 @@ services:
 }
 
 async function sawLog(text: string, times = 1): Promise<void> {
-  await eventually(`${text} of tbot; it wrote ${bot.stderr()}`, () => (bot.stderr().split(text).length > times ? true : undefined), 30_000)
+  await eventually(
+    () => `${text} of tbot; it wrote ${bot.stderr()}`,
+    () => bot.stderr().split(text).length > times,
+  )
 }
 
 const lastOf = async (type: string): Promise<AuditEvent> => (await cluster.events({ type })).at(-1) ?? {}

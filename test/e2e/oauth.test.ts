@@ -113,7 +113,10 @@ it('mcp-remote brings programs in that know stdio only', async () => {
   const client = new Client(INFO)
   const connected = client.connect(transport, { timeout: 50_000 })
   try {
-    const url = await eventually(`the address for the browser in ${said}`, () => /^http\S+\/oauth\/authorize\S+$/m.exec(said)?.[0])
+    const url = await eventually(
+      () => `the address for the browser in ${said}`,
+      () => /^http\S+\/oauth\/authorize\S+$/m.exec(said)?.[0],
+    )
     expect((await fetch(await new PlainBrowser().allow(url, 'ana'))).status).toBe(200)
     await connected
     expect((await client.listTools()).tools.map(({ name }) => name)).toEqual(['echo'])

@@ -18,7 +18,7 @@ import { type EchoHttp, startEchoHttp } from '../fakes/echo-http.ts'
 import { POSTGRES_BIN, startPostgres, type TestPostgres } from '../fakes/postgres.ts'
 import { bin, type Ended, runProgram, type Started, startProgram, temporaryDirectory } from '../programs.ts'
 import { runTctl } from '../tctl.ts'
-import { eventually } from '../wait.ts'
+import { eventually, succeeds } from '../wait.ts'
 import { openRawSession } from './raw-session.ts'
 
 // `sallyport start` with its store in PostgreSQL, over TLS and by password, as an administrator would set it up.
@@ -201,7 +201,7 @@ describe.skipIf(POSTGRES_BIN === undefined)('the store in PostgreSQL', () => {
       code: 'unavailable',
     })
     await postgres.start()
-    await eventually('the store', () => api(createApiToken, { user: 'ana' }).catch(() => undefined))
+    await succeeds('the store', () => api(createApiToken, { user: 'ana' }))
     await logHas('before', 'during')
     expect(await tctl('audit', 'verify')).toContain('events are intact')
     for (const each of started) expect(each.stdout() + each.stderr()).not.toContain(SECRET)

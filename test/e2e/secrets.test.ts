@@ -6,7 +6,7 @@ import { type Cluster, startCluster } from '../cluster.ts'
 import { type EchoHttp, startEchoHttp } from '../fakes/echo-http.ts'
 import { ECHO_STDIO } from '../fakes/stdio-app.ts'
 import { startRemoteAgent, type RemoteAgent } from '../remote-agent.ts'
-import { AT_ONCE_MS, eventually } from '../wait.ts'
+import { AT_ONCE_MS, eventually, succeeds } from '../wait.ts'
 
 // What MCP servers ask of the gateway itself, with agents in the same process and on another machine.
 
@@ -48,7 +48,7 @@ describe.each(['in the same process', 'on another machine'])('with an agent %s',
     return client
   }
 
-  const connected = (name: string): Promise<Client> => eventually(`${name} is served`, () => connect(name).catch(() => undefined))
+  const connected = (name: string): Promise<Client> => succeeds(`${name} is served`, () => connect(name))
   const lastSent = () => upstream.seen.at(-1)?.headers['authorization']
 
   test('the header has the value; a change acts at once, and without the secret nothing is sent', async () => {

@@ -11,7 +11,7 @@ import { PASSWORD } from '../cluster.ts'
 import { type EchoHttp, startEchoHttp } from '../fakes/echo-http.ts'
 import { POSTGRES_BIN, startPostgres, type TestPostgres } from '../fakes/postgres.ts'
 import { bin, type Started, startProgram, temporaryDirectory } from '../programs.ts'
-import { eventually } from '../wait.ts'
+import { succeeds } from '../wait.ts'
 
 // Two gateways on one PostgreSQL, and an agent that was told of the first alone: it serves through both, and through the second when the first is killed.
 
@@ -85,13 +85,10 @@ function transport({ address }: Gateway, server: string, token: string, sessionI
 
 /** A session there, as soon as there can be one; its id. */
 async function begin(gateway: Gateway, server: string, token: string): Promise<string> {
-  return await eventually(`a session with ${server} at ${gateway.address}`, async () => {
-    const client = new Client({ name: 'test', version: '1' })
+  return await succeeds(`a session with ${server} at ${gateway.address}`, async () => {
     const way = transport(gateway, server, token)
-    return await client.connect(way).then(
-      () => way.sessionId,
-      () => undefined,
-    )
+    await new Client({ name: 'test', version: '1' }).connect(way)
+    return way.sessionId ?? ''
   })
 }
 

@@ -7,7 +7,7 @@ import { type Cluster, startCluster } from '../cluster.ts'
 import { ECHO_STDIO } from '../fakes/stdio-app.ts'
 import { type RemoteAgent, sees, startRemoteAgent } from '../remote-agent.ts'
 import { type SecondProxy, startBalancer, startSecondProxy } from '../second-proxy.ts'
-import { eventually } from '../wait.ts'
+import { eventually, succeeds } from '../wait.ts'
 
 // An agent that knows one address keeps a tunnel to every proxy of the cluster.
 
@@ -99,7 +99,7 @@ it('dials a proxy that comes later, lets go of one that says goodbye, and the in
   const agent = await startAgent()
   await sees(cluster, alice, 'tools')
   const second = await startProxy()
-  const client = await eventually('the second proxy to serve', () => connect(second.mcpUrl('tools')).catch(() => undefined))
+  const client = await succeeds('the second proxy serves', () => connect(second.mcpUrl('tools')))
   expect(await client.callTool({ name: 'echo', arguments: { text: 'late' } })).toMatchObject({
     content: [{ text: expect.stringContaining('late') }],
   })
