@@ -31,7 +31,8 @@ export function hasUnreliableKey(text: string): boolean {
   return text.includes('\\') && ESCAPED_KEY.test(text)
 }
 
-const ESCAPED_KEY = /"\\(?:u(?!005c)[\da-f]{4}|[^u\\])"[ \t\r\n]*:/i
+/** Not behind a backslash: that quote is one of a longer key. */
+const ESCAPED_KEY = /(?<!\\)"\\(?:u(?!005c)[\da-f]{4}|[^u\\])"[ \t\r\n]*:/i
 
 /**
  * The same JSON with its keys of one escaped character written plainly, as `JSON.parse` reads them reliably: programs that escape all but
@@ -46,7 +47,7 @@ export function withPlainKeys(text: string): string | undefined {
   return hasUnreliableKey(plain) ? undefined : plain
 }
 
-const PLAIN_KEY = /"\\(?:u(?!00[01]|0022|005c|d[89a-f])([\da-f]{4})|\/)"([ \t\r\n]*:)/gi
+const PLAIN_KEY = /(?<!\\)"\\(?:u(?!00[01]|0022|005c|d[89a-f])([\da-f]{4})|\/)"([ \t\r\n]*:)/gi
 
 /** Longer keys are not folded: the known names have up to 15 letters, and folding does not shorten a name. */
 const LONGEST_FOLDING_KEY = 64
