@@ -27,6 +27,7 @@ const MAX_CONNECTIONS = 100
 const MAX_PIECE_BYTES = 64 * 1024
 const START_MS = 30_000
 const POST_MS = 60_000
+const FAREWELL_MS = 5000
 const JSON_TYPE = { 'content-type': 'application/json', accept: 'application/json' }
 
 /** Cancel key → how to ask for the end of a statement. */
@@ -79,13 +80,15 @@ async function serve(socket: Socket, { endpoint, user, name }: DatabaseForwarder
   const post = (headers: Record<string, string>, bytes: Uint8Array, signal: AbortSignal) =>
     send(endpoint, { 'content-type': 'application/octet-stream', 'mcp-session-id': String(id), ...headers }, bytes, signal)
   cancels.set(String(key), () => post({ 'sallyport-cancel': '1' }, Buffer.alloc(0), AbortSignal.timeout(POST_MS)))
+  let farewell: NodeJS.Timeout | undefined
   try {
     const sending = sendAll(socket, startup.rest, (offset, bytes) => post({ 'sallyport-offset': String(offset) }, bytes, closing.signal))
-    // What the database says of an end comes by the other way; this one only ends with it.
-    sending.catch(() => closing.signal.aborted || socket.destroySoon())
+    // Why it ended comes by the other way; this one only ends with it.
+    sending.catch(() => (farewell = setTimeout(() => socket.destroySoon(), FAREWELL_MS).unref()))
     await receiveAll(answer, socket)
     socket.end()
   } finally {
+    clearTimeout(farewell)
     cancels.delete(String(key))
   }
 }
@@ -100,7 +103,8 @@ async function sendAll(socket: Socket, first: Buffer, send: (offset: number, byt
     }
   }
   await sendPieces(first)
-  const chunks: AsyncIterable<unknown> = socket
+  // Left early, it is still to be written to.
+  const chunks: AsyncIterable<unknown> = socket.iterator({ destroyOnReturn: false })
   for await (const chunk of chunks) if (Buffer.isBuffer(chunk)) await sendPieces(chunk)
 }
 

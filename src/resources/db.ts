@@ -46,6 +46,14 @@ const mcpSchema = z.strictObject({
     .default(1024 * 1024),
 })
 
+/** What programs may do that speak PostgreSQL themselves (`tsh proxy db`). */
+const tunnelSchema = z.strictObject({
+  read_only: z
+    .boolean()
+    .optional()
+    .describe('Whether their transactions may read only; as `mcp.read_only` says unless given. `false`: whatever the database user may.'),
+})
+
 const specSchema = z
   .strictObject({
     protocol: z.literal('postgres', { error: 'must be postgres: no other protocol is served' }),
@@ -53,6 +61,7 @@ const specSchema = z
     tls: tlsSchema.prefault({}),
     auth: authSchema.prefault({}),
     mcp: mcpSchema.prefault({}),
+    tunnel: tunnelSchema.optional(),
     /** Fields of the format without meaning here: kept as they are. */
     ca_cert: z.unknown().optional(),
     admin_user: z.unknown().optional(),
@@ -85,4 +94,9 @@ export type Database = z.infer<typeof dbSchema>
 export function databaseAddress(uri: string): { host: string; port: number } {
   const colon = uri.lastIndexOf(':')
   return { host: uri.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(uri.slice(colon + 1)) }
+}
+
+/** Whether programs that speak PostgreSQL themselves may read only. */
+export function isTunnelReadOnly({ spec }: Database): boolean {
+  return spec.tunnel?.read_only ?? spec.mcp.read_only
 }

@@ -17,7 +17,7 @@ beforeAll(async () => {
   if (POSTGRES_BIN === undefined) return
   story = await startDatabaseStory()
   const { cluster } = story
-  for (const name of ['alice', 'bob', 'carol']) {
+  for (const name of ['alice', 'bob', 'carol', 'dora']) {
     await cluster.saveUser(name, ['reads'])
     login.set(name, ['-i', await cluster.identityFileOf(name), `--proxy=${new URL(cluster.url).host}`])
   }
@@ -35,6 +35,13 @@ async function openTunnel(person: string, user = 'reader', name = 'shop'): Promi
   started.push(program)
   await program.saw('Use the following command')
   return { port: Number(/:(\d+)\.\n/.exec(program.stdout())?.[1]), program }
+}
+
+let opened: ReturnType<typeof openTunnel> | undefined
+
+/** Of alice, one for many tests. */
+function readOnlyTunnel(): ReturnType<typeof openTunnel> {
+  return (opened ??= openTunnel('alice'))
 }
 
 async function connect(port: number, more: object = {}): Promise<Client> {
@@ -83,6 +90,80 @@ describe.skipIf(POSTGRES_BIN === undefined)('a local port for a database', () =>
     })
     expect(await story.cluster.eventsOnceThere({ type: 'db.session.end', user: 'bob' }, 1)).toMatchObject([{ code: 'TDB01I' }])
     await eventually('no session at the server', async () => (await sessions()) === 0 || undefined)
+  })
+
+  it('of a database that is read-only here, PostgreSQL refuses what writes, and the session goes on', async () => {
+    const { port } = await openTunnel('alice')
+    const client = await connect(port)
+    for (const sql of ["INSERT INTO orders VALUES (9, 'no')", 'DELETE FROM orders', 'CREATE TABLE more (id int)', 'SELECT 1 INTO more'])
+      await expect(client.query(sql)).rejects.toMatchObject({ code: '25006' })
+    await client.query('BEGIN')
+    await client.query('SET search_path = public')
+    expect((await client.query('SELECT count(*)::int AS n FROM orders')).rows).toEqual([{ n: 2 }])
+    for (const sql of ['ROLLBACK', 'RESET ALL', 'DISCARD ALL']) await client.query(sql)
+    await expect(client.query("UPDATE orders SET note = 'x'")).rejects.toMatchObject({ code: '25006' })
+    await client.end()
+  })
+
+  it.each([
+    'SET default_transaction_read_only = off',
+    'SELECT 1; SET SESSION "DEFAULT_transaction_read_only" TO \'off\'',
+    'BEGIN READ /* */ WRITE',
+    'SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE',
+    "SELECT set_config('transaction_read_only', 'off', false)",
+    'SET standard_conforming_strings = off',
+    "SET client_encoding = 'SJIS'",
+    'DO $$ BEGIN SET LOCAL transaction_read_only = off; DELETE FROM orders; END $$',
+    'NOTIFY somebody',
+  ])('of a database that is read-only here, what would change that ends the session: %s', async (sql) => {
+    const { port } = await readOnlyTunnel()
+    const client = await connect(port)
+    const fault = await client.query(sql).catch((error: unknown) => error)
+    expect(String(fault)).toMatch(/read-only here: .*set spec\.tunnel\.read_only: false of db\/orders/)
+    const prepared = await connect(port)
+    await expect(prepared.query({ name: 'p', text: sql, values: [] })).rejects.toThrow('read-only here')
+    await expect(prepared.query("INSERT INTO orders VALUES (9, 'no')")).rejects.toThrow()
+    expect(await story.postgres.admin('SELECT note FROM orders', 'shop')).toHaveLength(2)
+    const refused = await eventually('both refusals', async () => {
+      const all = await story.cluster.events({ type: 'db.session.query', user: 'alice', outcome: 'denied' })
+      const own = all.filter(({ db_query }) => db_query === sql)
+      return own.length === 2 ? own : undefined
+    })
+    expect(refused[0]).toMatchObject({ code: 'TDB02W', error: expect.stringContaining('read-only here') })
+  })
+
+  it('tells how each statement ended', async () => {
+    const { port } = await openTunnel('dora')
+    const client = await connect(port)
+    await client.query('SELECT * FROM orders')
+    await client.query('SELECT * FROM orders WHERE id = $1', [2])
+    await client.query('SELECT 1; SELECT * FROM orders')
+    await client.query('SELECT 1/0').catch(() => undefined)
+    await client.query('SELECT $1::int / 0', [1]).catch(() => undefined)
+    const running = client.query('SELECT pg_sleep(60)').catch(() => undefined)
+    await eventually('the statement', async () => (await active()) > 0 || undefined)
+    Reflect.get(client, 'connection').stream.destroy()
+    await running
+    const ended = await story.cluster.eventsOnceThere({ type: 'db.session.query', user: 'dora' }, 6)
+    expect(ended.map(({ db_rows, error, code }) => [code, db_rows ?? error])).toEqual([
+      ['TDB02I', 2],
+      ['TDB02I', 1],
+      ['TDB02I', 3],
+      ['TDB02W', 'ERROR: division by zero (SQLSTATE 22012)'],
+      ['TDB02W', 'ERROR: division by zero (SQLSTATE 22012)'],
+      ['TDB02W', expect.stringMatching(/session|57014|57P01/)],
+    ])
+  })
+
+  it('lets programs write where the database says so', async () => {
+    await story.saveDatabase({ tunnel: { read_only: false } })
+    const { port } = await openTunnel('dora')
+    const client = await connect(port)
+    await client.query("INSERT INTO orders VALUES (3, 'third')")
+    expect((await client.query('DELETE FROM orders WHERE id = 3')).rowCount).toBe(1)
+    await client.query('SET default_transaction_read_only = off')
+    await client.end()
+    await story.saveDatabase()
   })
 
   it.skipIf(!existsSync(join(POSTGRES_BIN ?? '', 'psql')))('carries psql', async () => {

@@ -65,12 +65,6 @@ export class QueryLog {
     await this.#point(buildEvent('db.session.query', { ...fields, ...(decision && { decision: { ...decision } }) }, this.#audit))
   }
 
-  /** A statement of which nobody here sees how it ends. */
-  async sent(identity: Identity, session: DatabaseSession, query: string, by: string): Promise<void> {
-    const fields = { ...this.#about(identity, session), db_query: query, success: true, decision: { allow: true, by } }
-    await this.#point(buildEvent('db.session.query', fields, this.#audit))
-  }
-
   /**
    * A statement that is about to go. Returns what writes how it ended.
    * @throws AppError when the journal takes no more: then the statement must not go.

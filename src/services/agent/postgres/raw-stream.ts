@@ -4,8 +4,10 @@ import { firstEvent } from '../../../lib/first-event.ts'
 import type { Database } from '../../../resources/db.ts'
 import type { Identity } from '../../../resources/identity.ts'
 import type { StartedSession } from './connect.ts'
-import { FrontendAudit } from './frontend-audit.ts'
+import { FrontendAudit, RefusedStatement } from './frontend-audit.ts'
 import { cString, frame, int32 } from './frames.ts'
+import { Outcomes } from './outcomes.ts'
+import type { QueryEnd } from './query-log.ts'
 
 export interface RawStreamOptions {
   started: StartedSession
@@ -15,8 +17,11 @@ export interface RawStreamOptions {
   database: Database
   /** What the client is told to send when it wants a statement cancelled; not the server's own. */
   cancelKey: Buffer
-  /** Writes down a statement; it goes on only after this has settled. */
-  record(statement: string): Promise<void>
+  /** Writes down a statement; it goes on only after this has settled. What comes of it writes down how it ended. */
+  record(statement: string): Promise<(end: QueryEnd) => Promise<void>>
+  /** Why a statement may not go, where that is for this agent to say; and what writes that down. */
+  findFault?: ((sql: string) => string | undefined) | undefined
+  refuse(statement: string, reason: string): Promise<void>
 }
 
 const KEEP_ALIVE_MS = 30_000
@@ -30,14 +35,17 @@ export class RawStream {
   /** As it was when the session began. */
   readonly database: Database
   readonly #options: RawStreamOptions
-  readonly #audit = new FrontendAudit()
+  readonly #audit: FrontendAudit
+  readonly #outcomes = new Outcomes()
   #received = 0
+  #isOver = false
   #taking: Promise<void> = Promise.resolve()
   /** Why it was ended from here; for the client. */
   #reason: string | undefined
 
   constructor(options: RawStreamOptions) {
     this.#options = options
+    this.#audit = new FrontendAudit({ findFault: options.findFault })
     this.identity = options.identity
     this.owner = options.owner
     this.server = options.server
@@ -65,6 +73,10 @@ export class RawStream {
       clearInterval(timer)
       signal.removeEventListener('abort', onAbort)
       frames.destroy()
+      this.#isOver = true
+      // What is being recorded now is among it.
+      await this.#taking
+      await this.#outcomes.close(this.#reason ?? 'the session ended before the answer')
     }
   }
 
@@ -73,6 +85,7 @@ export class RawStream {
     answer.write(framed(this.#greeting()))
     try {
       for (let chunk = await frames.readRaw(); chunk; chunk = await frames.readRaw()) {
+        await this.#outcomes.heard(chunk)
         if (!answer.write(framed(chunk))) await answer.drained()
       }
     } catch (thrown) {
@@ -95,14 +108,29 @@ export class RawStream {
   }
 
   async #take(offset: number, bytes: Buffer): Promise<void> {
-    const { started, record } = this.#options
+    const { started } = this.#options
+    if (this.#isOver) throw new AppError('not_found', 'this database session has ended: connect again')
     if (offset > this.#received) throw new AppError('aborted', 'bytes of this database session were lost on the way')
     const fresh = bytes.subarray(this.#received - offset)
     if (fresh.length === 0) return
-    for (const statement of this.#audit.push(fresh)) await record(statement)
+    await this.#record(fresh)
     this.#received += fresh.length
     const { socket } = started.frames
     if (!socket.write(fresh)) await firstEvent(socket, ['drain', 'close'])
+  }
+
+  async #record(bytes: Buffer): Promise<void> {
+    const { record, refuse } = this.#options
+    try {
+      for (const step of this.#audit.push(bytes)) {
+        if (step.kind === 'sync') this.#outcomes.synced()
+        else if (step.kind === 'copied') this.#outcomes.copied()
+        else this.#outcomes.sent(await record(step.text), step.isAlone)
+      }
+    } catch (thrown) {
+      if (thrown instanceof RefusedStatement) await refuse(thrown.statement, thrown.message)
+      throw thrown
+    }
   }
 
   end(reason: string): void {

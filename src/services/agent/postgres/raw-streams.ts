@@ -3,13 +3,15 @@ import { z } from 'zod'
 import { AppError, toAppError } from '../../../lib/errors.ts'
 import { type Caller, ownerOf } from '../../../mcp/caller.ts'
 import { databaseApp, databaseServerName } from '../../../resources/db-app.ts'
-import type { Database } from '../../../resources/db.ts'
+import { type Database, isTunnelReadOnly } from '../../../resources/db.ts'
 import type { Exchange } from '../../../tunnel/exchange.ts'
-import { connectPostgres, sendCancel } from './connect.ts'
+import { connectPostgres, sendCancel, type StartedSession } from './connect.ts'
 import { findCredentials } from './credentials.ts'
+import { checkPower } from './own-statements.ts'
 import { checkNames, type QueryDeps } from './queries.ts'
 import { QueryLog } from './query-log.ts'
 import { RawStream } from './raw-stream.ts'
+import { findTunnelFault, READ_ONLY_PARAMETERS } from './tunnel-rules.ts'
 
 const MAX_TIMER_MS = 2 ** 31 - 1
 /** For the wish that a statement ends to arrive. */
@@ -100,7 +102,9 @@ export class RawStreams {
         server: databaseServerName(database.metadata.name),
         database,
         cancelKey,
-        record: (statement) => log.sent(identity, session, statement, decision.by),
+        record: (statement) => log.begin(identity, session, statement, decision.by),
+        findFault: isTunnelReadOnly(database) ? (sql) => withRemedy(findTunnelFault(sql), database) : undefined,
+        refuse: (statement, reason) => log.refused(identity, session, statement, reason, { allow: false, kind: 'error', reason, by: null }),
       })
       this.#open.set(id, { stream, cancel: () => sendCancel(target, started.cancelKey, exchange.signal) })
       const expiry = setTimeout(
@@ -136,9 +140,19 @@ export class RawStreams {
     try {
       const target = await findCredentials(this.#deps, database, session, caller.assertion)
       const { spec } = database
-      const wanted = { user: session.user, database: session.name, parameters, maxBytes: spec.mcp.max_bytes, signal: exchange.signal }
+      const isReadOnly = isTunnelReadOnly(database)
+      if (isReadOnly) checkEncoding(parameters)
+      const settings = { ...parameters, ...(isReadOnly && READ_ONLY_PARAMETERS) }
+      const wanted = {
+        user: session.user,
+        database: session.name,
+        parameters: settings,
+        maxBytes: spec.mcp.max_bytes,
+        signal: exchange.signal,
+      }
       const started = await connectPostgres({ ...target, ...wanted })
       try {
+        if (isReadOnly) await inTime(started, () => checkPower(started.frames, session.user))
         await log.connected(caller.identity, session)
       } catch (thrown) {
         started.frames.destroy()
@@ -150,6 +164,28 @@ export class RawStreams {
       throw thrown
     }
   }
+}
+
+const CHECK_MS = 15_000
+
+async function inTime(started: StartedSession, work: () => Promise<void>): Promise<void> {
+  const late = new AppError('deadline_exceeded', 'the database server did not answer in time', { origin: 'upstream' })
+  const timer = setTimeout(() => started.frames.destroy(late), CHECK_MS)
+  try {
+    await work()
+  } finally {
+    clearTimeout(timer)
+  }
+}
+
+/** @throws AppError invalid_argument for an encoding in which the server could read a statement otherwise than it is judged here. */
+function checkEncoding({ client_encoding = 'UTF8' }: Partial<Record<string, string>>): void {
+  if (/^(?:utf-?8|unicode|auto)$/i.test(client_encoding)) return
+  throw new AppError('invalid_argument', 'the encoding of a read-only session is UTF8: set client_encoding (PGCLIENTENCODING) to it')
+}
+
+function withRemedy(fault: string | undefined, { metadata }: Database): string | undefined {
+  return fault && `${fault}. Where programs may do what the database user may, set spec.tunnel.read_only: false of db/${metadata.name}`
 }
 
 function readStart({ body, method }: Exchange): z.output<typeof openSchema> {

@@ -1,6 +1,7 @@
 import { AppError } from '../../../lib/errors.ts'
 import { type ConnectOptions, connectPostgres, type ConnectTarget, sendCancel, type StartedSession } from './connect.ts'
 import { cString, frame, int16, int32, notPostgres, readTexts } from './frames.ts'
+import { checkPower, runOwn } from './own-statements.ts'
 import { Rows, type RowLimits } from './rows.ts'
 import { readServerError } from './server-error.ts'
 
@@ -30,11 +31,6 @@ const EMPTY = Buffer.alloc(0)
 const SYNC = frame('S')
 const FLUSH = frame('H')
 
-/** Who may read or write files of the server or start programs there, by themselves or by `SET ROLE`. */
-const POWERFUL =
-  "SELECT r.rolname FROM pg_catalog.pg_roles r WHERE (r.rolsuper OR r.rolname IN ('pg_execute_server_program', 'pg_read_server_files', " +
-  "'pg_write_server_files')) AND pg_catalog.pg_has_role(session_user, r.oid, 'MEMBER') ORDER BY r.rolsuper DESC LIMIT 1"
-
 /** One session with a database: one statement at a time, each in a transaction of its own, after which nothing but its changes is left of it. */
 export class PostgresSession {
   readonly #started: StartedSession
@@ -53,12 +49,8 @@ export class PostgresSession {
     const session = new PostgresSession(await connectPostgres(options), options)
     if (!options.readOnly) return session
     try {
-      const power = await session.#within(options.timeoutMs, options.signal, () => session.#findPower())
-      if (power === undefined) return session
-      throw new AppError(
-        'permission_denied',
-        `read-only mode cannot hold "${options.user}", which is a superuser or may use files of the database server (role ${power}): use another database user`,
-      )
+      await session.#within(options.timeoutMs, options.signal, () => checkPower(session.#started.frames, options.user))
+      return session
     } catch (thrown) {
       session.close()
       throw thrown
@@ -108,28 +100,9 @@ export class PostgresSession {
     frames.socket.destroySoon()
   }
 
-  async #findPower(): Promise<string | undefined> {
-    // A user's own search path could put other operators before those that this is made of.
-    await this.#simple('SET search_path = pg_catalog')
-    const power = await this.#simple(POWERFUL)
-    await this.#simple('DISCARD ALL')
-    return power
-  }
-
-  /** A statement of ours; the first value of its first row. */
-  async #simple(sql: string): Promise<string | undefined> {
-    const { frames } = this.#started
-    frames.write(frame('Q', cString(sql)))
-    let failure: AppError | undefined
-    let first: string | undefined
-    for (;;) {
-      const { type, body } = await frames.next()
-      if (type === 'E') failure ??= readServerError(body)
-      if (type === 'D' && body && body.length > 6) first ??= body.toString('utf8', 6, 6 + Math.max(0, body.readInt32BE(2)))
-      if (type !== 'Z') continue
-      if (failure) throw this.#broken(failure)
-      return first
-    }
+  /** A statement of ours. */
+  async #simple(sql: string): Promise<void> {
+    await runOwn(this.#started.frames, sql)
   }
 
   /** What prepares or ends a statement failed: nobody knows in what state the session is. */

@@ -6,6 +6,8 @@ export interface SqlWords {
   calls: string[]
   /** Whether names stand there in a spelling (`U&"\0061"`) that is not read here. */
   hasEncodedNames: boolean
+  /** The words of each statement in order, in lower case: names with and without quotes, and strings in single quotes with these. */
+  statements: string[][]
 }
 
 const SPACE = /[ \t\n\r\f\v]+/y
@@ -25,6 +27,7 @@ const NUMBER = /\d[\dA-Za-z_.]*/y
 export function readSqlWords(sql: string): SqlWords {
   const scan: Scan = { sql, at: 0 }
   const calls: string[] = []
+  const statements: string[][] = [[]]
   let first: string | undefined
   let name: string | undefined
   let hasEncodedNames = false
@@ -35,6 +38,7 @@ export function readSqlWords(sql: string): SqlWords {
       const encoded = /^u$/i.test(word) && sql[scan.at] === '&' ? sql[scan.at + 1] : undefined
       if (encoded === '"') hasEncodedNames = true
       first ??= word.toLowerCase()
+      statements.at(-1)?.push(word.toLowerCase())
       // A prefix of a string is none of a name: E'…', and B'…', X'…', N'…', which hold no backslash escapes.
       if (/^e$/i.test(word) && sql[scan.at] === "'") takeOrEnd(scan, ESCAPED_STRING)
       name = word.toLowerCase()
@@ -44,15 +48,17 @@ export function readSqlWords(sql: string): SqlWords {
     if (sign === '"') {
       name = takeOrEnd(scan, QUOTED_NAME).slice(1, -1).replaceAll('""', '"')
       first ??= ''
+      statements.at(-1)?.push(name.toLowerCase())
       continue
     }
     if (sign === '(' && name !== undefined) calls.push(name)
     name = undefined
     if (sign !== '(') first ??= ''
-    if (sign === "'") takeOrEnd(scan, STRING)
+    if (sign === ';') statements.push([])
+    if (sign === "'") statements.at(-1)?.push(takeOrEnd(scan, STRING).toLowerCase())
     else if (!takeDollarQuote(scan) && take(scan, NUMBER) === undefined) scan.at += 1
   }
-  return { first: first ?? '', calls, hasEncodedNames }
+  return { first: first ?? '', calls, hasEncodedNames, statements: statements.filter((words) => words.length > 0) }
 }
 
 interface Scan {

@@ -12,7 +12,7 @@ const STEERING = new Set(['begin', 'start', 'commit', 'end', 'rollback', 'abort'
  * Functions whose effect no rollback takes back and no read-only transaction stops: they reach files, other connections or other sessions, or
  * they run a text as a statement, in which all of these could hide.
  */
-const OUTSIDE =
+export const OUTSIDE =
   /^(?:dblink.*|lo_import|lo_export|pg_read_(?:binary_)?file|pg_stat_file|pg_ls_.*|pg_file_.*|pg_(?:try_)?advisory_.*|pg_terminate_backend|pg_cancel_backend|pg_reload_conf|pg_rotate_logfile.*|pg_switch_wal|pg_create_restore_point|pg_promote|pg_logical_.*|pg_replication_.*|pg_create_.*_slot|pg_copy_.*_slot|pg_drop_replication_slot|pg_(?:wal|backup)_.*|pg_notify|set_config|(?:query|cursor)_to_xml.*|ts_stat|ts_rewrite|crosstab.*|connectby|xpath_table)$/
 
 /**
