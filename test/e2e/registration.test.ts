@@ -68,52 +68,82 @@ async function openSession(name: string): Promise<void> {
 
 const children = () => (hasProc ? listProcesses() : []).filter(({ command, state }) => state !== 'Z' && command.includes(MARKER))
 
-test('at rest is served what a model says, and nothing else; no child is left over', async () => {
-  const random = createRandom(20_261_121)
-  const model = new Map<string, Labels>()
-  let sessions = 0
-  // Somewhere in between: at the end all that had one may be gone.
-  let hadChild = false
-  for (let step = 0; step < OPERATIONS; step++) {
-    const name = `app-${String(random(...Array.from({ length: NAMES }, (_, index) => index))).padStart(2, '0')}`
-    const what = random('save', 'save', 'flip', 'flip', 'delete', 'use')
-    const labels = { env: random('dev', 'prod', 'none'), team: random('red', 'blue', 'green') }
-    if (what === 'delete' && model.delete(name)) await cluster.admin(deleteResource, { kind: 'app', name })
-    else if (what === 'use') {
-      // It may just be going: that is no fault here.
-      if (model.has(name))
-        await openSession(name)
-          .then(() => {
-            sessions += 1
-            hadChild ||= children().length > 0
-          })
-          .catch(() => undefined)
-    } else if (what !== 'delete') {
-      await save(name, labels, what === 'save' ? step : 0)
-      model.set(name, labels)
-    }
+/** One agent of the two goes, or comes back as the same host, or as another. */
+async function stir(random: ReturnType<typeof createRandom>, isUp: boolean[]): Promise<void> {
+  const index = random(0, 1)
+  const agent = agents[index]
+  if (!agent) return
+  const what = random('stop', 'restart', 'replace')
+  if (what === 'stop') await agent.stop()
+  else if (what === 'restart') await agent.restart()
+  else {
+    await agent.close()
+    agents[index] = await startRemoteAgent(cluster, { app: { resources: SELECTORS[index] } })
   }
-  expect(sessions).toBeGreaterThan(5)
-  expect(hadChild).toBe(hasProc)
+  isUp[index] = what !== 'stop'
+}
 
-  const offered = async (): Promise<string> => {
-    const { items } = await cluster.admin(listResources, { kind: 'app_server' })
-    return items
-      .map(({ metadata }) => metadata.name)
+test.each([
+  ['that stay', 20_261_121, 0],
+  ['that come and go', 31, 12],
+])(
+  'before agents %s, at rest is served what a model says, and nothing else; no child is left over',
+  async (_, seed, stirs) => {
+    const random = createRandom(seed)
+    const model = new Map<string, Labels>()
+    const isUp = [true, true]
+    if (stirs > 0) for (const agent of agents) await agent.restart()
+    let sessions = 0
+    // Somewhere in between: at the end all that had one may be gone.
+    let hadChild = false
+    for (let step = 0; step < OPERATIONS; step++) {
+      if (stirs > 0 && step % Math.ceil(OPERATIONS / stirs) === 0) await stir(random, isUp)
+      const name = `app-${String(random(...Array.from({ length: NAMES }, (_, index) => index))).padStart(2, '0')}`
+      const what = random('save', 'save', 'flip', 'flip', 'delete', 'use')
+      const labels = { env: random('dev', 'prod', 'none'), team: random('red', 'blue', 'green') }
+      if (what === 'delete' && model.delete(name)) await cluster.admin(deleteResource, { kind: 'app', name })
+      else if (what === 'use') {
+        // It may just be going: that is no fault here.
+        if (model.has(name))
+          await openSession(name)
+            .then(() => {
+              sessions += 1
+              hadChild ||= children().length > 0
+            })
+            .catch(() => undefined)
+      } else if (what !== 'delete') {
+        await save(name, labels, what === 'save' ? step : 0)
+        model.set(name, labels)
+      }
+    }
+    // Of agents that go few sessions are left, and maybe none.
+    expect(sessions).toBeGreaterThan(stirs > 0 ? 1 : 5)
+    expect(hadChild).toBe(hasProc)
+
+    const offered = async (): Promise<string> => {
+      const { items } = await cluster.admin(listResources, { kind: 'app_server' })
+      return items
+        .map(({ metadata }) => metadata.name)
+        .toSorted()
+        .join(' ')
+    }
+    const wanted = [...model]
+      .flatMap(([name, labels]) =>
+        agents.flatMap(({ host }, index) => (isUp[index] && matches[index]?.(labels) ? [`${name}@${host.hostId}`] : [])),
+      )
       .toSorted()
       .join(' ')
-  }
-  const wanted = [...model]
-    .flatMap(([name, labels]) => agents.flatMap(({ host }, index) => (matches[index]?.(labels) ? [`${name}@${host.hostId}`] : [])))
-    .toSorted()
-    .join(' ')
-  await eventually(`the servers of the model: ${wanted}`, async () => (await offered()) === wanted || undefined, 60_000)
-  const visible = [...model].filter(([, labels]) => matches.some((isMatch) => isMatch(labels))).map(([name]) => name)
-  await sees(cluster, token, ...visible.toSorted())
-  const gone = [...model.keys()].find((name) => !visible.includes(name)) ?? 'app-99'
-  await expect(openSession(gone)).rejects.toThrow()
+    await eventually(`the servers of the model: ${wanted}`, async () => (await offered()) === wanted || undefined, 60_000)
+    const visible = [...model]
+      .filter(([, labels]) => matches.some((isMatch, index) => isUp[index] && isMatch(labels)))
+      .map(([name]) => name)
+    await sees(cluster, token, ...visible.toSorted())
+    const gone = [...model.keys()].find((name) => !visible.includes(name)) ?? 'app-99'
+    await expect(openSession(gone)).rejects.toThrow()
 
-  for (const name of model.keys()) await cluster.admin(deleteResource, { kind: 'app', name })
-  await sees(cluster, token)
-  await eventually('no child', () => children().length === 0 || undefined)
-}, 240_000)
+    for (const name of model.keys()) await cluster.admin(deleteResource, { kind: 'app', name })
+    await sees(cluster, token)
+    await eventually('no child', () => children().length === 0 || undefined, 30_000)
+  },
+  240_000,
+)
