@@ -27,6 +27,13 @@ export function isAway(thrown: unknown): boolean {
   return thrown instanceof AppError && (thrown.details?.['away'] === true || isAway(thrown.cause))
 }
 
+/** How many connections others have to the store now, as far as that can be seen; of a file nobody can tell, which is locked by who uses it. */
+export async function countOthers({ type, at }: StoreLocation): Promise<number> {
+  if (type === 'sqlite') return 0
+  const { countConnections } = await import('./postgres-connections.ts')
+  return await countConnections(at)
+}
+
 /** Opens it for appending to the chain of `cluster`, once `openStore` was there. */
 export async function openEventAppender({ type, at }: StoreLocation, cluster: string): Promise<EventAppender> {
   if (type === 'sqlite') return openSqliteAppender(at, cluster)

@@ -7,6 +7,10 @@ const CONFIG = {
   description: 'Path of sallyport.yaml',
   env: ['SALLYPORT_CONFIG_FILE', 'TELEPORT_CONFIG_FILE'],
 }
+const CLONE_CONFIG = {
+  flags: '-c, --config <file>',
+  description: 'Path of the file with the sections src and dst, each as teleport.storage',
+}
 const DATA_DIR = { flags: '--data-dir <directory>', description: 'Directory of the store, keys and audit log (SALLYPORT_HOME)' }
 const DIAG_ADDR = { flags: '--diag-addr <address>', description: 'HOST:PORT, or a port of loopback, for /metrics, /healthz and /readyz' }
 
@@ -82,6 +86,14 @@ export async function main(argv: readonly string[], io: TshIo): Promise<number> 
     options: [CONFIG],
     examples: ['sallyport config check sallyport.yaml'],
     load: () => import('./config-check.ts'),
+  })
+  command(program, { path: 'backend', summary: 'The store of the Auth Service' })
+  command(program, {
+    path: 'backend clone',
+    summary: 'Copy a store to an empty one, such as from SQLite to PostgreSQL, while nothing runs on either',
+    options: [CLONE_CONFIG],
+    examples: ['sallyport backend clone --config clone.yaml'],
+    load: () => import('./backend-clone.ts'),
   })
   addVersion(program, version)
   return runProgram(program, argv, io.signal ? io : { ...io, signal: interruptSignal(process) }, { interruptGraceMs: STOP_GRACE_MS })
