@@ -18,6 +18,12 @@ export function findNearest(word: string, candidates: Iterable<string>, most = 2
   return best
 }
 
+/** ` (did you mean "…"?)`, to be put behind a mistyped word; nothing when no candidate is near. */
+export function renderNearest(word: string, candidates: Iterable<string>): string {
+  const nearest = findNearest(word, candidates)
+  return nearest === undefined ? '' : ` (did you mean ${JSON.stringify(nearest)}?)`
+}
+
 /** Levenshtein distance, row by row. */
 function editDistance(left: string, right: string): number {
   let previous = Array.from({ length: right.length + 1 }, (_, column) => column)

@@ -1,5 +1,5 @@
 import type { z } from 'zod'
-import { findNearest } from './nearest.ts'
+import { renderNearest } from './nearest.ts'
 import { faultsError } from './yaml.ts'
 import type { Fault, YamlDocument } from './yaml.ts'
 
@@ -50,14 +50,11 @@ function render(value: unknown): string {
 }
 
 function suggest(word: unknown, known: readonly unknown[]): string {
-  const nearest =
-    typeof word === 'string'
-      ? findNearest(
-          word,
-          known.filter((value) => typeof value === 'string'),
-        )
-      : undefined
-  return nearest === undefined ? '' : ` (did you mean ${JSON.stringify(nearest)}?)`
+  if (typeof word !== 'string') return ''
+  return renderNearest(
+    word,
+    known.filter((value) => typeof value === 'string'),
+  )
 }
 
 /** The keys of the object schema that raised an issue. */

@@ -1,6 +1,6 @@
 import type { z } from 'zod'
 import { AppError } from '../lib/errors.ts'
-import { findNearest } from '../lib/nearest.ts'
+import { renderNearest } from '../lib/nearest.ts'
 import { appAuthConfigSchema } from './app-auth-config.ts'
 import { appServerSchema } from './app-server.ts'
 import { appSchema } from './app.ts'
@@ -133,10 +133,9 @@ export function parseKind(word: string): Kind {
   for (const kind of Object.keys(KINDS)) {
     if (isKind(kind) && (kind === lower || kindRow(kind).aliases.includes(lower))) return kind
   }
-  const nearest = findNearest(lower, Object.keys(KINDS))
   throw new AppError(
     'invalid_argument',
-    `unsupported resource "${word}"${nearest === undefined ? '' : ` (did you mean "${nearest}"?)`}: write KIND or KIND/NAME, for example app/everything (kinds: ${Object.keys(KINDS).join(', ')})`,
+    `unsupported resource "${word}"${renderNearest(lower, Object.keys(KINDS))}: write KIND or KIND/NAME, for example app/everything (kinds: ${Object.keys(KINDS).join(', ')})`,
   )
 }
 

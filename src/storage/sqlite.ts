@@ -100,10 +100,16 @@ function adapt(connection: DatabaseSync): SqliteDatabase {
     statements.set(sql, prepared)
     return prepared
   }
+  const meant = (sql: string): string => {
+    // Taking the write lock at once: a transaction that reads first and then cannot get it would have to be repeated.
+    if (sql === 'begin') return 'begin immediate'
+    // A full disk and the like end a transaction by themselves (sqlite.org/lang_transaction.html, 3.2): they are what is to be heard of.
+    return sql === 'rollback' && !connection.isTransaction ? 'select 1 where false' : sql
+  }
   return {
     close: () => connection.close(),
     prepare(sql) {
-      const { reader, statement } = guard(() => prepare(ownWords(sql, connection)))
+      const { reader, statement } = guard(() => prepare(meant(sql)))
       return {
         reader,
         all: (parameters) => guard(() => statement.all(...parameters.map(toInput))),
@@ -112,15 +118,6 @@ function adapt(connection: DatabaseSync): SqliteDatabase {
       }
     },
   }
-}
-
-/** What is run in place of the statements that begin and end transactions. */
-function ownWords(sql: string, connection: DatabaseSync): string {
-  // Taking the write lock at once: a transaction that reads first and then cannot get it would have to be repeated.
-  if (sql === 'begin') return 'begin immediate'
-  // A full disk and the like end the transaction by themselves (sqlite.org/lang_transaction.html, 3.2): that is what is to be heard of.
-  if (sql === 'rollback' && !connection.isTransaction) return 'select 1 where false'
-  return sql
 }
 
 function toInput(value: unknown): SQLInputValue {

@@ -117,6 +117,14 @@ test('mcp config writes a client file with the identity in its arguments', async
   })
 })
 
+test('mcp config of a misspelt server names the nearest', async () => {
+  const { code, err } = await run(['mcp', 'config', 'everythin'], { servers: [server('everything', ['*'])] })
+  expect([code, err]).toEqual([
+    6,
+    'ERROR: MCP server "everythin" not found (did you mean "everything"?): tsh mcp ls lists the ones you may use\n',
+  ])
+})
+
 test('a hostile name is no option of the command written down, and does not drive the terminal', async () => {
   const { out } = await run(['mcp', 'config', '--all'], {
     servers: [server('--insecure', ['*']), server('a\u001b]0;owned\u0007b\u009b2J', ['*'])],

@@ -1,7 +1,8 @@
 import { homedir } from 'node:os'
-import { fetchServers } from '../../client/servers.ts'
+import { fetchServers, type UsableServer } from '../../client/servers.ts'
 import { resolve } from 'node:path'
 import { AppError } from '../../lib/errors.ts'
+import { renderNearest } from '../../lib/nearest.ts'
 import { escapeControls, sanitizeTerminal } from '../../lib/output.ts'
 import { JSON_FORMATS, renderWhole, updateClientConfig } from '../../services/desktop/installers/client-config.ts'
 import type { JsonFormat } from '../../services/desktop/installers/client-config.ts'
@@ -23,7 +24,7 @@ export async function run(context: Context): Promise<void> {
   const servers = selectServers(all, { labels: call.text('labels'), query: call.text('query') }).filter(
     (server) => name === undefined || server.metadata.name === name,
   )
-  if (servers.length === 0) throw new AppError('not_found', 'no MCP servers found: tsh mcp ls lists the ones you may use')
+  if (servers.length === 0) throw nothingFound(name, all)
   const names = servers.map((server) => server.metadata.name)
   const client = call.text('client-config')
   if (client === undefined) return printSample(context, names)
@@ -58,6 +59,12 @@ function checkSelectors({ call }: Context): void {
   ].filter(Boolean)
   if (given.length === 0) throw new AppError('invalid_argument', 'no selector specified: give a NAME, --all, --labels or --query')
   if (given.length > 1) throw new AppError('invalid_argument', 'only one selector is allowed: a NAME, --all, --labels or --query')
+}
+
+function nothingFound(name: string | undefined, all: readonly UsableServer[]): AppError {
+  const names = all.map((server) => server.metadata.name)
+  const what = name === undefined ? 'no MCP servers found' : `MCP server "${name}" not found${renderNearest(name, names)}`
+  return new AppError('not_found', `${what}: tsh mcp ls lists the ones you may use`)
 }
 
 function printSample(context: Context, names: readonly string[]): void {

@@ -43,6 +43,13 @@ test('a server that may not be seen is as absent as one that does not exist', as
   ])
 })
 
+test('a misspelt server is answered with the nearest one that the caller may use, and never with another', async () => {
+  const message = async (server: string, as: typeof ana) => (await assert(server, as)).body.error.message
+  expect(await message('dev-bd', ana)).toBe('MCP server "dev-bd" not found (did you mean "dev-db"?): tsh mcp ls lists the ones you may use')
+  expect(await message('prod-bd', bob)).toContain('(did you mean "prod-db"?)')
+  expect(await message('prod-bd', ana)).toBe('MCP server "prod-bd" not found: tsh mcp ls lists the ones you may use')
+})
+
 test('nobody and no host gets an assertion', async () => {
   expect(await assert('dev-db', undefined)).toMatchObject({ status: 401 })
   expect(await assert('dev-db', 'spt_nonsense')).toMatchObject({ status: 401 })

@@ -15,6 +15,11 @@ export function findApps(context: Pick<AuthContext, 'live'>, name: string): App[
   return registered ? [...offered, registered] : offered
 }
 
+/** The names of all that `findApps` finds, databases aside; some more than once. */
+export function listAppNames(context: Pick<AuthContext, 'live'>): string[] {
+  return [...listAppOffers(context).map((server) => server.spec.app), ...context.live.list('app')].map(({ metadata }) => metadata.name)
+}
+
 function findDatabases(context: Pick<AuthContext, 'live'>, name: string): Database[] {
   const offered = listDatabaseOffers(context)
     .map((server) => server.spec.database)

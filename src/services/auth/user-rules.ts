@@ -1,5 +1,5 @@
 import { AppError } from '../../lib/errors.ts'
-import { findNearest } from '../../lib/nearest.ts'
+import { renderNearest } from '../../lib/nearest.ts'
 import type { AuthContext } from './context.ts'
 
 /** Throws `failed_precondition` naming the first role that does not exist. */
@@ -7,8 +7,7 @@ export function checkRolesExist(context: Pick<AuthContext, 'live'>, roles: reado
   const missing = roles.find((role) => !context.live.find('role', role))
   if (missing === undefined) return
   const names = context.live.list('role').map(({ metadata }) => metadata.name)
-  const nearest = findNearest(missing, names)
-  const hint = nearest === undefined ? '' : ` (did you mean "${nearest}"?)`
+  const hint = renderNearest(missing, names)
   throw new AppError('failed_precondition', `role "${missing}" does not exist${hint}: create it first (tctl create role.yaml)`)
 }
 

@@ -6,11 +6,12 @@ import { serverViewOf } from '../../../access/server-view.ts'
 import { buildEvent } from '../../../audit/build-event.ts'
 import { issueAssertion, thumbprintOf } from '../../../ca/assertion.ts'
 import { AppError } from '../../../lib/errors.ts'
+import { findNearest, renderNearest } from '../../../lib/nearest.ts'
 import { RecordedRefusal, roleSetOf } from '../authorize.ts'
 import { requiresMfa } from '../context.ts'
 import type { AuthContext, KnownCaller } from '../context.ts'
 import { callerFields } from '../event-fields.ts'
-import { findApps } from '../find-apps.ts'
+import { findApps, listAppNames } from '../find-apps.ts'
 
 const LIFETIME_MS = 5 * 60_000
 
@@ -75,5 +76,12 @@ async function refuse(context: AuthContext, server: string, caller: KnownCaller,
   }
   await context.journal.record([buildEvent('access.denied', event, context.build)])
   if (kind === 'mfa_required') throw new RecordedRefusal(reason)
-  throw new AppError('not_found', `MCP server "${server}" not found: tsh mcp ls lists the ones you may use`)
+  const hint = renderNearest(server, listSimilarUsable(context, server, caller))
+  throw new AppError('not_found', `MCP server "${server}" not found${hint}: tsh mcp ls lists the ones you may use`)
+}
+
+/** Only of what this caller may use anyway: nothing is to be learnt of other servers. */
+function listSimilarUsable(context: AuthContext, server: string, caller: KnownCaller): string[] {
+  const similar = new Set(listAppNames(context).filter((name) => findNearest(server, [name]) !== undefined))
+  return [...similar].filter((name) => findRefusal(context, name, caller) === undefined)
 }
