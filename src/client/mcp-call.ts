@@ -84,6 +84,7 @@ function settle(bytes: Uint8Array, answers: readonly PromiseWithResolvers<CallAn
   if ('result' in message && typeof message.result === 'object' && message.result !== null)
     waiting?.resolve({ result: { ...message.result } })
   if (!('error' in message) || typeof message.error !== 'object' || message.error === null) return
-  const { code, message: text, data } = { code: -32603, message: 'unknown error', data: undefined, ...message.error }
-  waiting?.resolve({ error: { code: Number(code), message: String(text), data } })
+  const { code, message: text, data }: Record<string, unknown> = { ...message.error }
+  const known = { code: typeof code === 'number' ? code : -32603, message: typeof text === 'string' ? text : 'unknown error' }
+  waiting?.resolve({ error: { ...known, data } })
 }

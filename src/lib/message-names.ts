@@ -52,6 +52,11 @@ const PLAIN_KEY = /(?<!\\)"\\(?:u(?!00[01]|0022|005c|d[89a-f])([\da-f]{4})|\/)"(
 /** Longer keys are not folded: the known names have up to 15 letters, and folding does not shorten a name. */
 const LONGEST_FOLDING_KEY = 64
 
+/** Whether a reader who does not mind the case of keys takes this key for the name. */
+export function isSpelledAs(name: string, key: string): boolean {
+  return fold(key) === fold(name)
+}
+
 /** Upper case first, so that letters with two lower-case forms (long s, Kelvin sign, dotless i) meet their plain one. */
 function fold(name: string): string {
   return name.toUpperCase().toLowerCase()

@@ -89,3 +89,19 @@ test('a list as large as is allowed is passed on', async () => {
   const { text } = await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
   expect(text).toBe(`{"jsonrpc":"2.0","id":1,"result":${tools}}`)
 })
+
+test.each(['Name', 'NAME', 'n\u0041me'])('an entry with a second name, spelled %s, is taken out', async (spelling) => {
+  const f = createFixture()
+  const session = await f.open()
+  f.upstream.script = (message) => result(message, `{"tools":[{"name":"get_a","${spelling}":"rm"},{"name":"get_b","names":"rm"}]}`)
+  const { text } = await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
+  expect(text).toBe('{"jsonrpc":"2.0","id":1,"result":{"tools":[{"name":"get_b","names":"rm"}]}}')
+})
+
+test('a second list in another spelling makes both unreadable', async () => {
+  const f = createFixture()
+  const session = await f.open()
+  f.upstream.script = (message) => result(message, '{"tools":[{"name":"get_a"}],"Tools":[{"name":"rm"}],"toolſ":[]}')
+  const { status, text } = await f.call(session, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
+  expect([status, JSON.parse(text).error.message]).toEqual([502, 'the MCP server sent a response without a readable list "tools"'])
+})

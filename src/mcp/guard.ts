@@ -2,6 +2,7 @@ import type { ServerAccess } from '../access/check.ts'
 import type { Decision } from '../access/decision.ts'
 import { AppError } from '../lib/errors.ts'
 import { parseExact, renderExact } from '../lib/json-scan.ts'
+import { isSpelledAs } from '../lib/message-names.ts'
 import { type ClientMessage, type Fields, fieldsOf } from './message.ts'
 import { findMethod, type MethodRow, NOTIFICATIONS, resemblesKnown } from './methods.ts'
 
@@ -40,7 +41,7 @@ const MAX_LIST_ENTRIES = 20_000
 
 /**
  * The response without the list entries the caller may not use; what is kept is kept to the letter, numbers included. An entry without
- * a name is taken out: nothing could allow it. Always rendered anew, for a duplicate key in the original could show a client another list.
+ * a name, or with one more for readers who do not mind the case of keys, is taken out: nothing could allow it. Always rendered anew, for a duplicate key in the original could show a client another list.
  * A filtered list is one caller's: a cache that may serve it to everyone (2026-07-28, `cacheScope`) must not have it.
  * @throws AppError unavailable (origin upstream) when the list cannot be read, for then it cannot be judged either, or is above 4 MiB or
  * 20 000 entries.
@@ -56,14 +57,21 @@ export function filterList(
   if (response && response['error'] !== undefined && !('result' in response)) return render(response)
   if (!response || !result || response['error'] !== undefined) throw unreadable(lists.in)
   const items: unknown = result[lists.in]
-  if (!Array.isArray(items)) throw unreadable(lists.in)
+  if (!Array.isArray(items) || isAmbiguous(result, lists.in)) throw unreadable(lists.in)
   if (items.length > MAX_LIST_ENTRIES) throw tooLarge(lists.in, `has more than ${MAX_LIST_ENTRIES} entries`)
   const allowed = items.filter((item) => {
-    const name = fieldsOf(item)?.[lists.by]
-    return typeof name === 'string' && access.check(lists.what, name).allow
+    const fields = fieldsOf(item)
+    const name = fields?.[lists.by]
+    return fields && typeof name === 'string' && !isAmbiguous(fields, lists.by) && access.check(lists.what, name).allow
   })
   const scope = result['cacheScope'] === 'public' ? { cacheScope: 'private' } : {}
   return render({ ...response, result: { ...result, [lists.in]: allowed, ...scope } })
+}
+
+/** Whether some reader could take another member for this one. */
+function isAmbiguous(fields: Fields, name: string): boolean {
+  for (const key in fields) if (key !== name && key.length === name.length && isSpelledAs(name, key)) return true
+  return false
 }
 
 function parseResponse(bytes: Buffer): unknown {

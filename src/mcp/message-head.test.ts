@@ -22,7 +22,7 @@ test.each([
   ['{"id":5,"result":1,"Method":"x"}', 'a method in another case'],
   ['{"id":{"id":5},"result":1}', 'an id that is no id'],
   ['{"id":true,"result":1}', 'an id that is no id either'],
-  [`{"id":"${'x'.repeat(9000)}","result":1}`, 'an id of any length'],
+  [`{"id":"${'x'.repeat(99_000)}","result":1}`, 'an id of any length'],
 ])('%j is %s, not a clear message', (text) => {
   expect([readHead(text).isClear, readHead(text).isAnswerTo('5')]).toEqual([false, false])
 })

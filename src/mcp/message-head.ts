@@ -4,8 +4,8 @@ import { idKey } from './request-ids.ts'
 const TELLING: ReadonlySet<string> = new Set(['id', 'method', 'result', 'error'])
 /** Bytes of a key that could be one of these, every letter escaped. */
 const MAX_KEY = 64
-/** Bytes of an id. */
-const MAX_ID = 8192
+/** Bytes of an id: those of the longest that a client may send, each character escaped. */
+const MAX_ID = 6 * 16_384
 
 const IS_PLAIN = /^[ -~]*$/
 

@@ -16,6 +16,7 @@ test.each([
   ['an id of null', '{"jsonrpc":"2.0","id":null,"method":"ping"}', -32600],
   ['an id of true', '{"jsonrpc":"2.0","id":true,"method":"ping"}', -32600],
   ['an id that is an object', '{"jsonrpc":"2.0","id":{},"method":"ping"}', -32600],
+  ['an id of 16385 characters', `{"jsonrpc":"2.0","id":"${'i'.repeat(16_383)}","method":"ping"}`, -32600],
   ['an id that is a list', '{"jsonrpc":"2.0","id":[1],"method":"ping"}', -32600],
   ['a method that is a number', '{"jsonrpc":"2.0","id":1,"method":5}', -32600],
   ['a method that is null', '{"jsonrpc":"2.0","id":1,"method":null}', -32600],

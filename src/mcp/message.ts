@@ -19,6 +19,9 @@ export interface ClientMessage {
   progressToken: string | undefined
 }
 
+/** Of the JSON text of an id. Answers are read with ids of six times as much, for a server may escape each character. */
+const MAX_ID = 16_384
+
 /**
  * The message, or messages of a batch, in a body.
  * @throws AppError invalid_argument with `details.rpc` -32700 (not JSON) or -32600 (not an unambiguous JSON-RPC message).
@@ -38,7 +41,7 @@ function readPlain(bytes: Buffer): ClientMessage | undefined {
   if (message === undefined || 'result' in message || 'error' in message) return undefined
   const { jsonrpc, id, method, params = {} } = message
   if (jsonrpc !== '2.0' || typeof method !== 'string' || !isFields(params)) return undefined
-  if (id !== undefined && typeof id !== 'string' && typeof id !== 'number') return undefined
+  if (id !== undefined && typeof id !== 'number' && (typeof id !== 'string' || id.length > MAX_ID / 6)) return undefined
   const token = fieldsOf(params['_meta'])?.['progressToken']
   return {
     kind: id === undefined ? 'notification' : 'request',
@@ -62,6 +65,7 @@ function readObject(bytes: Buffer, scanned: ScannedObject): ClientMessage {
   const version = members.get('jsonrpc')
   if (!version || textAt(bytes, version) !== '"2.0"') throw invalid('"jsonrpc" must be "2.0"')
   if (id !== undefined && !isId(id)) throw invalid('"id" must be a string or a number')
+  if (id !== undefined && id.length > MAX_ID) throw invalid(`"id" may have ${MAX_ID} characters`)
   if (members.has('method')) return readCall(bytes, scanned)
   const isAnswer = members.has('result') !== members.has('error')
   if (!isAnswer || id === undefined) throw invalid('a message needs a "method", or an "id" with either "result" or "error"')

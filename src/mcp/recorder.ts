@@ -194,11 +194,17 @@ export function identityFields(identity: Identity): EventFields {
 /** What an answer says about itself: its error, or the error that a tool reported in its result. */
 export function readEnding(response: Fields | undefined, bytes: number): Ending {
   const error = fieldsOf(response?.['error'])
-  if (error) return { bytes, error: `${String(error['code'])}: ${String(error['message'])}`, outcome: 'rpc_error', origin: 'upstream' }
+  if (error) return { bytes, error: `${shown(error['code'])}: ${shown(error['message'])}`, outcome: 'rpc_error', origin: 'upstream' }
   const result = response?.['result']
   return fieldsOf(result)?.['isError'] === true
     ? { bytes, result, error: 'the tool reported an error', outcome: 'tool_error' }
     : { bytes, result, outcome: 'success' }
+}
+
+/** Of a value that may be anything: an object has no text that it could not make up, or refuse. */
+function shown(value: unknown): string {
+  if (typeof value === 'object' && value !== null) return JSON.isRawJSON(value) ? JSON.stringify(value) : 'an object'
+  return String(value)
 }
 
 /** What the server is shown to believe the gateway, in the words of Teleport's log. */

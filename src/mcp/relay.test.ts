@@ -48,6 +48,21 @@ test('no tool left is an empty list, and an error stays an error', async () => {
   expect((await f.call(session, list('2'))).text).toBe(error)
 })
 
+test.each(['tools/list', 'tools/call'])('an error that has no text is passed on as it is: %s', async (method) => {
+  const f = createFixture()
+  const session = await f.open()
+  for (const members of [
+    '"code":9007199254740993,"message":"m"',
+    '"code":{"toString":1},"message":{"valueOf":1,"toString":[]}',
+    '"code":null',
+  ]) {
+    const error = `{"jsonrpc":"2.0","id":2,"error":{${members}}}`
+    f.upstream.script = () => ({ kind: 'message', bytes: Buffer.from(error) })
+    const { status, text } = await f.call(session, `{"jsonrpc":"2.0","id":2,"method":"${method}","params":{"name":"echo"}}`)
+    expect([status, text]).toEqual([200, error])
+  }
+})
+
 test('an error beside a list does not carry the list past the filter', async () => {
   const f = createFixture()
   const session = await f.open()

@@ -7,6 +7,8 @@ export interface ScriptedHttp {
   bodies: string[]
   /** Answers every request but `initialize`; `id` is raw JSON text. */
   script: (id: string, body: string, response: ServerResponse) => void
+  /** Answers `initialize`. */
+  initialize: (id: string, response: ServerResponse) => void
   /** GET streams that are open. */
   streams: Set<ServerResponse>
   close(): Promise<void>
@@ -19,6 +21,11 @@ export async function startScriptedHttp(): Promise<ScriptedHttp> {
     url: '',
     bodies: [],
     streams: new Set(),
+    initialize: (id, response) =>
+      json(
+        response,
+        `{"jsonrpc":"2.0","id":${id},"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"scripted","version":"1"}}}`,
+      ),
     script: (id, _, response) => json(response, `{"jsonrpc":"2.0","id":${id},"result":{}}`),
     close,
   }
@@ -34,14 +41,11 @@ export async function startScriptedHttp(): Promise<ScriptedHttp> {
       if (request.method !== 'POST') return void response.writeHead(200).end()
       const body = Buffer.concat(chunks).toString('utf8')
       fake.bodies.push(body)
-      const id = /"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9.eE+]+)/.exec(body)?.[1]
-      if (id === undefined || !body.includes('"method"')) return void response.writeHead(202).end()
+      const id = /"id"\s*:\s*("(?:[^"\\]|\\.)*"|-?[0-9.eE+-]+)/.exec(body)?.[1]
+      if (id === undefined || !/"(?:m|\\u006[dD])/.test(body)) return void response.writeHead(202).end()
       if (!body.includes('"initialize"')) return fake.script(id, body, response)
       response.setHeader('mcp-session-id', `upstream-${++sessions}`)
-      json(
-        response,
-        `{"jsonrpc":"2.0","id":${id},"result":{"protocolVersion":"2025-11-25","capabilities":{"tools":{}},"serverInfo":{"name":"scripted","version":"1"}}}`,
-      )
+      fake.initialize(id, response)
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -48,7 +48,7 @@ function renderContent(result: Record<string, unknown>): string {
   const texts = content.map((item) => {
     if (typeof item !== 'object' || item === null) return ''
     if ('text' in item && typeof item.text === 'string') return item.text
-    const type = 'type' in item ? String(item.type) : 'unknown'
+    const type = 'type' in item && typeof item.type === 'string' ? item.type : 'unknown'
     return `[${type}: use --format json to see it]`
   })
   return texts.length === 0 && result['structuredContent'] !== undefined

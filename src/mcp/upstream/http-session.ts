@@ -7,7 +7,7 @@ import type { AnswerOptions } from './http-answer.ts'
 import { notProtocol } from './http-fault.ts'
 import { HeadsOf } from './http-heads.ts'
 import type { HttpLimits } from './http-limits.ts'
-import { mayBatch } from './message-batch.ts'
+import { createAgreed, learnFrom } from './message-batch.ts'
 import type { HttpRequests } from './http-requests.ts'
 import { type Headers, headersNow, type OwnHeaders } from './own-headers.ts'
 import type { OpenOptions, Outgoing, Reply, UpstreamSession } from './upstream.ts'
@@ -28,6 +28,7 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
   const { server, options, requests } = session
   const isLegacy = options.era === 'legacy'
   const heads = new HeadsOf(session.url)
+  const agreed = createAgreed()
   const ended = Promise.withResolvers<string>()
   let sessionId: string | undefined
   let protocolVersion: string | undefined
@@ -38,19 +39,19 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     withCredentials(options.headers, (own) => send(own, message, signal))
   const send = (own: Headers, message: Outgoing, signal: AbortSignal | undefined): Promise<Reply> => {
     const sentId = sessionId
+    const opens = isLegacy && message.method === 'initialize'
     const onHead: AnswerOptions['onHead'] = (status, fields) => {
-      if (isLegacy && status === 200 && message.method === 'initialize') sessionId = readSessionId(server, fields)
+      if (opens && status === 200) sessionId = readSessionId(server, fields)
       // MCP 2025-11-25, basic/transports, session management: a session that is terminated answers 404. Whoever waits for that answer gets it first.
       if (status === 404 && sentId !== undefined) reply.then(forgotten, forgotten)
     }
-    const isInSession = isLegacy && message.method !== 'initialize'
-    const cancel = isInSession && message.kind === 'request' ? () => notes.cancel(message) : undefined
+    const cancel = isLegacy && !opens && message.kind === 'request' ? () => notes.cancel(message) : undefined
     const expect = message.kind === 'request' ? 'response' : 'nothing'
     const head = (): string => heads.of(own).post(message.headers, sentId)
-    const batches = isInSession && mayBatch(message.headers[VERSION])
+    const batches = !opens && agreed.mayBatch
     const ask = { owner: session, method: 'POST', head, body: message.bytes, expect, whole: message.whole, batches, onHead } as const
     const reply = requests.run(ask, signal, cancel)
-    return reply
+    return opens ? reply.then((opening) => learnFrom(opening, agreed)) : reply
   }
   const notes = createNotes(session, post)
   const end = async (): Promise<void> => {
@@ -65,15 +66,15 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     },
     send(message, signal) {
       if (closing) return Promise.reject(closedSession(server))
-      protocolVersion = message.headers[VERSION] ?? protocolVersion
+      protocolVersion = message.headers['mcp-protocol-version'] ?? protocolVersion
       return post(message, signal)
     },
     async listen(clientHeaders, signal) {
       if (closing) throw closedSession(server)
       const own = await headersNow(options.headers)
       const head = (): string => heads.of(own).get(clientHeaders, sessionId)
-      const batches = isLegacy && mayBatch(clientHeaders[VERSION])
-      const reply = await requests.run({ owner: session, method: 'GET', head, expect: 'events', batches }, signal)
+      const ask = { owner: session, method: 'GET', head, expect: 'events', batches: agreed.mayBatch } as const
+      const reply = await requests.run(ask, signal)
       return reply.kind === 'events' || reply.kind === 'refused' ? reply : NO_STREAM
     },
     close: () =>
@@ -85,8 +86,6 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
         })),
   }
 }
-
-const VERSION = 'mcp-protocol-version'
 
 async function endAtServer(session: HttpSessionOptions, heads: HeadsOf, id: string, protocolVersion: string | undefined): Promise<void> {
   const { requests, options } = session

@@ -1,3 +1,4 @@
+import type { ServerResponse } from 'node:http'
 import { afterEach, describe, expect, test } from 'vitest'
 import { call, eventsOf, faultOf, messageText, never, readData, request } from '../../../test/fakes/outgoing.ts'
 import { json, sse, startScriptedHttp } from '../../../test/fakes/scripted-http.ts'
@@ -27,26 +28,40 @@ function appOf(uri: string): ReturnType<typeof appSchema.parse> {
 }
 
 describe('over HTTP', () => {
-  async function connect(script: ScriptedHttp['script'], era: 'legacy' | 'modern' = 'legacy'): Promise<UpstreamSession> {
+  async function connect(
+    script: ScriptedHttp['script'],
+    revision = BATCHING,
+    era: 'legacy' | 'modern' = 'legacy',
+    hello: (response: ServerResponse, text: string) => void = json,
+  ): Promise<UpstreamSession> {
     const server = await startScriptedHttp()
+    server.initialize = (id, response) => hello(response, `{"jsonrpc":"2.0","id":${id},"result":{"protocolVersion":"${revision}"}}`)
     server.script = script
     const upstream = createHttpUpstream(appOf(`mcp+${server.url}`), { now: Date.now, log: silentLogger })
     opened.push(server, upstream)
-    return upstream.open(openAs(era))
+    const session = await upstream.open(openAs(era))
+    if (era === 'legacy') {
+      const reply = await session.send(request('0', 'initialize'), never)
+      if (reply.kind === 'events') await readData(reply.events)
+    }
+    return session
   }
 
   test.each([
     ['another legacy revision', 'legacy', '2025-06-18'],
+    ['a revision that nobody knows', 'legacy', '__proto__'],
     ['the stateless revision', 'modern', '2026-07-28'],
-    ['the stateless revision without its header', 'modern', BATCHING],
+    ['the stateless revision, whatever it says', 'modern', BATCHING],
   ] as const)('%s has no batches', async (_, era, revision) => {
-    const asArray = await connect((id, __, response) => json(response, `[${answerTo(id)}]`), era)
+    const asArray = await connect((id, __, response) => json(response, `[${answerTo(id)}]`), revision, era)
     const expected = { code: 'unavailable', origin: 'upstream', message: `MCP server "many" does not follow the protocol: ${ONLY}` }
     expect(await faultOf(asArray.send(call('1', 'echo', {}, version(revision)), never))).toEqual(expected)
-    const stream = await connect((id, __, response) => {
-      response.writeHead(200, { 'content-type': 'text/event-stream' }).write(`data: ${NOTE}\n\ndata: [${answerTo(id)}]\n\n`)
-    }, era)
-    const events = eventsOf(await stream.send(call('1', 'echo', {}, version(revision)), never))
+    // A client that does not say which revision it speaks changes nothing.
+    expect(await faultOf(asArray.send(call('2', 'echo'), never))).toEqual(expected)
+    const stays: ScriptedHttp['script'] = (id, __, response) =>
+      void response.writeHead(200, { 'content-type': 'text/event-stream' }).write(`data: ${NOTE}\n\ndata: [${answerTo(id)}]\n\n`)
+    const asEvent = await connect(stays, revision, era)
+    const events = eventsOf(await asEvent.send(call('1', 'echo', {}, version(revision)), never))
     expect(await faultOf(readData(events))).toEqual(expected)
   })
 
@@ -64,8 +79,14 @@ describe('over HTTP', () => {
   })
 
   test('the answer to initialize is no batch', async () => {
-    const session = await connect((id, _, response) => json(response, `[${answerTo(id)}]`))
-    expect((await faultOf(session.send({ ...call('1', 'echo'), method: 'initialize' }, never))).message).toContain(ONLY)
+    const hello = (response: ServerResponse, text: string): void => json(response, `[${text}]`)
+    const connecting = connect((id, _, response) => json(response, `[${answerTo(id)}]`), BATCHING, 'legacy', hello)
+    expect((await faultOf(connecting)).message).toContain(ONLY)
+  })
+
+  test('a revision that was agreed on in an event counts too', async () => {
+    const session = await connect((id, _, response) => json(response, `[${answerTo(id)}]`), BATCHING, 'legacy', sse)
+    expect(messageText(await session.send(call('7', 'echo'), never))).toBe(answerTo('7'))
   })
 
   test('2025-03-26: an array is an answer, or a stream that ends with it, each message as it was to the byte', async () => {

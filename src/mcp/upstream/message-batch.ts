@@ -1,9 +1,11 @@
 import { AppError } from '../../lib/errors.ts'
 import { scanMessage, type Span } from '../../lib/json-scan.ts'
+import type { SseEvent } from '../../lib/sse.ts'
 import { REVISIONS } from '../eras/revisions.ts'
 import { fieldsOf } from '../message.ts'
 import { parseJson } from '../response.ts'
 import { notProtocol } from './http-fault.ts'
+import type { Reply } from './upstream.ts'
 
 /** Messages in one array, as many as a client may send at once. */
 export const MAX_BATCH = 100
@@ -11,32 +13,37 @@ export const MAX_BATCH = 100
 /** A server is trusted with deeper and larger answers than a client with requests. */
 export const ANSWER_LIMITS = { maxDepth: 512, maxKeys: 1_000_000 }
 
-/**
- * Whether a server that was sent this `MCP-Protocol-Version` may answer with an array of messages. Without the header it is 2025-03-26
- * (MCP 2025-06-18, basic/transports, protocol version header), whose servers may (basic, batching).
- */
-export function mayBatch(revision: string | undefined): boolean {
-  return REVISIONS[revision ?? '2025-03-26']?.batches === true
-}
-
-/** What a session agreed on, where no header says it. */
+/** What a legacy session agreed on, whose server may answer with an array of messages or not (MCP 2025-03-26, basic, batching). */
 export interface Agreed {
-  /** Takes the answer to `initialize`. */
-  learn(answer: Buffer): void
+  /** Takes what the server said to `initialize`. */
+  learn(message: Buffer): void
   /** False until there is an answer: `initialize` is never part of a batch. */
   readonly mayBatch: boolean
 }
 
 export function createAgreed(): Agreed {
-  let isAllowed = false
+  let mayBatch = false
   return {
-    learn(answer) {
-      const revision = fieldsOf(fieldsOf(parseJson(answer))?.['result'])?.['protocolVersion']
-      isAllowed = typeof revision === 'string' && mayBatch(revision)
+    learn(message) {
+      const revision = fieldsOf(fieldsOf(parseJson(message))?.['result'])?.['protocolVersion']
+      if (typeof revision === 'string') mayBatch = Object.hasOwn(REVISIONS, revision) && REVISIONS[revision]?.batches === true
     },
     get mayBatch() {
-      return isAllowed
+      return mayBatch
     },
+  }
+}
+
+/** The reply to `initialize`, which is learned from as it is read. */
+export function learnFrom(reply: Reply, agreed: Agreed): Reply {
+  if (reply.kind === 'message') agreed.learn(reply.bytes)
+  return reply.kind === 'events' ? { kind: 'events', events: learnFromEvents(reply.events, agreed) } : reply
+}
+
+async function* learnFromEvents(events: AsyncIterable<SseEvent>, agreed: Agreed): AsyncGenerator<SseEvent, void> {
+  for await (const event of events) {
+    agreed.learn(Buffer.from(event.data))
+    yield event
   }
 }
 

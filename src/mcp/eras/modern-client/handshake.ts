@@ -58,7 +58,10 @@ function withUsableIcons(info: unknown): unknown {
   const fields = objectOf(info)
   const icons: unknown = fields?.['icons']
   if (!fields || !Array.isArray(icons)) return info
-  const usable = icons.filter((icon: unknown) => URL.canParse(String(objectOf(icon)?.['src'])))
+  const usable = icons.filter((icon: unknown) => {
+    const src: unknown = objectOf(icon)?.['src']
+    return typeof src === 'string' && URL.canParse(src)
+  })
   return usable.length === icons.length ? info : { ...without(fields, 'icons'), ...(usable.length > 0 && { icons: usable }) }
 }
 
