@@ -8,7 +8,7 @@ const specSchema = z.strictObject({
   roles: z.array(z.string()),
   app_labels: selectorSchema
     .optional()
-    .describe('The MCP servers that it may serve, as its join token said when it joined; all where absent.'),
+    .describe('The MCP servers that it may serve, as its join token says; all where absent.'),
   db_labels: selectorSchema.optional().describe('The same of databases.'),
 })
 

@@ -9,8 +9,12 @@ import { parseIdentityFile } from '../../src/ca/identity-file.ts'
 import { generateKeyPair, renderPublicKey } from '../../src/ca/keys.ts'
 import type { ApiClient } from '../../src/client/call.ts'
 import { joinCluster, type Joined, openIdentityApi, renewIdentity, saveHostFacts } from '../../src/client/join.ts'
+import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { readFile } from 'node:fs/promises'
+import { userInfo } from 'node:os'
+import { parseResource } from '../../src/resources/registry.ts'
 import { type Cluster, startCluster } from '../cluster.ts'
+import { ECHO_STDIO } from '../fakes/stdio-app.ts'
 import { sees, startRemoteAgent } from '../remote-agent.ts'
 
 // What a host may serve, as its join token says: the rest is not for it, whatever it says of itself.
@@ -178,3 +182,71 @@ test('a host that is removed takes its offers with it', async () => {
   await cluster.admin(deleteResource, { kind: 'host', name: 'brief' })
   expect(await offered()).not.toContain('tools-dev@brief')
 })
+
+test('a change of its token ends the sessions of what a host may not serve any more', async () => {
+  const agent = await startRemoteAgent(cluster, { token: 'dev-hosts' })
+  const saveToken = (env: string): Promise<void> =>
+    cluster.save({
+      kind: 'token',
+      version: 'v2',
+      metadata: { name: 'dev-hosts' },
+      spec: { roles: ['App', 'Db'], app_labels: { env }, db_labels: { env: 'dev' } },
+    })
+  const mcp = { command: process.execPath, args: [ECHO_STDIO], run_as_host_user: userInfo().username }
+  await cluster.save({ kind: 'app', version: 'v3', metadata: { name: 'running', labels: { env: 'dev' } }, spec: { mcp } })
+  const client = new Client({ name: 'test', version: '1' })
+  try {
+    await sees(cluster, alice, 'running', 'tools-dev')
+    const headers = { authorization: `Bearer ${alice}` }
+    await client.connect(new StreamableHTTPClientTransport(cluster.mcpUrl('running'), { requestInit: { headers } }))
+    await client.callTool({ name: 'echo', arguments: { text: 'hi' } })
+    await saveToken('stage')
+    await expect(client.callTool({ name: 'echo', arguments: { text: 'hi' } })).rejects.toThrow('the agent that had it is gone')
+  } finally {
+    await client.close()
+    await saveToken('dev')
+    await agent.close()
+    await cluster.admin(deleteResource, { kind: 'app', name: 'running' })
+  }
+})
+
+test('a change of its token reaches a host that joined with it, at once and back', async () => {
+  const agent = await startRemoteAgent(cluster, { token: 'dev-hosts' })
+  const other = await startRemoteAgent(cluster)
+  const limitsOf = async (id: string): Promise<unknown> => {
+    const { items } = await cluster.admin(listResources, { kind: 'host' })
+    return items.map((item) => parseResource('host', item)).find(({ metadata }) => metadata.name === id)?.spec.app_labels
+  }
+  const saveToken = (spec: Record<string, unknown>): Promise<void> =>
+    cluster.save({ kind: 'token', version: 'v2', metadata: { name: 'dev-hosts' }, spec })
+  try {
+    await sees(cluster, alice, 'tools-dev', 'tools-prod')
+    await other.stop()
+    await sees(cluster, alice, 'tools-dev')
+    await saveToken({ roles: ['App', 'Db'], app_labels: { env: 'stage' }, db_labels: { env: 'dev' } })
+    // At once, without a heartbeat.
+    expect(await visible()).toEqual([])
+    expect(await offered()).not.toContain(`tools-dev@${agent.host.hostId}`)
+    expect(await limitsOf(agent.host.hostId)).toEqual({ env: 'stage' })
+    // A token that is for databases only from now on does not let its other hosts serve everything.
+    await saveToken({ roles: ['Db'] })
+    expect(await limitsOf(agent.host.hostId)).toEqual({ env: 'stage' })
+    await saveToken({ roles: ['App', 'Db'], app_labels: { env: 'dev' }, db_labels: { env: 'dev' } })
+    await agent.restart()
+    await sees(cluster, alice, 'tools-dev')
+    // The host of a token that was removed is removed with it.
+    await cluster.admin(deleteResource, { kind: 'token', name: 'dev-hosts' })
+    expect(await visible()).toEqual([])
+    expect(await limitsOf(agent.host.hostId)).toBeUndefined()
+  } finally {
+    await agent.close()
+    await other.close()
+    await saveToken({ roles: ['App', 'Db'], app_labels: { env: 'dev' }, db_labels: { env: 'dev' } })
+  }
+})
+
+async function visible(): Promise<string[]> {
+  const answer = await fetch(`${cluster.url}/v1/mcp/servers`, { headers: { authorization: `Bearer ${alice}` } })
+  const { items } = (await answer.json()) as { items: { metadata: { name: string } }[] } // of our own API
+  return items.map(({ metadata }) => metadata.name)
+}

@@ -77,8 +77,7 @@ export class AgentRouter {
   #continue(exchange: Exchange, hostId: string | undefined): void {
     const { tunnels, clock } = this.#options
     if (hostId === undefined) return refuse(exchange, gone())
-    const offer = this.#offers.of(exchange.server).get(hostId)
-    if (offer && !this.#offers.mayServe(offer)) return refuse(exchange, gone())
+    if (!this.#offers.mayGoOn(exchange.server, hostId)) return refuse(exchange, gone())
     const tunnel = tunnels.find(hostId)
     if (tunnel) return tunnel.target(exchange)
     // After a start of the proxy the agents are on their way back.

@@ -54,6 +54,11 @@ export class Offers {
     return findOfferFault({ limits: spec?.app_labels, registered: app && labelsOf(app), offered }) === undefined
   }
 
+  /** The same where a session has begun; what the host may not offer any more is on no list. */
+  mayGoOn(server: string, hostId: string): boolean {
+    return this.mayServe(this.of(server).get(hostId) ?? { server, hostId, labels: {}, health: undefined })
+  }
+
   #labelsOfDatabase(name: string): Labels | undefined {
     const database = this.#feed.find('db', name)
     return database && (database.metadata.labels ?? {})

@@ -15,6 +15,7 @@ import { parseProvenKey } from '../issue.ts'
 import type { Staged } from '../journal.ts'
 import type { Executor } from '../../../storage/database.ts'
 import { settleBoundKey } from './bound-keypair.ts'
+import { type HostLimits, limitsBy } from './host-limits.ts'
 import { safeTokenName } from './join-tokens.ts'
 import { certificateEvent, findLockReason, issueMachine, joinEvent, renderJoined } from './machine.ts'
 import { currentToken } from './proven-join.ts'
@@ -161,13 +162,19 @@ export async function renewHost(
       serial: certificate.serial,
       expiresAt: certificate.expiresAt,
       remoteAddress: caller.remoteAddress,
-      limits: host.spec,
+      limits: limitsNow(context, host),
     })
     return {
       output: renderJoined(context, certificate, { kind: 'host', name, roles: fields.roles, renewable: true }),
       events: [certificateEvent(context, caller.remoteAddress, { certificate, fields, type: 'host' })],
     }
   })
+}
+
+/** What the join token of a host says now, where it is there still; else as when it was last there. */
+function limitsNow(context: AuthContext, { status, spec }: Host): HostLimits {
+  const token = context.live.list('token').find((one) => safeTokenName(context, one) === status.join_token)
+  return token ? limitsBy(token, spec) : spec
 }
 
 interface Seen {
@@ -177,7 +184,7 @@ interface Seen {
   expiresAt: number
   remoteAddress: string
   /** What it may serve. */
-  limits: Pick<Host['spec'], 'app_labels' | 'db_labels'>
+  limits: HostLimits
 }
 
 async function saveHost(context: AuthContext, tx: Executor, fields: IdentityFields, seen: Seen): Promise<Host> {

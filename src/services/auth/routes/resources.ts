@@ -19,6 +19,7 @@ import type { AuthContext, KnownCaller } from '../context.ts'
 import { foreignCredentialId } from '../foreign-tokens.ts'
 import { safeTokenName, withoutSecrets } from '../join/join-tokens.ts'
 import { endMachinesOf } from '../join/end-machines.ts'
+import { limitHosts } from '../join/host-limits.ts'
 import { defaultAuthPreference } from '../presets.ts'
 import { checkDeletable, findWarnings, prepareResource, resourceEvent } from '../resource-rules.ts'
 import type { AnyResource } from '../resource-rules.ts'
@@ -128,6 +129,7 @@ export async function save(
     // One that expired may have left something behind.
     if (kind === 'user' && !replaceable) await revokeEnded(context, tx, await renewAccount(context, tx, saved.metadata.name))
     if (kind === 'bot' && !replaceable) await endMachinesOf(context, tx, saved)
+    if (saved.kind === 'token') await limitHosts(context, tx, saved)
     const event = resourceEvent(context, caller, replaceable ? 'update' : 'create', saved)
     return {
       output: { resource: saved, created: !replaceable, warnings: findWarnings(saved) },
