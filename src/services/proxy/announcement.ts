@@ -12,8 +12,8 @@ export interface AnnouncementOptions extends Timers {
 }
 
 const PERIOD_MS = 10_000
-/** Missing three of them takes a proxy off the list that agents dial, and what was in its process is taken for gone. */
-const LIFETIME_MS = 35_000
+/** Missing five of them, or a clock that is so late, takes a proxy off the list that agents dial, and what was in its process is taken for gone. */
+const LIFETIME_MS = 60_000
 
 /** Tells the cluster of this proxy, again and again, until it is closed. */
 export interface Announcement {
