@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { afterAll, beforeAll, expect, test } from 'vitest'
+import { z } from 'zod'
 import { deleteResource } from '../../src/api/resources.ts'
 import { parseIdentityFile } from '../../src/ca/identity-file.ts'
 import { openIdentityApi } from '../../src/client/join.ts'
@@ -138,6 +139,35 @@ test('an HTTP client has the tools at the URL of its token, as the bot', async (
   ])
   for (const type of ['mcp.session.start', 'mcp.session.request'])
     expect((await cluster.eventsOnceThere({ type, user: 'bot-worker' }, 2))[0]).toMatchObject(CALLER)
+})
+
+test.each([
+  [['--all', '--as-one'], 'teleport-mcp', ['one_echo', 'two_echo']],
+  [['--set=first'], 'teleport-set-first', ['one_echo']],
+])('what tsh mcp config %j writes starts, and shows all of them as one server', async (choice, entry, wanted) => {
+  const file = join(home.path, `${entry}.json`)
+  const identity = ['-i', join(files, 'id', 'identity'), '--proxy', proxy()]
+  const written = await runProgram(bin('tsh'), ['mcp', 'config', ...choice, ...identity, '--client-config', file, '--format=cursor'])
+  expect([written.code, written.stderr]).toEqual([0, ''])
+  const { mcpServers } = z
+    .object({ mcpServers: z.record(z.string(), z.object({ command: z.string(), args: z.array(z.string()) })) })
+    .parse(JSON.parse(await readFile(file, 'utf8')))
+  expect(Object.keys(mcpServers)).toEqual([entry])
+  const { command = '', args = [] } = mcpServers[entry] ?? {}
+  const client = new Client({ name: 'stdio', version: '1' })
+  await client.connect(
+    new StdioClientTransport({ command, args, env: { PATH: process.env['PATH'] ?? '', HOME: home.path }, stderr: 'ignore' }),
+  )
+  expect((await client.listTools()).tools.map(({ name }) => name).filter((name) => name.endsWith('_echo'))).toEqual(wanted)
+  await client.close()
+})
+
+test('an entry for a set that does not exist is not written', async () => {
+  const file = join(home.path, 'none.json')
+  const identity = ['-i', join(files, 'id', 'identity'), '--proxy', proxy()]
+  const { code, stderr } = await runProgram(bin('tsh'), ['mcp', 'config', '--set=none', ...identity, '--client-config', file])
+  expect([code, stderr]).toEqual([6, expect.stringContaining('MCP set "none" not found')])
+  await expect(readFile(file)).rejects.toThrow('ENOENT')
 })
 
 test.each([

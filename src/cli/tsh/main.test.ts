@@ -1,4 +1,4 @@
-import { mkdtemp, readFile, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { PassThrough, Readable } from 'node:stream'
@@ -34,6 +34,9 @@ test('an unreachable proxy: exit 4', async () => {
 test.each([
   [['mcp', 'config'], 'no selector specified'],
   [['mcp', 'config', 'a', '--all'], 'only one selector is allowed'],
+  [['mcp', 'config', '--set=a', '--all'], 'only one selector is allowed'],
+  [['mcp', 'config', 'a', '--as-one'], '--as-one is for --all'],
+  [['mcp', 'config', '--set=a', '--as-one'], '--as-one is for --all'],
   [['mcp', 'config', 'a', '-H', 'nocolon'], 'malformed header'],
   [['mcp', 'connect', 'a', '-H', 'Authorization: x'], 'cannot be set'],
   [['mcp', 'call', 'a', 'b', '[1]'], 'must be a JSON object'],
@@ -125,6 +128,33 @@ test('mcp config of a misspelt server names the nearest', async () => {
   ])
 })
 
+test('mcp config --as-one and --set: one entry for all, beside what is there; a file that is damaged is left alone', async () => {
+  const path = join(folder, 'one.json')
+  await writeFile(path, '{"theme": "dark", "mcpServers": {"mine": {"command": "x"}, "teleport-mcp": {"command": "old"}}}')
+  const servers = [server('a', ['*']), server('b', ['*'])]
+  const { code, out } = await run(['mcp', 'config', '--all', '--as-one', `--client-config=${path}`], { servers })
+  expect(code).toBe(0)
+  expect(out).toContain('Found MCP servers:\na\nb\n')
+  expect(out).toContain('They are one server, "teleport-mcp", in this configuration.')
+  expect((await run(['mcp', 'config', '--set=mine', `--client-config=${path}`], { servers })).out).toContain('"teleport-set-mine"')
+  expect(JSON.parse(await readFile(path, 'utf8'))).toEqual({
+    theme: 'dark',
+    mcpServers: {
+      mine: { command: 'x' },
+      'teleport-mcp': { command: '/bin/tsh', args: ['mcp', 'connect', '--all'], env: { SALLYPORT_TSH_HOME: join(folder, 'home') } },
+      'teleport-set-mine': {
+        command: '/bin/tsh',
+        args: ['mcp', 'connect', '--set=mine'],
+        env: { SALLYPORT_TSH_HOME: join(folder, 'home') },
+      },
+    },
+  })
+  await writeFile(path, '{"mcpServers": ')
+  expect((await run(['mcp', 'config', '--all', '--as-one', `--client-config=${path}`], { servers })).code).not.toBe(0)
+  expect(await readFile(path, 'utf8')).toBe('{"mcpServers": ')
+  expect((await run(['mcp', 'config', '--all', '--as-one'], { servers: [] })).err).toContain('no MCP servers found')
+})
+
 test('a hostile name is no option of the command written down, and does not drive the terminal', async () => {
   const { out } = await run(['mcp', 'config', '--all'], {
     servers: [server('--insecure', ['*']), server('a\u001b]0;owned\u0007b\u009b2J', ['*'])],
@@ -145,7 +175,10 @@ function server(name: string, allowed: string[], denied: string[] = []) {
 
 async function run(argv: string[], { stdin = '', servers }: { stdin?: string; servers?: unknown[] } = {}) {
   const [stdout, stderr] = [new PassThrough(), new PassThrough()]
-  const carrier = async (): Promise<WireAnswer> => ({ status: 200, body: JSON.stringify({ items: servers }) })
+  const carrier = async (): Promise<WireAnswer> => ({
+    status: 200,
+    body: JSON.stringify({ items: servers, token: 't', expires: '2030-01-01T00:00:00Z' }),
+  })
   const env = { HOME: folder, SALLYPORT_TSH_HOME: join(folder, 'home') }
   const io = {
     stdin: Readable.from([Buffer.from(stdin)]),

@@ -219,6 +219,8 @@ function addMcpConfig(program: Program, io: TshIo): void {
       { flags: '-R, --all', description: 'All MCP servers you may use' },
       { flags: '--labels <labels>', description: 'The MCP servers with these labels: key=value,key2=value2' },
       { flags: '--query <predicate>', description: 'The MCP servers for which this holds' },
+      { flags: '--as-one', description: 'With --all: one entry, which shows all of them as one server, those of later too' },
+      { flags: '--set <name>', description: 'One entry, which shows the MCP servers of this set as one server' },
       {
         flags: '--client-config <client>',
         description: 'Client to write to: claude, claude-code, cursor, vscode, or the path of its file',
@@ -242,6 +244,7 @@ function addMcpConfig(program: Program, io: TshIo): void {
     examples: [
       'tsh mcp config everything',
       'tsh mcp config --all --client-config=claude',
+      'tsh mcp config --all --as-one --client-config=claude',
       'tsh mcp config everything --client-config=.vscode/mcp.json',
     ],
     load: action(io, () => import('./mcp-config.ts')),

@@ -1,9 +1,11 @@
 import { homedir } from 'node:os'
-import { fetchServers, type UsableServer } from '../../client/servers.ts'
+import type { ApiClient } from '../../client/call.ts'
+import { fetchEndpointToken, fetchServers, type UsableServer } from '../../client/servers.ts'
 import { resolve } from 'node:path'
 import { AppError } from '../../lib/errors.ts'
 import { renderNearest } from '../../lib/nearest.ts'
 import { escapeControls, sanitizeTerminal } from '../../lib/output.ts'
+import { renderMcpEndpoint } from '../../resources/mcp-endpoint.ts'
 import { JSON_FORMATS, renderWhole, updateClientConfig } from '../../services/desktop/installers/client-config.ts'
 import type { JsonFormat } from '../../services/desktop/installers/client-config.ts'
 import { findTarget, FORMATS, renderEntry } from '../../services/desktop/installers/clients.ts'
@@ -14,20 +16,28 @@ import { joinHeaders, parseHeaders } from './headers.ts'
 import { selectServers } from './select-servers.ts'
 
 const PREFIX = 'teleport-mcp-'
+/** Of entries with several servers: names that no entry of one server has. */
+const ALL_ENTRY = 'teleport-mcp'
+const SET_PREFIX = 'teleport-set-'
+const SELECTORS = 'a NAME, --all, --labels, --query or --set'
+
+/** What is written into the configuration of a client. */
+interface Chosen {
+  /** For people: what was found. */
+  found: string
+  /** What its name says of an entry. */
+  naming: string
+  /** Name of an entry → the last words of the command that it starts. */
+  entries: readonly (readonly [name: string, words: readonly string[]])[]
+}
 
 export async function run(context: Context): Promise<void> {
   const { call, io } = context
   checkSelectors(context)
   parseHeaders(call.list('header'))
-  const all = await withConnection(context, ({ api }) => fetchServers(api))
-  const name = call.argument('name')
-  const servers = selectServers(all, { labels: call.text('labels'), query: call.text('query') }).filter(
-    (server) => name === undefined || server.metadata.name === name,
-  )
-  if (servers.length === 0) throw nothingFound(name, all)
-  const names = servers.map((server) => server.metadata.name)
+  const chosen = await withConnection(context, ({ api }) => choose(api, call))
   const client = call.text('client-config')
-  if (client === undefined) return printSample(context, names)
+  if (client === undefined) return printSample(context, chosen)
   const target = findTarget(client, readFormat(call.text('format')), {
     platform: process.platform,
     home: io.env['HOME'] ?? homedir(),
@@ -38,16 +48,45 @@ export async function run(context: Context): Promise<void> {
   const changed = await updateClientConfig(
     target.path,
     container,
-    entriesFor(context, names, target.format),
+    entriesFor(context, chosen, target.format),
     readJsonFormat(call.text('json-format')),
   )
-  io.stdout.write(sanitizeTerminal(`Found MCP servers:\n${names.join('\n')}\n\n`))
+  io.stdout.write(sanitizeTerminal(chosen.found))
   io.stdout.write(
     changed
-      ? `Updated client configuration at:\n${target.path}\n\nTeleport MCP servers will be prefixed with "${PREFIX}" in this configuration.\n`
+      ? sanitizeTerminal(`Updated client configuration at:\n${target.path}\n\n${chosen.naming}\n`)
       : `Nothing to change in:\n${target.path}\n`,
   )
   if (changed) io.stdout.write(`You may need to restart the client for it to take notice. ${restart}\n`)
+}
+
+/** @throws AppError not_found when there is nothing of what was asked for. */
+async function choose(api: ApiClient, call: Context['call']): Promise<Chosen> {
+  const set = call.text('set')
+  if (set !== undefined) {
+    // Refused for a set that does not exist.
+    await fetchEndpointToken(api, renderMcpEndpoint({ type: 'set', name: set }))
+    return asOne(`${SET_PREFIX}${set}`, `--set=${set}`, `Found MCP set:\n${set}\n\n`)
+  }
+  const name = call.argument('name')
+  const all = await fetchServers(api)
+  const servers = selectServers(all, { labels: call.text('labels'), query: call.text('query') }).filter(
+    (server) => name === undefined || server.metadata.name === name,
+  )
+  if (servers.length === 0) throw nothingFound(name, all)
+  const names = servers.map((server) => server.metadata.name)
+  const found = `Found MCP servers:\n${names.join('\n')}\n\n`
+  if (call.flag('as-one')) return asOne(ALL_ENTRY, '--all', found)
+  return {
+    found,
+    naming: `Teleport MCP servers will be prefixed with "${PREFIX}" in this configuration.`,
+    // A name is never an option, whatever it looks like.
+    entries: names.map((one) => [`${PREFIX}${one}`, one.startsWith('-') ? ['--', one] : [one]]),
+  }
+}
+
+function asOne(name: string, word: string, found: string): Chosen {
+  return { found, naming: `They are one server, "${name}", in this configuration.`, entries: [[name, [word]]] }
 }
 
 function checkSelectors({ call }: Context): void {
@@ -56,9 +95,11 @@ function checkSelectors({ call }: Context): void {
     call.flag('all'),
     call.text('labels') !== undefined,
     call.text('query') !== undefined,
+    call.text('set') !== undefined,
   ].filter(Boolean)
-  if (given.length === 0) throw new AppError('invalid_argument', 'no selector specified: give a NAME, --all, --labels or --query')
-  if (given.length > 1) throw new AppError('invalid_argument', 'only one selector is allowed: a NAME, --all, --labels or --query')
+  if (given.length === 0) throw new AppError('invalid_argument', `no selector specified: give ${SELECTORS}`)
+  if (given.length > 1) throw new AppError('invalid_argument', `only one selector is allowed: ${SELECTORS}`)
+  if (call.flag('as-one') && !call.flag('all')) throw new AppError('invalid_argument', '--as-one is for --all: a set is one server anyway')
 }
 
 function nothingFound(name: string | undefined, all: readonly UsableServer[]): AppError {
@@ -67,16 +108,14 @@ function nothingFound(name: string | undefined, all: readonly UsableServer[]): A
   return new AppError('not_found', `${what}: tsh mcp ls lists the ones you may use`)
 }
 
-function printSample(context: Context, names: readonly string[]): void {
+function printSample(context: Context, chosen: Chosen): void {
   const { call, io } = context
   const format = readFormat(call.text('format')) ?? 'claude'
-  io.stdout.write(
-    sanitizeTerminal(`Found MCP servers:\n${names.join('\n')}\n\nHere is a sample JSON configuration for launching them (${format}):\n`),
-  )
+  io.stdout.write(sanitizeTerminal(`${chosen.found}Here is a sample JSON configuration for launching them (${format}):\n`))
   io.stdout.write(
     escapeControls(
       renderWhole(
-        { [FORMATS[format].container]: entriesFor(context, names, format) },
+        { [FORMATS[format].container]: entriesFor(context, chosen, format) },
         call.text('json-format') === 'compact' ? 'compact' : 'pretty',
       ),
     ),
@@ -86,12 +125,12 @@ function printSample(context: Context, names: readonly string[]): void {
   )
 }
 
-function entriesFor(context: Context, names: readonly string[], format: ConfigFormat): Record<string, unknown> {
-  return Object.fromEntries(names.map((name) => [`${PREFIX}${name}`, renderEntry(format, entryFor(context, name))]))
+function entriesFor(context: Context, { entries }: Chosen, format: ConfigFormat): Record<string, unknown> {
+  return Object.fromEntries(entries.map(([name, words]) => [name, renderEntry(format, entryFor(context, words))]))
 }
 
 /** What was chosen here for the connection is written down; a profile is found by itself. */
-function entryFor({ call, io }: Context, name: string): StdioEntry {
+function entryFor({ call, io }: Context, last: readonly string[]): StdioEntry {
   const [command = 'tsh', ...words] = io.launcher ?? []
   const args = [...words, 'mcp', 'connect']
   const identity = call.text('identity')
@@ -103,9 +142,7 @@ function entryFor({ call, io }: Context, name: string): StdioEntry {
   for (const header of joinHeaders(call.list('header'))) args.push('-H', header)
   const env: Record<string, string> = {}
   for (const key of ['SALLYPORT_TSH_HOME', 'TELEPORT_HOME']) if (io.env[key] && !identity) env[key] = resolve(io.env[key])
-  // A name is never an option, whatever it looks like.
-  if (name.startsWith('-')) args.push('--')
-  return { command, args: [...args, name], env }
+  return { command, args: [...args, ...last], env }
 }
 
 /** The value of `--format`. */
