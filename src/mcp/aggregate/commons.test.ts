@@ -232,7 +232,47 @@ test('while nothing can be kept everything goes on here, and an answer for elsew
   expect(b.methods()).toContain('resources/subscribe')
   expect((await answerEnded(here, session)).status).toBeGreaterThanOrEqual(500)
   shelf.fault = undefined
-  expect((await there.call(session, 'resources/unsubscribe', NOTE)).json.result).toEqual({})
+  const other = { uri: 'sallyport://a/note://2' }
+  expect((await there.call(session, 'resources/subscribe', other)).json.result).toEqual({})
+  await settle(there, here)
+  expect(b.methods()).not.toContain('resources/unsubscribe')
+  // What could not be kept is, with what came after it.
+  const third = fakeMember('a')
+  const elsewhere = createFixture([third], {}, shelf)
+  await elsewhere.call(session, 'tools/list')
+  const asked = third.calls.filter(({ message }) => /subscribe|setLevel/.test(message.method ?? ''))
+  expect(asked.map(({ message }) => message.params)).toEqual(
+    expect.arrayContaining([{ uri: 'note://1' }, { uri: 'note://2' }, { level: 'info' }]),
+  )
+})
+
+test('many changes while the store is slow wait for one write, not for one each', async () => {
+  const { shelf, there, here } = createTwo()
+  const session = await here.open()
+  await there.call(session, 'tools/list')
+  await settle(there, here)
+  const slow = Promise.withResolvers<void>()
+  let writes = 0
+  const { keep } = shelf
+  shelf.keep = async (kept) => {
+    writes++
+    await slow.promise
+    return keep(kept)
+  }
+  const answers = Array.from({ length: 30 }, (_, index) =>
+    there.send({
+      text: JSON.stringify({ jsonrpc: '2.0', id: index, method: 'resources/subscribe', params: { uri: `sallyport://a/note://${index}` } }),
+      headers: { 'mcp-session-id': session },
+    }),
+  )
+  await settle(there, here)
+  slow.resolve()
+  await settle(there, here)
+  expect(answers.map(({ status }) => status)).toEqual(Array(30).fill(200))
+  expect(writes).toBeLessThanOrEqual(2)
+  const third = fakeMember('a')
+  await createFixture([third], {}, shelf).call(session, 'tools/list')
+  expect(third.methods().filter((method) => method === 'resources/subscribe')).toHaveLength(30)
 })
 
 async function answerEnded(fixture: Fixture, session: string): Promise<Answered> {
@@ -254,4 +294,15 @@ test("nothing that another owner's session is called changes mine, nor what was 
   await settle(there, here)
   expect(a.methods()).not.toContain('resources/unsubscribe')
   expect((await here.call(session, 'ping')).status).toBe(200)
+})
+
+test('a session subscribes to no more than can be carried', async () => {
+  const { here } = createTwo()
+  const session = await here.open()
+  const subscribe = (index: number) =>
+    here.call(session, 'resources/subscribe', { uri: `sallyport://a/${String(index).padStart(2, '0')}${'\u0001'.repeat(2000)}` })
+  // Six bytes of JSON for each.
+  for (let index = 0; index < 21; index++) expect((await subscribe(index)).json.result).toEqual({})
+  expect((await subscribe(21)).json.error.message).toContain('may subscribe to 1000 resources, whose URIs have 262144 bytes')
+  expect((await subscribe(20)).json.result).toEqual({})
 })

@@ -44,15 +44,23 @@ const ATTEMPTS = 5
 const MAX_JOINING = 10_000
 /** Of one session at a time. */
 const MAX_SENDING = 20
+/** Changes of a session that wait for a store that is away; the oldest are then known here only. */
+const MAX_PENDING = 2000
 
 interface Standing {
   /** Of what is kept, as far as this process knows. */
   revision: number
   /** Its reads and writes come one after the other. */
   last: Promise<void>
+  /** Changes that are not kept yet, oldest first; what is kept is read with them. */
+  pending: Alteration[]
+  /** The write that is to come, which takes all of them. */
+  next: Promise<void> | undefined
   /** Messages on their way from here. */
   sending: number
 }
+
+type Alteration = (before: Remembered) => Remembered
 
 /**
  * What sessions here have in common with those of the same id in other processes: what the client subscribed to, the level of its log, and that it
@@ -99,25 +107,42 @@ export class Commons {
       .finally(() => this.#joiners--)
   }
 
-  /** Keeps what the client just changed. When that fails it still holds here, and is logged. */
-  change(session: Session, alter: (before: Remembered) => Remembered): Promise<void> {
+  /** Keeps what the client just changed, with what was changed before and could not be kept. When that fails it still holds here, and is logged. */
+  change(session: Session, alter: Alteration): Promise<void> {
     const { shelf } = this.#options
     if (!shelf) return Promise.resolve()
     const standing = this.#standingOf(session)
-    return this.#inTurn(standing, 'a change of an MCP session is not known to other replicas', async () => {
-      for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
-        const found = await shelf.find(session.id)
-        const after = alter((found && this.#open(session.id, session.owner, found.body)) ?? NOTHING_REMEMBERED)
-        const revision = found?.revision ?? 0
-        const kept = { name: session.id, owner: session.owner, revision, expiresAt: this.#options.now() + LIFE_MS }
-        if (!(await shelf.keep({ ...kept, body: this.#seal(session.id, session.owner, renderRemembered(after), LIFE_MS) }))) continue
-        if (revision > standing.revision) session.isShared = true
-        standing.revision = revision + 1
-        if (!after.hasEnded) adopt(session, after)
-        return
-      }
-      throw new AppError('aborted', 'others changed it at the same time')
+    if (standing.pending.push(alter) > MAX_PENDING) standing.pending.shift()
+    standing.next ??= this.#inTurn(standing, 'a change of an MCP session is not known to other replicas', async () => {
+      standing.next = undefined
+      const taken = [...standing.pending]
+      await this.#keep(shelf, session, taken)
+      standing.pending = standing.pending.filter((one) => !taken.includes(one))
     })
+    return standing.next
+  }
+
+  async #keep(shelf: SessionShelf, session: Session, alterations: readonly Alteration[]): Promise<void> {
+    const standing = this.#standingOf(session)
+    const { id: name, owner } = session
+    for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
+      const found = await shelf.find(name)
+      const before = (found && this.#open(name, owner, found.body)) ?? NOTHING_REMEMBERED
+      const after = alterations.reduce((remembered, alter) => alter(remembered), before)
+      const revision = found?.revision ?? 0
+      const body = this.#seal(name, owner, renderRemembered(after), LIFE_MS)
+      if (!(await shelf.keep({ name, owner, revision, expiresAt: this.#options.now() + LIFE_MS, body }))) continue
+      if (revision > standing.revision) session.isShared = true
+      standing.revision = revision + 1
+      const later = standing.pending.filter((one) => !alterations.includes(one))
+      if (!after.hasEnded)
+        adopt(
+          session,
+          later.reduce((remembered, alter) => alter(remembered), after),
+        )
+      return
+    }
+    throw new AppError('aborted', 'others changed it at the same time')
   }
 
   /** Whether anything is kept of it that has to be ended with it. */
@@ -195,7 +220,11 @@ export class Commons {
     standing.revision = found.revision
     session.isShared = true
     if (remembered.hasEnded) this.#options.end(session)
-    else adopt(session, remembered)
+    else
+      adopt(
+        session,
+        standing.pending.reduce((before, alter) => alter(before), remembered),
+      )
   }
 
   async #take(session: Session, name: string): Promise<void> {
@@ -230,7 +259,7 @@ export class Commons {
   #standingOf(session: Session): Standing {
     const known = this.#standings.get(session)
     if (known) return known
-    const standing = { revision: 0, last: Promise.resolve(), sending: 0 }
+    const standing: Standing = { revision: 0, last: Promise.resolve(), pending: [], next: undefined, sending: 0 }
     this.#standings.set(session, standing)
     return standing
   }

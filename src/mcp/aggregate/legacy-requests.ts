@@ -90,7 +90,7 @@ async function subscribe(engine: Engine, session: Session, message: ClientMessag
   if (!routed || original === undefined || typeof uri !== 'string') throw refused('no such resource is here')
   if (uri.length > MAX_URI) throw refused(`the URI of a subscription may have ${MAX_URI} characters`)
   if (!session.subscriptions.has(uri)) {
-    session.subscriptions.assertRoom()
+    session.subscriptions.assertRoom(uri)
     await askInBand(engine, session, routed, original)
   }
   session.subscriptions.add(routed.member.name, original)

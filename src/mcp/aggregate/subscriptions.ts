@@ -2,6 +2,8 @@ import { AppError } from '../../lib/errors.ts'
 import { exposeUri, findUri, type Placed } from './uris.ts'
 
 const MAX_URIS = 1000
+/** Of them all as JSON: they are carried to where the session goes on. */
+const MAX_BYTES = 256 * 1024
 
 /** A resource, by its exposed URI, and how often the client subscribed to it. */
 export interface Subscribed {
@@ -26,10 +28,11 @@ export class Subscriptions {
     return this.#counts?.has(exposed) ?? false
   }
 
-  /** @throws AppError resource_exhausted. */
-  assertRoom(): void {
-    if ((this.#counts?.size ?? 0) >= MAX_URIS)
-      throw new AppError('resource_exhausted', `an MCP session may subscribe to ${MAX_URIS} resources`)
+  /** For one more. @throws AppError resource_exhausted. */
+  assertRoom(exposed: string): void {
+    const uris = [...(this.#counts?.keys() ?? []), exposed]
+    if (uris.length > MAX_URIS || Buffer.byteLength(JSON.stringify(uris)) > MAX_BYTES)
+      throw new AppError('resource_exhausted', `an MCP session may subscribe to ${MAX_URIS} resources, whose URIs have ${MAX_BYTES} bytes`)
   }
 
   add(server: string, uri: string): void {
