@@ -1,3 +1,5 @@
+import type { EventColumns } from '../audit/event-text.ts'
+
 /** Columns as the store returns them. Times are milliseconds since 1970; `document` and lists are JSON text. */
 export interface Tables {
   migrations: { version: number; name: string }
@@ -62,17 +64,8 @@ export interface Tables {
     created_at: number
     expires_at: number | null
   }
-  events: {
+  events: EventColumns & {
     seq: number
-    uid: string
-    time: number
-    type: string
-    code: string
-    user: string | null
-    server: string | null
-    tool: string | null
-    outcome: string | null
-    sid: string | null
     prev_hash: string
     hash: string
     document: string

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
-import { runMcpBridge } from '../../client/mcp-bridge.ts'
 import { createAnswerMemory } from '../../client/mcp-memory.ts'
+import { runStdioBridge } from '../../client/stdio-bridge.ts'
 import { AppError } from '../../lib/errors.ts'
 import { readTextIfPresent } from '../../lib/atomic-file.ts'
 import { sanitizeTerminal } from '../../lib/output.ts'
@@ -9,7 +9,6 @@ import { loadBotConfig } from '../../services/bot/config.ts'
 import type { BotConfig, NamedService } from '../../services/bot/config.ts'
 import { createLocalEndpoint } from '../../services/bot/local-endpoint.ts'
 import { TOKEN_FILE } from '../../services/bot/mcp-service.ts'
-import { pause } from '../../services/bot/pause.ts'
 import { parseListen } from '../../services/bot/service.ts'
 import type { McpConfig } from '../../services/bot/service.ts'
 import type { Context } from './context.ts'
@@ -23,29 +22,18 @@ export async function run({ call, io }: Context): Promise<number> {
   const path = findPath(call.argument('name'), call.text('set'), call.flag('all'))
   const log = (line: string): void => void io.stderr.write(`${sanitizeTerminal(line)}\n`)
   const endpoint = createLocalEndpoint(path, parseListen(service.listen), await readToken(service))
-  const input = io.stdin
-  call.signal.addEventListener('abort', () => input.destroy(), { once: true })
-  const running = runMcpBridge({
-    input: untilDestroyed(input, call.signal),
+  return await runStdioBridge({
+    input: io.stdin,
+    output: io.stdout,
+    signal: call.signal,
     endpoint,
     autoReconnect: true,
     log,
-    wait: pause,
     memory:
       config.storage.type === 'directory'
         ? createAnswerMemory({ folder: join(config.storage.path, `answers-${service.name}`), server: path, log })
         : undefined,
-    write: (line) =>
-      new Promise((fulfil) => {
-        io.stdout.cork()
-        io.stdout.write(line)
-        if (io.stdout.write('\n')) fulfil()
-        else io.stdout.once('drain', () => fulfil())
-        io.stdout.uncork()
-      }),
   })
-  await running.finally(() => input.destroy())
-  return call.signal.aborted ? 130 : 0
 }
 
 function findPath(name: string | undefined, set: string | undefined, isAll: boolean): string {
@@ -70,13 +58,4 @@ async function readToken({ listen, destination }: McpConfig): Promise<string | u
   const token = await readTextIfPresent(`${destination.path}/${TOKEN_FILE}`)
   if (token === undefined) throw new AppError('unavailable', `there is no ${destination.path}/${TOKEN_FILE}: start tbot first`)
   return token.trim()
-}
-
-/** An interruption is an end of input, not a failure. */
-async function* untilDestroyed(input: AsyncIterable<Uint8Array>, signal: AbortSignal): AsyncGenerator<Uint8Array> {
-  try {
-    yield* input
-  } catch (thrown) {
-    if (!signal.aborted) throw thrown
-  }
 }

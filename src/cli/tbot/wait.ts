@@ -1,6 +1,6 @@
 import { parseDuration } from '../../lib/duration.ts'
 import { AppError } from '../../lib/errors.ts'
-import { pause } from '../../services/bot/pause.ts'
+import { pause } from '../../lib/pause.ts'
 import type { Context } from './context.ts'
 
 const POLL_MS = 250

@@ -5,7 +5,7 @@ import { AppError } from '../../lib/errors.ts'
 import { renderOutput } from '../../lib/output.ts'
 import type { Context } from './context.ts'
 import { formatOf } from './format.ts'
-import { pause } from './mcp-connect.ts'
+import { pause } from '../../lib/pause.ts'
 
 const TIMEOUT_MS = 300_000
 

@@ -8,7 +8,7 @@ import { type DatabaseUri, parseDatabaseUri, renderDatabaseUri } from '../../res
 import { databaseServerName } from '../../resources/db-app.ts'
 import { withConnection } from './context.ts'
 import type { Context } from './context.ts'
-import { pause } from './mcp-connect.ts'
+import { pause } from '../../lib/pause.ts'
 
 /** Beyond the longest statement timeout that a database can have. */
 const TIMEOUT_MS = 3_700_000

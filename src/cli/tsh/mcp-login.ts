@@ -2,7 +2,7 @@ import { fetchUpstreamAccounts } from '../../client/upstream-accounts.ts'
 import { AppError } from '../../lib/errors.ts'
 import { openBrowser } from './browser.ts'
 import { type Context, withConnection } from './context.ts'
-import { pause } from './mcp-connect.ts'
+import { pause } from '../../lib/pause.ts'
 
 const EVERY_MS = 1000
 const WAIT_MS = 10 * 60_000

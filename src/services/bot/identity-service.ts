@@ -1,11 +1,12 @@
 import { createPublicKey } from 'node:crypto'
 import { renderIdentityFile } from '../../ca/identity-file.ts'
 import { generateKeyPair, parsePrivateKey, renderPublicKey } from '../../ca/keys.ts'
-import type { BotCluster, Issued, OwnIdentity } from './cluster.ts'
+import type { BotCluster, Issued } from './cluster.ts'
 import type { NamedService } from './config.ts'
 import type { Destination } from './destination.ts'
 import type { IdentityConfig } from './service.ts'
 import type { BotService } from './bot-service.ts'
+import { createFileService } from './file-service.ts'
 
 /**
  * Keeps the files of a destination fresh: `identity` for `tsh -i`, and its parts. The key stays the same from one renewal to the next, also after
@@ -15,23 +16,15 @@ export function createIdentityService(
   config: NamedService & IdentityConfig,
   { cluster, destination }: { cluster: Pick<BotCluster, 'issueOutput'>; destination: Destination },
 ): BotService {
-  return {
-    name: config.name,
-    intervalMs: config.intervalMs,
-    destination: destination.name,
-    check: () => destination.check(),
-    async renew(own: OwnIdentity) {
-      await destination.check()
-      const issued = await cluster.issueOutput(own, {
-        roles: config.roles,
-        ttlSeconds: Math.floor(config.ttlMs / 1000),
-        allowReissue: config.allow_reissue,
-        privateKey: await findKey(destination, 'key'),
-      })
-      await destination.write(renderFiles(issued))
-      return { expiresAt: issued.expiresAt }
-    },
-  }
+  return createFileService(config, destination, async (own) => {
+    const issued = await cluster.issueOutput(own, {
+      roles: config.roles,
+      ttlSeconds: Math.floor(config.ttlMs / 1000),
+      allowReissue: config.allow_reissue,
+      privateKey: await findKey(destination, 'key'),
+    })
+    return { files: renderFiles(issued), expiresAt: issued.expiresAt }
+  })
 }
 
 /** The private key of a destination, or a new one where there is none that can be read. */

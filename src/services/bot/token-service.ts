@@ -2,6 +2,7 @@ import type { BotService } from './bot-service.ts'
 import type { OwnIdentity } from './cluster.ts'
 import type { NamedService } from './config.ts'
 import type { Destination } from './destination.ts'
+import { createFileService } from './file-service.ts'
 import type { OauthTokenConfig } from './service.ts'
 import type { IssuedToken } from './token-request.ts'
 
@@ -13,16 +14,8 @@ export function createTokenService(
     destination,
   }: { request: (own: OwnIdentity, config: NamedService & OauthTokenConfig) => Promise<IssuedToken>; destination: Destination },
 ): BotService {
-  return {
-    name: config.name,
-    intervalMs: config.intervalMs,
-    destination: destination.name,
-    check: () => destination.check(),
-    async renew(own) {
-      await destination.check()
-      const { token, expiresAt } = await request(own, config)
-      await destination.write(new Map([['token', token]]))
-      return { expiresAt }
-    },
-  }
+  return createFileService(config, destination, async (own) => {
+    const { token, expiresAt } = await request(own, config)
+    return { files: new Map([['token', token]]), expiresAt }
+  })
 }
