@@ -2,7 +2,7 @@ import { command } from '../../lib/command-line.ts'
 import type { Program } from '../../lib/command-rows.ts'
 import { action } from './context.ts'
 import type { TshIo } from './context.ts'
-import { FORMAT } from './format.ts'
+import { CLIENT_CONFIG, DATABASE_USER, listOptions } from './option-rows.ts'
 
 /** Commands about databases. */
 export function addDatabases(program: Program, io: TshIo): void {
@@ -12,12 +12,7 @@ export function addDatabases(program: Program, io: TshIo): void {
     aliases: ['list'],
     summary: 'List the databases you may use',
     arguments: [{ name: '[labels]', description: 'Only databases with these labels: key=value,key2=value2' }],
-    options: [
-      { flags: '-v, --verbose', description: 'Show addresses and all labels' },
-      { flags: '--search <words>', description: 'Only databases whose name, description or labels contain every word', list: true },
-      { flags: '--query <predicate>', description: 'Only databases for which this holds, such as labels["env"] == "dev"' },
-      FORMAT,
-    ],
+    options: listOptions('databases', 'addresses'),
     examples: ['tsh db ls', 'tsh db ls env=dev -f json'],
     load: action(io, () => import('./db-ls.ts')),
   })
@@ -28,8 +23,7 @@ export function addDatabases(program: Program, io: TshIo): void {
     arguments: [{ name: '<name>', description: 'The database' }],
     options: [
       { flags: '--tunnel', description: 'Let programs connect without credentials of their own (needed)' },
-      { flags: '-u, --db-user <user>', description: 'Database user to connect as', required: true },
-      { flags: '-n, --db-name <name>', description: 'Database to connect to', required: true },
+      ...DATABASE_USER,
       { flags: '-p, --port <port>', description: 'Port of this machine to listen on; any free one unless told' },
       { flags: '--listen <address>', description: 'Loopback address to listen on, HOST:PORT' },
     ],
@@ -45,25 +39,8 @@ function addMcpDatabases(program: Program, io: TshIo): void {
     summary: 'Print or write the configuration of an MCP client for a database',
     arguments: [{ name: '<name>', description: 'The database' }],
     options: [
-      { flags: '-u, --db-user <user>', description: 'Database user to connect as', required: true },
-      { flags: '-n, --db-name <name>', description: 'Database to connect to', required: true },
-      {
-        flags: '--client-config <client>',
-        description: 'Client to write to: claude, claude-code, cursor, vscode, or the path of its file',
-        env: ['SALLYPORT_MCP_CLIENT_CONFIG', 'TELEPORT_MCP_CLIENT_CONFIG'],
-      },
-      {
-        flags: '--format <format>',
-        description: 'Notation, when the path does not tell',
-        choices: ['claude', 'claude-code', 'cursor', 'vscode'],
-      },
-      {
-        flags: '--json-format <format>',
-        description: 'Layout of the file',
-        choices: ['pretty', 'compact', 'auto', 'none'],
-        default: 'auto',
-        env: ['SALLYPORT_MCP_CONFIG_JSON_FORMAT', 'TELEPORT_MCP_CONFIG_JSON_FORMAT'],
-      },
+      ...DATABASE_USER,
+      ...CLIENT_CONFIG,
       { flags: '--overwrite', description: 'Replace the environment of an entry that is there' },
     ],
     examples: ['tsh mcp db config orders --db-user=reader --db-name=shop --client-config=claude'],

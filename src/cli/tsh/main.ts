@@ -4,6 +4,7 @@ import { action } from './context.ts'
 import { addDatabases } from './database-commands.ts'
 import type { TshIo } from './context.ts'
 import { FORMAT } from './format.ts'
+import { CLIENT_CONFIG, listOptions } from './option-rows.ts'
 import { addWorkloadIdentities } from './workload-commands.ts'
 import { addMfa } from './mfa-commands.ts'
 
@@ -128,12 +129,7 @@ function addMcp(program: Program, io: TshIo): void {
     aliases: ['list'],
     summary: 'List the MCP servers you may use',
     arguments: [{ name: '[labels]', description: 'Only servers with these labels: key=value,key2=value2' }],
-    options: [
-      { flags: '-v, --verbose', description: 'Show commands and all labels' },
-      { flags: '--search <words>', description: 'Only servers whose name, description or labels contain every word', list: true },
-      { flags: '--query <predicate>', description: 'Only servers for which this holds, such as labels["env"] == "dev"' },
-      FORMAT,
-    ],
+    options: listOptions('servers', 'commands'),
     examples: ['tsh mcp ls', 'tsh mcp ls env=dev -f json'],
     load: action(io, () => import('./mcp-ls.ts')),
   })
@@ -221,23 +217,7 @@ function addMcpConfig(program: Program, io: TshIo): void {
       { flags: '--query <predicate>', description: 'The MCP servers for which this holds' },
       { flags: '--as-one', description: 'With --all: one entry, which shows all of them as one server, those of later too' },
       { flags: '--set <name>', description: 'One entry, which shows the MCP servers of this set as one server' },
-      {
-        flags: '--client-config <client>',
-        description: 'Client to write to: claude, claude-code, cursor, vscode, or the path of its file',
-        env: ['SALLYPORT_MCP_CLIENT_CONFIG', 'TELEPORT_MCP_CLIENT_CONFIG'],
-      },
-      {
-        flags: '--format <format>',
-        description: 'Notation, when the path does not tell',
-        choices: ['claude', 'claude-code', 'cursor', 'vscode'],
-      },
-      {
-        flags: '--json-format <format>',
-        description: 'Layout of the file',
-        choices: ['pretty', 'compact', 'auto', 'none'],
-        default: 'auto',
-        env: ['SALLYPORT_MCP_CONFIG_JSON_FORMAT', 'TELEPORT_MCP_CONFIG_JSON_FORMAT'],
-      },
+      ...CLIENT_CONFIG,
       { flags: '--[no-]auto-reconnect', description: 'Write this choice for tsh mcp connect too', default: true },
       { flags: '-H, --header <header>', description: 'Write this HTTP header for tsh mcp connect too', list: true },
     ],

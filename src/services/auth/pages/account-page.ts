@@ -4,7 +4,7 @@ import type { UpstreamAccount } from '../../../api/upstream-accounts.ts'
 import type { BrowserSession } from '../oauth/browser-sessions.ts'
 import { html } from './html.ts'
 import type { Html } from './html.ts'
-import { alert, hiddenFields, layout, passkeyButton } from './layout.ts'
+import { alert, authenticatorSecret, hiddenFields, layout, oneTimeCodeField, passkeyButton } from './layout.ts'
 
 export interface ShownDevice {
   id: string
@@ -172,15 +172,12 @@ export function renderAddApp({ clusterName, formToken, totp, error }: AppPage): 
     'Add an authenticator app',
     clusterName,
     html`<p>Add this secret to your app, by hand or as a link, and enter the code it shows.</p>
-      ${alert(error)}
-      <code>${totp.secret}</code>
-      <p><a href="${totp.uri}">Open in an authenticator app on this device</a></p>
+      ${alert(error)} ${authenticatorSecret(totp)}
       <form method="post" action="${PATH}/app" ${describedBy}>
         ${hiddenFields({ form_token: formToken, totp_secret: totp.secret })}
         <label for="name">Name</label>
         <input id="name" name="name" maxlength="64" autocomplete="off" placeholder="for example: phone" required />
-        <label for="totp">One-time code</label>
-        <input id="totp" name="totp" inputmode="numeric" autocomplete="one-time-code" pattern="[0-9]{6}" maxlength="6" required />
+        ${oneTimeCodeField()}
         <button type="submit">Add it</button>
       </form>
       <p><a href="${PATH}">Back to your account</a></p>`,

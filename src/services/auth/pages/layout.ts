@@ -33,6 +33,26 @@ export function hiddenFields(fields: Readonly<Record<string, string>>): Html[] {
   return Object.entries(fields).map(([name, value]) => html`<input type="hidden" name="${name}" value="${value}" />`)
 }
 
+/** Six digits of an authenticator app, as `totp`. */
+export function oneTimeCodeField({ required = true, autofocus = false }: { required?: boolean; autofocus?: boolean } = {}): Html {
+  return html`<label for="totp">One-time code</label>
+    <input
+      id="totp"
+      name="totp"
+      inputmode="numeric"
+      autocomplete="one-time-code"
+      pattern="[0-9]{6}"
+      maxlength="6"
+      ${required && html` required`}${autofocus && html` autofocus`}
+    />`
+}
+
+/** The secret that an authenticator app is to have, before it is asked for a code. */
+export function authenticatorSecret({ secret, uri }: { secret: string; uri: string }): Html {
+  return html`<code>${secret}</code>
+    <p><a href="${uri}">Open in an authenticator app on this device</a></p>`
+}
+
 const PASSKEY_BUTTON = ' data-passkey="'
 
 /** Sends its form with the answer of a passkey. Shown by the script alone, where the browser can do it. */

@@ -1,6 +1,6 @@
 import { html } from './html.ts'
 import type { Html } from './html.ts'
-import { alert, hiddenFields, layout, passkeyButton } from './layout.ts'
+import { alert, hiddenFields, layout, oneTimeCodeField, passkeyButton } from './layout.ts'
 
 export interface SignInPage {
   clusterName: string
@@ -145,17 +145,7 @@ export function renderSecondFactor(page: SecondFactorPage): string {
       ${
         codes &&
         html`<form method="post" action="${action}" ${describedBy}>
-          ${hiddenFields(hidden)}
-          <label for="totp">One-time code</label>
-          <input
-            id="totp"
-            name="totp"
-            inputmode="numeric"
-            autocomplete="one-time-code"
-            pattern="[0-9]{6}"
-            maxlength="6"
-            required${!passkeys && html` autofocus`}
-          />
+          ${hiddenFields(hidden)} ${oneTimeCodeField({ autofocus: !passkeys })}
           <button type="submit" ${passkeys && html` class="second"`}>Go on</button>
         </form>`
       }

@@ -1,6 +1,6 @@
 import { html } from './html.ts'
 import type { Html } from './html.ts'
-import { alert, hiddenFields, layout, passkeyButton } from './layout.ts'
+import { alert, authenticatorSecret, hiddenFields, layout, oneTimeCodeField, passkeyButton } from './layout.ts'
 
 export interface SignUpPage {
   clusterName: string
@@ -75,18 +75,7 @@ function renderPassword(page: SignUpPage): Html {
       html`<fieldset>
         <legend>Second factor${!required && html` (optional)`}</legend>
         <p>Add this secret to your authenticator app, by hand or as a link, and enter the code it shows.</p>
-        <code>${totp.secret}</code>
-        <p><a href="${totp.uri}">Open in an authenticator app on this device</a></p>
-        <label for="totp">One-time code</label>
-        <input
-          id="totp"
-          name="totp"
-          inputmode="numeric"
-          autocomplete="one-time-code"
-          pattern="[0-9]{6}"
-          maxlength="6"
-          ${required && !passkeys.second && html` required`}
-        />
+        ${authenticatorSecret(totp)} ${oneTimeCodeField({ required: required && !passkeys.second })}
       </fieldset>`
     }
     ${!needsPasskey && html`<button type="submit" ${passkeys.alone && html` class="second"`}>Save</button>`}
