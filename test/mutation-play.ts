@@ -1,5 +1,6 @@
 import { Agent, request as sendRequest } from 'node:http'
 import { parseArgs } from 'node:util'
+import { createSseParser } from '../src/lib/sse.ts'
 import { type Cluster, startCluster } from './cluster.ts'
 import { json, type ScriptedHttp, sse, startScriptedHttp } from './fakes/scripted-http.ts'
 import { headersOf } from './fakes/raw-mcp.ts'
@@ -212,7 +213,7 @@ async function playAnswers(table: Table): Promise<() => Promise<void>> {
 
 /** What no reader may find in what a client gets. */
 function* faultsAtClient(text: string, method: string, id: string): Generator<string> {
-  const messages = text.startsWith('{') || text.startsWith('[') ? [text] : text.split(/\n\n/).flatMap((event) => dataOf(event))
+  const messages = /^\s*[{[]/.test(text) ? [text] : dataOf(text)
   let answers = 0
   for (const message of messages) {
     let readings: Readings[]
@@ -239,10 +240,9 @@ function textOf(value: Json): string {
   return typeof value === 'object' && value !== null && 'number' in value ? value.number : JSON.stringify(value)
 }
 
-function dataOf(event: string): string[] {
-  const data = event.split('\n').filter((line) => line.startsWith('data: '))
-  const text = data.map((line) => line.slice('data: '.length)).join('\n')
-  return text === '' ? [] : [text]
+function dataOf(stream: string): string[] {
+  const events = createSseParser().push(Buffer.from(stream))
+  return events.filter(({ data }) => data !== '').map(({ data }) => data)
 }
 
 function modernHeaders(message: string, random: () => number): Record<string, string> {

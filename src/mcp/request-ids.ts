@@ -1,5 +1,7 @@
 /** Ids of JSON-RPC messages compare as type and value, as the servers compare them: `1` and `"1"` are two, `1` and `1.0` are one. */
 export function idKey(id: unknown): string {
+  // What is too large for JavaScript (`1e400`) is no `null`, which stands for a request that could not be read.
+  if (id === Number.POSITIVE_INFINITY || id === Number.NEGATIVE_INFINITY) return String(id)
   return JSON.stringify(id) ?? 'null'
 }
 

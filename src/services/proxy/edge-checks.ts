@@ -24,10 +24,11 @@ export class EdgeChecks {
 
   /**
    * @param isOpenToPages whether pages of other sites may ask, too: what is served there says nothing that a page may not know.
-   * @throws AppError invalid_argument for two Hosts, permission_denied for one that is not ours or a page that may not call us.
+   * @throws AppError invalid_argument for two Hosts or a coding that nobody here undoes, permission_denied for one that is not ours or a page that may not call us.
    */
   check(request: IncomingMessage, isOpenToPages = false): void {
     if (countHeader(request, 'host') > 1) throw new AppError('invalid_argument', 'a request has one Host')
+    checkCoding(request.headers['transfer-encoding'])
     this.checkNames(request.headers, request.socket instanceof TLSSocket, isOpenToPages)
   }
 
@@ -46,6 +47,12 @@ export class EdgeChecks {
   #allowed(host: string | undefined, isTls: boolean): readonly string[] {
     return isTls && this.#takesAnyName && host !== undefined ? [...this.#own, host] : this.#own
   }
+}
+
+/** Node takes off the chunks and leaves what was done before, so that another reader would find another body (RFC 9112, section 6.1: 501). */
+function checkCoding(coding: string | undefined): void {
+  if (coding === undefined || coding.trim().toLowerCase() === 'chunked') return
+  throw new AppError('unimplemented', 'of transfer codings only chunked is understood', { details: { http: 501, close: true } })
 }
 
 type Names = Readonly<{ host?: string | undefined; origin?: string | undefined }>

@@ -116,5 +116,7 @@ function answer(response: ServerResponse, status: number, body: unknown): void {
 function refuse(response: ServerResponse, thrown: unknown, log: Logger): void {
   const error = toAppError(thrown)
   if (error.code === 'internal') log.error('request failed', { error: String(error.cause), ...error.details })
+  // What a request of another form than it seems to have is followed by is none.
+  if (error.details?.['close'] === true) response.shouldKeepAlive = false
   if (!response.headersSent) answer(response, CODES[error.code].http, { error: { code: error.code, message: error.message } })
 }
