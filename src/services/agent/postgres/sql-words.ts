@@ -6,6 +6,8 @@ export interface SqlWords {
   calls: string[]
   /** Whether names stand there in a spelling (`U&"\0061"`) that is not read here. */
   hasEncodedNames: boolean
+  /** Whether something stands there that versions of PostgreSQL, or a string that goes on in the next line, let be read in two ways. */
+  isUnclear: boolean
   /** The words of each statement in order, in lower case: names with and without quotes, and strings in single quotes with these. */
   statements: string[][]
 }
@@ -18,6 +20,7 @@ const STRING = /'(?:[^']|'')*'/y
 const ESCAPED_STRING = /'(?:[^'\\]|''|\\[\s\S])*'/y
 const QUOTED_NAME = /"(?:[^"]|"")*"/y
 const DOLLAR = /\$(?:[A-Za-z_\u0080-\uffff][A-Za-z0-9_\u0080-\uffff]*)?\$/y
+const NEXT_PIECE = /(?:[ \t\n\r\f\v]|--[^\n\r]*[\n\r])*'/y
 const NUMBER = /\d[\dA-Za-z_.]*/y
 
 /**
@@ -31,6 +34,7 @@ export function readSqlWords(sql: string): SqlWords {
   let first: string | undefined
   let name: string | undefined
   let hasEncodedNames = false
+  let isUnclear = false
   while (scan.at < sql.length) {
     if (take(scan, SPACE) ?? take(scan, LINE_COMMENT) ?? takeBlockComment(scan)) continue
     const word = take(scan, WORD)
@@ -40,7 +44,11 @@ export function readSqlWords(sql: string): SqlWords {
       first ??= word.toLowerCase()
       statements.at(-1)?.push(word.toLowerCase())
       // A prefix of a string is none of a name: E'…', and B'…', X'…', N'…', which hold no backslash escapes.
-      if (/^e$/i.test(word) && sql[scan.at] === "'") takeOrEnd(scan, ESCAPED_STRING)
+      if (/^e$/i.test(word) && sql[scan.at] === "'") {
+        takeOrEnd(scan, ESCAPED_STRING)
+        // The next piece of the same string has escapes too, though nothing at it says so.
+        isUnclear ||= isMatch(scan, NEXT_PIECE)
+      }
       name = word.toLowerCase()
       continue
     }
@@ -56,9 +64,13 @@ export function readSqlWords(sql: string): SqlWords {
     if (sign !== '(') first ??= ''
     if (sign === ';') statements.push([])
     if (sign === "'") statements.at(-1)?.push(takeOrEnd(scan, STRING).toLowerCase())
-    else if (!takeDollarQuote(scan) && take(scan, NUMBER) === undefined) scan.at += 1
+    else if (!takeDollarQuote(scan)) {
+      // Before PostgreSQL 15 `1a$b$` is a number and a name, where another reader sees the beginning of a string.
+      if (take(scan, NUMBER) === undefined) scan.at += 1
+      else isUnclear ||= sql[scan.at] === '$'
+    }
   }
-  return { first: first ?? '', calls, hasEncodedNames, statements: statements.filter((words) => words.length > 0) }
+  return { first: first ?? '', calls, hasEncodedNames, isUnclear, statements: statements.filter((words) => words.length > 0) }
 }
 
 interface Scan {
@@ -71,6 +83,11 @@ function take(scan: Scan, pattern: RegExp): string | undefined {
   const found = pattern.exec(scan.sql)?.[0]
   if (found !== undefined) scan.at += found.length
   return found
+}
+
+function isMatch({ sql, at }: Scan, pattern: RegExp): boolean {
+  pattern.lastIndex = at
+  return pattern.test(sql)
 }
 
 function takeOrEnd(scan: Scan, pattern: RegExp): string {

@@ -27,6 +27,10 @@ test.each([
   ["PREPARE TRANSACTION 'x'", 'PREPARE TRANSACTION is not possible'],
   ["COMMIT PREPARED 'x'", 'COMMIT PREPARED is not possible'],
   ["LOAD 'x'", 'LOAD is not possible'],
+  ["SELECT E'a'\n'\\'' ; SET default_transaction_read_only = off; --'", "write E'…' strings in one piece"],
+  ["SELECT e'a' -- x\n  '\\'', set_config('transaction_read_only', 'off', false) --'", "write E'…' strings in one piece"],
+  ['SELECT 1a$x$; SET default_transaction_read_only = off; --$x$', "write E'…' strings in one piece, and a space"],
+  ['SELECT $1a$x$, set_config($2, $3, false) --$x$', "write E'…' strings in one piece, and a space"],
 ])('what would end the reading only does not go: %s', (sql, why) => {
   expect(findTunnelFault(sql)).toContain(`this database is read-only here: ${why}`)
 })
@@ -51,6 +55,7 @@ test.each([
   'RESET ALL',
   'DISCARD ALL',
   'SHOW transaction_read_only',
+  "SELECT E'it\\'s', 'SET x', 1e5, $1, 0x1F, $$a$$, a$b$",
 ])('what reads, and belongs to a session, goes: %s', (sql) => {
   expect(findTunnelFault(sql)).toBeUndefined()
 })

@@ -1,5 +1,5 @@
 import { readSqlWords } from './sql-words.ts'
-import { OUTSIDE } from './statement-rules.ts'
+import { OUTSIDE, UNCLEAR } from './statement-rules.ts'
 
 /** What reads, and what belongs to transactions, cursors, prepared statements and sessions. */
 const ALLOWED = words(
@@ -28,7 +28,8 @@ export const READ_ONLY_PARAMETERS = { default_transaction_read_only: 'on', stand
  * whatever changes something; here is kept from it what would make a transaction one that writes, and what reaches beyond transactions.
  */
 export function findTunnelFault(sql: string): string | undefined {
-  const { calls, hasEncodedNames, statements } = readSqlWords(sql)
+  const { calls, hasEncodedNames, isUnclear, statements } = readSqlWords(sql)
+  if (isUnclear) return `${WHY}: ${UNCLEAR}`
   if (hasEncodedNames) return `${WHY}: write names as they are, not as U&"…"`
   const call = calls.find((name) => OUTSIDE.test(name.toLowerCase()) || LARGE_OBJECTS.test(name.toLowerCase()))
   if (call !== undefined) return `${WHY}: ${call.slice(0, 63)} reaches beyond the transaction`
