@@ -1,7 +1,6 @@
 import { signDatabaseFiles } from '../src/client/admin.ts'
 import { type Cluster, startCluster } from './cluster.ts'
 import { startPostgres, type TestPostgres } from './fakes/postgres.ts'
-import { eventually } from './wait.ts'
 
 export interface DatabaseStory {
   cluster: Cluster
@@ -28,16 +27,12 @@ export async function startDatabaseStory(file: Record<string, unknown> = {}): Pr
   ])
     await postgres.admin(sql, 'shop')
   const signed = await signDatabaseFiles(cluster.admin, { hosts: ['127.0.0.1'], ttlSeconds: 3600 })
-  await postgres.configure({
-    'server.crt': signed.certificate,
-    'server.key': signed.key,
-    'clients.crt': signed.clientAuthorities,
-    'pg_hba.conf': 'local all postgres trust\nhostssl all all 127.0.0.1/32 cert\n',
+  await postgres.encrypt({
+    certificate: signed.certificate,
+    key: signed.key,
+    clients: signed.clientAuthorities,
+    rules: 'local all postgres trust\nhostssl all all 127.0.0.1/32 cert\n',
   })
-  await postgres.admin("ALTER SYSTEM SET ssl_ca_file = 'clients.crt'")
-  await postgres.admin('ALTER SYSTEM SET ssl = on')
-  await postgres.admin('SELECT pg_reload_conf()')
-  await eventually('TLS', async () => ((await postgres.admin('SHOW ssl'))[0]?.['ssl'] === 'on' ? true : undefined))
   const saveDatabase = async (spec: Record<string, unknown> = {}): Promise<void> => {
     await cluster.save({
       kind: 'db',

@@ -1,12 +1,12 @@
 import { StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { StdioClientTransport as StdioClientTransportV1 } from '@modelcontextprotocol/sdk/client/stdio.js'
 import { StreamableHTTPClientTransport as StreamableHTTPClientTransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Cluster, startCluster } from '../cluster.ts'
 import { type ModernOnly, startModernOnly } from '../fakes/modern-only.ts'
-import { bin, ROOT } from '../programs.ts'
+import { ROOT } from '../programs.ts'
+import { tshConnect } from '../tsh-connect.ts'
 import { eventually, within } from '../wait.ts'
 import { type Guest, guestOfV1, guestOfV2 } from './everything-guest.ts'
 import { openRawSession } from './raw-session.ts'
@@ -148,14 +148,7 @@ describe.each(['http', 'stdio'])('a modern-only server over %s', (server) => {
 
 it('serves a client over tsh mcp connect, questions and notifications included', async () => {
   const identity = await cluster.identityFileOf('alice')
-  const guest = await guestOfV1(
-    new StdioClientTransportV1({
-      command: bin('tsh'),
-      args: ['mcp', 'connect', '-i', identity, `--proxy=${cluster.url.slice('http://'.length)}`, 'http'],
-      env: { PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`, HOME: tmpdir() },
-      stderr: 'ignore',
-    }),
-  )
+  const guest = await guestOfV1(new StdioClientTransportV1(tshConnect(cluster, identity, 'http')))
   expect(await guest.callTool('ask-url', {})).toEqual(said('{}{"signed":{"action":"accept"}}'))
   await guest.subscribe('note://one')
   await guest.callTool('change', {})

@@ -1,12 +1,10 @@
 import { Client, type ClientOptions, StreamableHTTPClientTransport, type Transport } from '@modelcontextprotocol/client'
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
-import { tmpdir } from 'node:os'
-import { dirname } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findEverything } from '../../src/cli/server/demo.ts'
 import { type DemoHttpServer, startDemoHttp } from '../../src/cli/server/demo-http.ts'
 import { type Cluster, startCluster } from '../cluster.ts'
-import { bin } from '../programs.ts'
+import { tshConnect } from '../tsh-connect.ts'
 import { eventually, within } from '../wait.ts'
 
 // The official SDK as a client of revision 2026-07-28 uses everything that the Everything server has, which speaks legacy revisions only.
@@ -39,13 +37,7 @@ afterAll(async () => {
 const overHttp = (server: string): Transport =>
   new StreamableHTTPClientTransport(cluster.mcpUrl(server), { requestInit: { headers: { authorization: `Bearer ${token}` } } })
 
-const overTsh = (server: string): Transport =>
-  new StdioClientTransport({
-    command: bin('tsh'),
-    args: ['mcp', 'connect', '-i', identity, `--proxy=${cluster.url.slice('http://'.length)}`, server],
-    env: { PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`, HOME: tmpdir() },
-    stderr: 'ignore',
-  })
+const overTsh = (server: string): Transport => new StdioClientTransport(tshConnect(cluster, identity, server))
 
 /** A client that can be asked everything; `asked` counts by method. */
 async function connect(

@@ -2,13 +2,13 @@ import { StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { StdioClientTransport as StdioClientTransportV1 } from '@modelcontextprotocol/sdk/client/stdio.js'
 import { StreamableHTTPClientTransport as StreamableHTTPClientTransportV1 } from '@modelcontextprotocol/sdk/client/streamableHttp.js'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { findEverything } from '../../src/cli/server/demo.ts'
 import { type DemoHttpServer, startDemoHttp } from '../../src/cli/server/demo-http.ts'
 import { type Cluster, startCluster } from '../cluster.ts'
-import { bin, ROOT, runProgram } from '../programs.ts'
+import { ROOT, runProgram } from '../programs.ts'
+import { tshConnect } from '../tsh-connect.ts'
 import { guestOfV1, guestOfV2 } from './everything-guest.ts'
 import { tour } from './everything-tour.ts'
 
@@ -22,7 +22,6 @@ let identity: string
 let direct: { v1: Record<string, unknown>; v2: Record<string, unknown> }
 
 const everything = [findEverything(), 'stdio']
-const environment = { PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`, HOME: tmpdir() }
 
 beforeAll(async () => {
   cluster = await startCluster()
@@ -56,20 +55,7 @@ async function visit(connect: () => ReturnType<typeof guestOfV1>): Promise<Recor
 }
 
 const authorized = (): { requestInit: RequestInit } => ({ requestInit: { headers: { authorization: `Bearer ${token}` } } })
-const connectArguments = (server: string): string[] => [
-  'mcp',
-  'connect',
-  '-i',
-  identity,
-  `--proxy=${cluster.url.slice('http://'.length)}`,
-  server,
-]
-const tshCommand = (server: string) => ({
-  command: bin('tsh'),
-  args: connectArguments(server),
-  env: environment,
-  stderr: 'ignore' as const,
-})
+const tshCommand = (server: string) => tshConnect(cluster, identity, server)
 
 describe.each(['everything', 'everything-http'])('%s', { concurrent: true }, (server) => {
   it('is the same to a client of SDK v1 over HTTP', async () => {
@@ -108,7 +94,8 @@ describe.each(['everything', 'everything-http'])('%s', { concurrent: true }, (se
   })
 
   it('serves the Inspector over tsh mcp connect', async () => {
-    const listed = await inspect('--method', 'prompts/list', '--', bin('tsh'), ...connectArguments(server))
+    const tsh = tshCommand(server)
+    const listed = await inspect('--method', 'prompts/list', '--', tsh.command, ...tsh.args)
     expect(listed).toMatchObject({
       prompts: [{ name: 'simple-prompt' }, { name: 'args-prompt' }, { name: 'completable-prompt' }, { name: 'resource-prompt' }],
     })

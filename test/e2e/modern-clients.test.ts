@@ -1,11 +1,11 @@
 import { Client, StreamableHTTPClientTransport, type Transport } from '@modelcontextprotocol/client'
 import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { type Cluster, startCluster } from '../cluster.ts'
 import { type ModernHttp, startModernHttp } from '../fakes/modern-server.ts'
-import { bin, ROOT } from '../programs.ts'
+import { ROOT } from '../programs.ts'
+import { tshConnect } from '../tsh-connect.ts'
 import { eventually, within } from '../wait.ts'
 
 // Revision 2026-07-28 with the official SDK on both sides: no handshake, no sessions, every request for itself.
@@ -36,13 +36,7 @@ afterAll(async () => {
 const overHttp = (server: string): Transport =>
   new StreamableHTTPClientTransport(cluster.mcpUrl(server), { requestInit: { headers: { authorization: `Bearer ${token}` } } })
 
-const overTsh = (server: string): Transport =>
-  new StdioClientTransport({
-    command: bin('tsh'),
-    args: ['mcp', 'connect', '-i', identity, `--proxy=${cluster.url.slice('http://'.length)}`, server],
-    env: { PATH: `${dirname(process.execPath)}:${process.env['PATH'] ?? ''}`, HOME: tmpdir() },
-    stderr: 'ignore',
-  })
+const overTsh = (server: string): Transport => new StdioClientTransport(tshConnect(cluster, identity, server))
 
 async function connect(transport: Transport, mode: 'auto' | { pin: string }): Promise<Client> {
   const client = new Client({ name: 'modern', version: '1' }, { capabilities: { elicitation: { form: {} } }, versionNegotiation: { mode } })

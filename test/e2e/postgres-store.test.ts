@@ -60,16 +60,11 @@ afterAll(async () => {
 /** Gives the server a certificate for `localhost`, and lets nobody in by the network without TLS and password. */
 async function encrypt(): Promise<void> {
   const server = await certify('localhost', 'server')
-  await postgres.configure({
-    'server.crt': server.certificate,
-    'server.key': server.key,
-    'clients.crt': authority.certificatePem,
-    'pg_hba.conf': 'local all postgres trust\nhostssl all certified 127.0.0.1/32 cert\nhostssl all all 127.0.0.1/32 scram-sha-256\n',
+  await postgres.encrypt({
+    ...server,
+    clients: authority.certificatePem,
+    rules: 'local all postgres trust\nhostssl all certified 127.0.0.1/32 cert\nhostssl all all 127.0.0.1/32 scram-sha-256\n',
   })
-  await postgres.admin("alter system set ssl_ca_file = 'clients.crt'")
-  await postgres.admin('alter system set ssl = on')
-  await postgres.admin('select pg_reload_conf()')
-  await eventually('TLS', async () => ((await postgres.admin('show ssl'))[0]?.['ssl'] === 'on' ? true : undefined))
 }
 
 async function certify(commonName: string, usage: 'server' | 'client'): Promise<{ certificate: string; key: string }> {

@@ -15,6 +15,8 @@ export interface TestPostgres {
   admin(sql: string, database?: string): Promise<Record<string, unknown>[]>
   /** Puts other lines into `pg_hba.conf`, or other files for TLS into place, and has them read. */
   configure(files: Partial<Record<'pg_hba.conf' | 'pg_ident.conf' | 'server.crt' | 'server.key' | 'clients.crt', string>>): Promise<void>
+  /** Speaks TLS from now on: with this certificate, to those with a certificate of `clients` where the lines of `pg_hba.conf` ask for one. */
+  encrypt(tls: { certificate: string; key: string; clients: string; rules: string }): Promise<void>
   /** Its log so far. */
   log(): string
   /** Ends the server, sessions and all; its data stay. */
@@ -69,17 +71,25 @@ export async function startPostgres(settings: readonly string[] = []): Promise<T
       return (await admin('SELECT 1').catch(() => undefined)) !== undefined || undefined
     })
   await listening()
+  const configure: TestPostgres['configure'] = async (files) => {
+    for (const [name, text] of Object.entries(files)) {
+      await writeFile(join(data, name), text, { mode: 0o600 })
+      own(join(data, name), account)
+      chmodSync(join(data, name), 0o600)
+    }
+    await admin('SELECT pg_reload_conf()')
+  }
   return {
     port,
     connString: `postgresql://postgres@127.0.0.1:${port}/postgres`,
     admin,
-    configure: async (files) => {
-      for (const [name, text] of Object.entries(files)) {
-        await writeFile(join(data, name), text, { mode: 0o600 })
-        own(join(data, name), account)
-        chmodSync(join(data, name), 0o600)
-      }
+    configure,
+    encrypt: async ({ certificate, key, clients, rules }) => {
+      await configure({ 'server.crt': certificate, 'server.key': key, 'clients.crt': clients, 'pg_hba.conf': rules })
+      await admin("ALTER SYSTEM SET ssl_ca_file = 'clients.crt'")
+      await admin('ALTER SYSTEM SET ssl = on')
       await admin('SELECT pg_reload_conf()')
+      await eventually('TLS', async () => ((await admin('SHOW ssl'))[0]?.['ssl'] === 'on' ? true : undefined))
     },
     log: () => log.join(''),
     stop: () => stop(server),
