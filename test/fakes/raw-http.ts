@@ -21,6 +21,8 @@ export interface OpenAnswer {
   text: () => string
   /** Settles with the whole text when it is over, however that came about. */
   ended: Promise<string>
+  /** Reads nothing more. */
+  pause(): void
   leave(): void
 }
 
@@ -38,7 +40,9 @@ export function openHttp(url: URL, { method = 'POST', headers = {}, body }: RawR
         agent.destroy()
         ended.resolve(text())
       })
-      resolve({ status: response.statusCode ?? 0, headers: response.headers, text, ended: ended.promise, leave: () => request.destroy() })
+      const { statusCode: status = 0, headers: got } = response
+      const pause = (): void => void response.pause()
+      resolve({ status, headers: got, text, ended: ended.promise, pause, leave: () => request.destroy() })
     })
     request.on('error', reject)
     request.end(body)
