@@ -8,7 +8,7 @@ import { notProtocol } from './http-fault.ts'
 import type { Reply } from './upstream.ts'
 
 /** Messages in one array, as many as a client may send at once. */
-export const MAX_BATCH = 100
+const MAX_BATCH = 100
 
 /** A server is trusted with deeper and larger answers than a client with requests. */
 export const ANSWER_LIMITS = { maxDepth: 512, maxKeys: 1_000_000 }
