@@ -6,9 +6,7 @@ const specSchema = z.strictObject({
   hostname: z.string(),
   /** System roles of its certificate. */
   roles: z.array(z.string()),
-  app_labels: selectorSchema
-    .optional()
-    .describe('The MCP servers that it may serve, as its join token says; all where absent.'),
+  app_labels: selectorSchema.optional().describe('The MCP servers that it may serve, as its join token says; all where absent.'),
   db_labels: selectorSchema.optional().describe('The same of databases.'),
 })
 
