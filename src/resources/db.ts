@@ -50,8 +50,8 @@ const mcpSchema = z.strictObject({
 const tunnelSchema = z.strictObject({
   read_only: z
     .boolean()
-    .optional()
-    .describe('Whether their transactions may read only; as `mcp.read_only` says unless given. `false`: whatever the database user may.'),
+    .default(false)
+    .describe('Whether their transactions may read only. `false` (unless given): whatever the database user may.'),
 })
 
 const specSchema = z
@@ -61,7 +61,7 @@ const specSchema = z
     tls: tlsSchema.prefault({}),
     auth: authSchema.prefault({}),
     mcp: mcpSchema.prefault({}),
-    tunnel: tunnelSchema.optional(),
+    tunnel: tunnelSchema.prefault({}),
     /** Fields of the format without meaning here: kept as they are. */
     ca_cert: z.unknown().optional(),
     admin_user: z.unknown().optional(),
@@ -94,9 +94,4 @@ export type Database = z.infer<typeof dbSchema>
 export function databaseAddress(uri: string): { host: string; port: number } {
   const colon = uri.lastIndexOf(':')
   return { host: uri.slice(0, colon).replace(/^\[|\]$/g, ''), port: Number(uri.slice(colon + 1)) }
-}
-
-/** Whether programs that speak PostgreSQL themselves may read only. */
-export function isTunnelReadOnly({ spec }: Database): boolean {
-  return spec.tunnel?.read_only ?? spec.mcp.read_only
 }

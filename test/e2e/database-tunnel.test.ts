@@ -92,44 +92,49 @@ describe.skipIf(POSTGRES_BIN === undefined)('a local port for a database', () =>
     await eventually('no session at the server', async () => (await sessions()) === 0 || undefined)
   })
 
-  it('of a database that is read-only here, PostgreSQL refuses what writes, and the session goes on', async () => {
-    const { port } = await openTunnel('alice')
-    const client = await connect(port)
-    for (const sql of ["INSERT INTO orders VALUES (9, 'no')", 'DELETE FROM orders', 'CREATE TABLE more (id int)', 'SELECT 1 INTO more'])
-      await expect(client.query(sql)).rejects.toMatchObject({ code: '25006' })
-    await client.query('BEGIN')
-    await client.query('SET search_path = public')
-    expect((await client.query('SELECT count(*)::int AS n FROM orders')).rows).toEqual([{ n: 2 }])
-    for (const sql of ['ROLLBACK', 'RESET ALL', 'DISCARD ALL']) await client.query(sql)
-    await expect(client.query("UPDATE orders SET note = 'x'")).rejects.toMatchObject({ code: '25006' })
-    await client.end()
-  })
+  describe('to a database whose tunnel is read-only', () => {
+    beforeAll(() => story.saveDatabase({ tunnel: { read_only: true } }))
+    afterAll(() => story.saveDatabase())
 
-  it.each([
-    'SET default_transaction_read_only = off',
-    'SELECT 1; SET SESSION "DEFAULT_transaction_read_only" TO \'off\'',
-    'BEGIN READ /* */ WRITE',
-    'SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE',
-    "SELECT set_config('transaction_read_only', 'off', false)",
-    'SET standard_conforming_strings = off',
-    "SET client_encoding = 'SJIS'",
-    'DO $$ BEGIN SET LOCAL transaction_read_only = off; DELETE FROM orders; END $$',
-    'NOTIFY somebody',
-  ])('of a database that is read-only here, what would change that ends the session: %s', async (sql) => {
-    const { port } = await readOnlyTunnel()
-    const client = await connect(port)
-    const fault = await client.query(sql).catch((error: unknown) => error)
-    expect(String(fault)).toMatch(/read-only here: .*set spec\.tunnel\.read_only: false of db\/orders/)
-    const prepared = await connect(port)
-    await expect(prepared.query({ name: 'p', text: sql, values: [] })).rejects.toThrow('read-only here')
-    await expect(prepared.query("INSERT INTO orders VALUES (9, 'no')")).rejects.toThrow()
-    expect(await story.postgres.admin('SELECT note FROM orders', 'shop')).toHaveLength(2)
-    const refused = await eventually('both refusals', async () => {
-      const all = await story.cluster.events({ type: 'db.session.query', user: 'alice', outcome: 'denied' })
-      const own = all.filter(({ db_query }) => db_query === sql)
-      return own.length === 2 ? own : undefined
+    it('PostgreSQL refuses what writes, and the session goes on', async () => {
+      const { port } = await openTunnel('alice')
+      const client = await connect(port)
+      for (const sql of ["INSERT INTO orders VALUES (9, 'no')", 'DELETE FROM orders', 'CREATE TABLE more (id int)', 'SELECT 1 INTO more'])
+        await expect(client.query(sql)).rejects.toMatchObject({ code: '25006' })
+      await client.query('BEGIN')
+      await client.query('SET search_path = public')
+      expect((await client.query('SELECT count(*)::int AS n FROM orders')).rows).toEqual([{ n: 2 }])
+      for (const sql of ['ROLLBACK', 'RESET ALL', 'DISCARD ALL']) await client.query(sql)
+      await expect(client.query("UPDATE orders SET note = 'x'")).rejects.toMatchObject({ code: '25006' })
+      await client.end()
     })
-    expect(refused[0]).toMatchObject({ code: 'TDB02W', error: expect.stringContaining('read-only here') })
+
+    it.each([
+      'SET default_transaction_read_only = off',
+      'SELECT 1; SET SESSION "DEFAULT_transaction_read_only" TO \'off\'',
+      'BEGIN READ /* */ WRITE',
+      'SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE',
+      "SELECT set_config('transaction_read_only', 'off', false)",
+      'SET standard_conforming_strings = off',
+      "SET client_encoding = 'SJIS'",
+      'DO $$ BEGIN SET LOCAL transaction_read_only = off; DELETE FROM orders; END $$',
+      'NOTIFY somebody',
+    ])('what would change that ends the session: %s', async (sql) => {
+      const { port } = await readOnlyTunnel()
+      const client = await connect(port)
+      const fault = await client.query(sql).catch((error: unknown) => error)
+      expect(String(fault)).toMatch(/read-only here: .*set spec\.tunnel\.read_only: false of db\/orders/)
+      const prepared = await connect(port)
+      await expect(prepared.query({ name: 'p', text: sql, values: [] })).rejects.toThrow('read-only here')
+      await expect(prepared.query("INSERT INTO orders VALUES (9, 'no')")).rejects.toThrow()
+      expect(await story.postgres.admin('SELECT note FROM orders', 'shop')).toHaveLength(2)
+      const refused = await eventually('both refusals', async () => {
+        const all = await story.cluster.events({ type: 'db.session.query', user: 'alice', outcome: 'denied' })
+        const own = all.filter(({ db_query }) => db_query === sql)
+        return own.length === 2 ? own : undefined
+      })
+      expect(refused[0]).toMatchObject({ code: 'TDB02W', error: expect.stringContaining('read-only here') })
+    })
   })
 
   it('tells how each statement ended', async () => {
@@ -155,15 +160,12 @@ describe.skipIf(POSTGRES_BIN === undefined)('a local port for a database', () =>
     ])
   })
 
-  it('lets programs write where the database says so', async () => {
-    await story.saveDatabase({ tunnel: { read_only: false } })
+  it('lets programs do what the database user may', async () => {
     const { port } = await openTunnel('dora')
     const client = await connect(port)
     await client.query("INSERT INTO orders VALUES (3, 'third')")
     expect((await client.query('DELETE FROM orders WHERE id = 3')).rowCount).toBe(1)
-    await client.query('SET default_transaction_read_only = off')
     await client.end()
-    await story.saveDatabase()
   })
 
   it.skipIf(!existsSync(join(POSTGRES_BIN ?? '', 'psql')))('carries psql', async () => {

@@ -85,5 +85,6 @@ test('a database is read only, verified, by certificate and within limits unless
     tls: { mode: 'verify-full' },
     auth: { method: 'client_certificate' },
     mcp: { read_only: true, statement_timeout: 30, max_rows: 1000, max_bytes: 1_048_576 },
+    tunnel: { read_only: false },
   })
 })

@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { AppError, toAppError } from '../../../lib/errors.ts'
 import { type Caller, ownerOf } from '../../../mcp/caller.ts'
 import { databaseApp, databaseServerName } from '../../../resources/db-app.ts'
-import { type Database, isTunnelReadOnly } from '../../../resources/db.ts'
+import type { Database } from '../../../resources/db.ts'
 import type { Exchange } from '../../../tunnel/exchange.ts'
 import { connectPostgres, sendCancel, type StartedSession } from './connect.ts'
 import { findCredentials } from './credentials.ts'
@@ -103,7 +103,7 @@ export class RawStreams {
         database,
         cancelKey,
         record: (statement) => log.begin(identity, session, statement, decision.by),
-        findFault: isTunnelReadOnly(database) ? (sql) => withRemedy(findTunnelFault(sql), database) : undefined,
+        findFault: database.spec.tunnel.read_only ? (sql) => withRemedy(findTunnelFault(sql), database) : undefined,
         refuse: (statement, reason) => log.refused(identity, session, statement, reason, { allow: false, kind: 'error', reason, by: null }),
       })
       this.#open.set(id, { stream, cancel: () => sendCancel(target, started.cancelKey, exchange.signal) })
@@ -140,7 +140,7 @@ export class RawStreams {
     try {
       const target = await findCredentials(this.#deps, database, session, caller.assertion)
       const { spec } = database
-      const isReadOnly = isTunnelReadOnly(database)
+      const isReadOnly = database.spec.tunnel.read_only
       if (isReadOnly) checkEncoding(parameters)
       const settings = { ...parameters, ...(isReadOnly && READ_ONLY_PARAMETERS) }
       const wanted = {
