@@ -33,12 +33,14 @@ export async function openSealer(db: Executor, dataDirectory: string, file: stri
 }
 
 async function makeFirstKey(db: Executor, path: string): Promise<string> {
-  if ((await findSecret(db, 'cluster')) !== undefined)
-    throw new AppError(
-      'failed_precondition',
-      `${path} is missing, and the store is sealed with its key: copy the file from another replica, or restore it from your backup`,
-    )
-  return await makeKeyFile(path)
+  if ((await findSecret(db, 'cluster')) === undefined) return await makeKeyFile(path)
+  // Of several that begin at once another may have made both since we looked: the file before what it seals.
+  const made = await readTextIfPresent(path)
+  if (made !== undefined) return made
+  throw new AppError(
+    'failed_precondition',
+    `${path} is missing, and the store is sealed with its key: copy the file from another replica, or restore it from your backup`,
+  )
 }
 
 /** Of several that begin at once all get the key of the first: a link is made only where there is none. */
