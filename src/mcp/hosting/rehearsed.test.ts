@@ -1,4 +1,4 @@
-import { afterEach, expect, test, vi } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { call, faultOf, messageText, never, notification, request, toolText } from '../../../test/fakes/outgoing.ts'
 import { ECHO_STDIO, openAs, stdioApp, stdioDeps } from '../../../test/fakes/stdio-app.ts'
 import type { Hosting } from '../../resources/hosting.ts'
@@ -16,7 +16,7 @@ async function serve(hosting: Hosting, ...flags: string[]) {
   const deps = await stdioDeps()
   const upstream = createStdioUpstream(stdioApp(process.execPath, [ECHO_STDIO, ...flags], undefined, hosting), deps)
   opened.push(upstream)
-  await vi.waitFor(() => expect(deps.registry.count).toBe(hosting.warm))
+  await expect.poll(() => deps.registry.count).toBe(hosting.warm)
   return { upstream, registry: deps.registry }
 }
 
@@ -42,17 +42,17 @@ async function received(session: UpstreamSession): Promise<unknown[]> {
 }
 
 /** Waits until so many processes have answered `initialize`. */
-function ready(upstream: Upstream, count: number): Promise<void> {
-  return vi.waitFor(() => expect(upstream.stderrTail()).toHaveLength(count), { timeout: 15_000 })
+async function ready(upstream: Upstream, count: number): Promise<void> {
+  await expect.poll(() => upstream.stderrTail()).toHaveLength(count)
 }
 
-test('a session that begins as one before it has its answer at once, from a process of its own', { timeout: 30_000 }, async () => {
+test('a session that begins as one before it has its answer at once, from a process of its own', async () => {
   const { upstream, registry } = await serve({ warm: 1 }, '--slow')
   const first = await begin(upstream, '7')
   expect(first.ms).toBeGreaterThan(2500)
   await ready(upstream, 2)
   const next = await begin(upstream, '"a"')
-  expect(next.ms).toBeLessThan(1000)
+  expect(next.ms).toBeLessThan(2500)
   expect(next.answer).toMatch(/^\{"jsonrpc":"2\.0","id":"a","result":\{"protocolVersion":"2025-11-25"/)
   await next.session.send(notification('notifications/initialized'), never)
   expect(await received(next.session)).toEqual([
@@ -62,13 +62,13 @@ test('a session that begins as one before it has its answer at once, from a proc
   expect(toolText(await next.session.send(call('2', 'pid'), never))).not.toBe(toolText(await first.session.send(call('2', 'pid'), never)))
   await next.session.close()
   await first.session.close()
-  await vi.waitFor(() => expect(registry.count).toBe(1))
+  await expect.poll(() => registry.count).toBe(1)
 })
 
-test('one that comes while a process is being told waits for the rest of its time only', { timeout: 30_000 }, async () => {
+test('one that comes while a process is being told waits for the rest of its time only', async () => {
   const { upstream, registry } = await serve({ warm: 1 }, '--slow')
   await begin(upstream, '1')
-  await vi.waitFor(() => expect(registry.count).toBe(2))
+  await expect.poll(() => registry.count).toBe(2)
   const next = await begin(upstream, '1')
   expect(next.answer).toContain('"id":1,"result"')
   expect(await received(next.session)).toHaveLength(1)
@@ -78,14 +78,14 @@ test.each([
   ['another revision', { ...DESKTOP, protocolVersion: '2025-06-18' }],
   ['other capabilities', { ...DESKTOP, capabilities: { roots: { listChanged: true } } }],
   ['another client', { ...DESKTOP, clientInfo: { name: 'desktop', version: '2' } }],
-])('a session with %s gets no process that was told something else', { timeout: 30_000 }, async (_, params) => {
+])('a session with %s gets no process that was told something else', async (_, params) => {
   const { upstream } = await serve({ warm: 1 })
   await begin(upstream, '1')
   const other = await begin(upstream, '5', params)
   expect(await received(other.session)).toEqual([{ jsonrpc: '2.0', id: 5, method: 'initialize', params }])
 })
 
-test('what is said of one caller is said to no spare', { timeout: 30_000 }, async () => {
+test('what is said of one caller is said to no spare', async () => {
   const { upstream } = await serve({ warm: 1 })
   const params = { ...DESKTOP, _meta: { 'example.com/token': 'of alice' } }
   for (const id of [1, 2, 3]) {
@@ -101,26 +101,26 @@ test(
     const { upstream, registry } = await serve({ warm: 1 }, '--fussy')
     const params = { ...DESKTOP, clientInfo: { name: 'unwanted', version: '1' } }
     for (const id of ['1', '2']) expect((await begin(upstream, id, params)).answer).toContain('"error"')
-    await vi.waitFor(() => expect(registry.count).toBe(3))
+    await expect.poll(() => registry.count).toBe(3)
     const modern = await upstream.open(openAs('modern'))
     expect(await received(modern)).toEqual([])
   },
 )
 
-test('a spare waits longer than a session that is not used', { timeout: 30_000 }, async () => {
+test('a spare waits longer than a session that is not used', async () => {
   const { upstream, registry } = await serve({ warm: 1, idle_stop: '1s' })
   const first = await begin(upstream, '1')
   expect(await first.session.ended).toBe('MCP server "tools" was stopped for want of use')
   const next = await begin(upstream, '2')
   expect(await received(next.session)).toMatchObject([{ id: 2147483646 }])
   expect(await next.session.ended).toBe('MCP server "tools" was stopped for want of use')
-  await vi.waitFor(() => expect(registry.count).toBe(1))
+  await expect.poll(() => registry.count).toBe(1)
 })
 
-test('nothing is left when the server goes while a session waits for its spare', { timeout: 30_000 }, async () => {
+test('nothing is left when the server goes while a session waits for its spare', async () => {
   const { upstream, registry } = await serve({ warm: 1 }, '--slow')
   await begin(upstream, '1')
-  await vi.waitFor(() => expect(registry.count).toBe(2))
+  await expect.poll(() => registry.count).toBe(2)
   const session = await upstream.open(openAs('legacy'))
   const leaving = new AbortController()
   const left = faultOf(session.send(request('1', 'initialize', DESKTOP), leaving.signal))
