@@ -99,7 +99,7 @@ export const ODD_IDS: readonly string[] = [
 /** Answers to the request with id 1 that are none: of two readers one could take them for something else. `LONG` is made long. */
 export const UNCLEAR_ANSWERS: readonly [what: string, text: string][] = [
   ['another id', '{"jsonrpc":"2.0","id":2,"result":{"x":"LONG"}}'],
-  ['an id that is too large for a number, with an error', '{"jsonrpc":"2.0","id":1e400,"error":{"code":-32603,"message":"LONG"}}'],
+  ['another id, too large for a number, with an error', '{"jsonrpc":"2.0","id":1e400,"error":{"code":-32603,"message":"LONG"}}'],
   ['another type of id', '{"jsonrpc":"2.0","id":"1","result":{"x":"LONG"}}'],
   ['an id of null', '{"jsonrpc":"2.0","id":null,"result":{"x":"LONG"}}'],
   ['an id twice', '{"jsonrpc":"2.0","id":2,"result":{"x":"LONG"},"id":1}'],
