@@ -38,6 +38,29 @@ test('sections of teleport.yaml that we have no service for may be there to swit
   expect((await load('ssh_service: {enabled: "no", commands: []}\ndebug_service: {enabled: false}\n')).auth.enabled).toBe(true)
 })
 
+test('a file as teleport configure writes it is taken, without the services that are not here', async () => {
+  const config = await load(`version: v3
+teleport:
+  nodename: host
+  data_dir: /var/lib/teleport
+  log: {output: stderr, severity: INFO, format: {output: text}}
+  ca_pin: ""
+  diag_addr: ""
+auth_service: {enabled: "yes", listen_addr: "0.0.0.0:3025", cluster_name: example.com, proxy_listener_mode: multiplex}
+ssh_service: {enabled: "no"}
+proxy_service:
+  enabled: "yes"
+  web_listen_addr: 0.0.0.0:443
+  public_addr: example.com:443
+  https_keypairs: []
+  https_keypairs_reload_interval: 0s
+  acme: {}
+`)
+  expect(config).toMatchObject({ diag: undefined, membership: undefined, auth: { cluster_name: 'example.com' } })
+  await expect(load('proxy_service: {acme: {enabled: "yes"}}\n')).rejects.toThrow(/:1:33 proxy_service\.acme\.enabled/)
+  await expect(load('auth_service: {proxy_listener_mode: separate}\n')).rejects.toThrow('proxy_listener_mode')
+})
+
 test('what keeps a file from being read is said', async () => {
   const missing = { file: join(folder, 'missing.yaml'), dataDirectory: undefined, env: {} }
   await expect(loadConfig(missing)).rejects.toThrow(/missing\.yaml: it does not exist$/)

@@ -33,7 +33,7 @@ const logSchema = z
 /** Without a host, loopback: what is served there is for nobody else unless somebody says so. */
 const diagAddressSchema = z
   .union([z.string(), z.int().transform(String)])
-  .pipe(z.string().regex(/^(?:(?:\[[0-9a-fA-F:]+\]|[^:\s[\]]*):)?\d{1,5}$/, 'must be HOST:PORT, such as 127.0.0.1:3081, or a port'))
+  .pipe(z.string().regex(/^(?:(?:(?:\[[0-9a-fA-F:]+\]|[^:\s[\]]*):)?\d{1,5})?$/, 'must be HOST:PORT, such as 127.0.0.1:3081, or a port'))
 
 const sharedSchema = z.strictObject({
   ...membershipFields,
@@ -156,7 +156,7 @@ function findDiagAddress(flag: string | undefined, fromFile: string | undefined)
   const parsed = flag === undefined ? undefined : diagAddressSchema.safeParse(flag)
   if (parsed && !parsed.success) throw new AppError('invalid_argument', `--diag-addr ${parsed.error.issues[0]?.message}, not "${flag}"`)
   const address = parsed?.data ?? fromFile
-  if (address === undefined) return undefined
+  if (!address) return undefined
   const { host, port } = splitAddress(address.includes(':') ? address : `:${address}`)
   return { host: host || '127.0.0.1', port }
 }

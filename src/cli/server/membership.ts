@@ -36,7 +36,7 @@ export const membershipFields = {
       'Whether to reach the proxy over WebSockets, where only HTTPS passes or something in between ends TLS. Done where HTTPS_PROXY names an HTTP proxy for it, unless this says no.',
     ),
   ca_pin: z
-    .union([pin, z.array(pin).min(1)])
+    .union([pin, z.array(pin).min(1), z.literal('').transform(() => undefined)])
     .optional()
     .describe(
       'Of the certificate authority of the cluster, as tctl status shows it; needed unless a known authority vouches for the proxy.',

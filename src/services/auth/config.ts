@@ -16,6 +16,11 @@ const clusterName = z
 export const authConfigSchema = z
   .strictObject({
     enabled: yesNoSchema.default(true).describe('Whether this process runs the Auth Service.'),
+    listen_addr: z
+      .string()
+      .optional()
+      .describe("Teleport's; accepted, without effect: the Auth Service is reached through the proxy's port, and has none of its own."),
+    proxy_listener_mode: z.literal('multiplex').optional().describe("Teleport's; multiplex is what there is: everything on one port."),
     cluster_name: clusterName
       .optional()
       .describe('Name of the cluster. It is fixed at the first start and stands in every certificate; the host name unless told.'),

@@ -24,6 +24,14 @@ export const proxyConfigSchema = z
       .max(1)
       .default([])
       .describe('A certificate of your own (PEM). Without one, the cluster issues itself one that tsh verifies by the CA pin.'),
+    https_keypairs_reload_interval: z
+      .literal('0s')
+      .optional()
+      .describe("Teleport's; accepted as it writes it: a new certificate is taken at the next start."),
+    acme: z
+      .strictObject({ enabled: z.union([z.literal(false), z.literal(['no', 'off'])]).optional() })
+      .optional()
+      .describe("Teleport's; accepted while it is off: put a certificate into https_keypairs."),
     max_request_bytes: z
       .int()
       .min(1024)

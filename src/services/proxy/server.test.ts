@@ -153,7 +153,6 @@ describe.each(['our own server', 'http.Server'])('%s', (kind) => {
   })
 
   test.each([
-    '/',
     '/mcp//',
     '/mcpx',
     '/mcp/sets',
@@ -191,6 +190,12 @@ describe.each(['our own server', 'http.Server'])('%s', (kind) => {
     expect(answer).toMatch(/^HTTP\/1\.1 404 /)
     expect(issued).toEqual([])
     expect(exchanges).toEqual([])
+  })
+
+  test.each(['/', '/web', '/web/?next=//evil.example'])('a person who opens %s is shown the way', async (path) => {
+    const answer = await askSocket(port, raw(`GET ${path} HTTP/1.1\r\nHost: localhost\r\nConnection: close`), { keepOpen: true })
+    expect(answer).toMatch(/^HTTP\/1\.1 302 /)
+    expect(answer).toMatch(/\r\nlocation: \/web\/account\r\n/i)
   })
 
   test('all servers have one path, and every set its own', async () => {

@@ -33,6 +33,8 @@ export interface ProxyServerOptions extends McpRouteOptions {
 
 /** What the Auth Service serves to the outside: its API, the pages, the authorization server. */
 const AUTH_PATH = /^\/(?:v1|web|webapi|oauth|workload-identity|\.well-known)\//
+/** What people type who were told the address of the proxy. */
+const FRONT_DOORS = new Set(['/', '/web', '/web/'])
 const SILENCE_MS = 15 * 60_000
 
 /** The edge: every request passes the steps of `serve` in this order; those of MCP clients in their usual form pass the same in `routeOf`. */
@@ -71,6 +73,7 @@ function serve(request: IncomingMessage, response: ServerResponse, parts: Edge):
   } catch (thrown) {
     return refuseNoted(request, response, toAppError(thrown), parts)
   }
+  if (FRONT_DOORS.has(path) && (request.method === 'GET' || request.method === 'HEAD')) return showAccount(response)
   const server = mcp.find(path)
   if (server !== undefined) return mcp.serve(request, response, server)
   const all = findAggregate(path)
@@ -106,6 +109,10 @@ function routeOf(head: PlainRequest, socket: Socket, { edge, mcp, aggregate }: E
 function pathOf(url = '/'): string {
   const query = url.indexOf('?')
   return query === -1 ? url : url.slice(0, query)
+}
+
+function showAccount(response: ServerResponse): void {
+  response.writeHead(302, { location: '/web/account', 'cache-control': 'no-store' }).end()
 }
 
 function answer(response: ServerResponse, status: number, body: unknown): void {
