@@ -255,3 +255,13 @@ test('what holds no secret and is short is given back itself, with the same resu
     { numRuns: 1000 },
   )
 })
+
+test('what is longer than all that is wanted is cut to half of that, and says how much is missing', () => {
+  const { value } = createRedactor()
+  expect(value({ text: 'x'.repeat(10_000) }, { maxBytes: 4096 })).toEqual({ text: `${'x'.repeat(2048)}…[+7952 bytes]` })
+  const secret = `ghp_${'a'.repeat(36)}`
+  // The cut goes through the secret, of which nothing is left.
+  const cut = JSON.stringify(value({ text: `${'x'.repeat(2030)}${secret} ${'y'.repeat(10_000)}` }, { maxBytes: 4096 }))
+  expect(cut).not.toContain('ghp_')
+  expect(cut).toContain('x'.repeat(2000))
+})

@@ -189,7 +189,9 @@ function copyWithin(value: unknown, copying: Copying, depth: number): unknown {
 }
 
 function copyText(value: string, copying: Copying): string {
-  const chars = Math.max(0, Math.min(copying.maxChars, copying.left))
+  // What is longer than all that is wanted is cut anyway: to what `fitJson` would leave of it, so that it is not searched, and pruned, in vain.
+  const most = value.length > copying.maxChars ? copying.maxChars >> 1 : copying.maxChars
+  const chars = Math.max(0, Math.min(most, copying.left))
   const isCut = value.length > chars + WINDOW
   const redacted = copying.text(isCut ? value.slice(0, chars + WINDOW) : value)
   const kept = isCut ? redacted.slice(0, -WINDOW) : redacted
