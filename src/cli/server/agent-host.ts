@@ -7,7 +7,8 @@ import { type HostSaid, saveHostFacts } from '../../client/join.ts'
 import { renderProxyAddress } from '../../client/proxy-address.ts'
 import { openTunnelSocket } from '../../client/tunnel-socket.ts'
 import { WatchedFeed } from '../../client/watch.ts'
-import { AppError, toAppError } from '../../lib/errors.ts'
+import { toAppError } from '../../lib/errors.ts'
+import { orCancelled } from '../../lib/pause.ts'
 import type { ResourceFeed } from '../../resources/feed.ts'
 import type { Kind } from '../../resources/registry.ts'
 import { Enrolment } from '../../services/agent/enrolment.ts'
@@ -137,7 +138,7 @@ async function openLink(
     await feed.close()
   }
   try {
-    await orAborted(feed.ready(), signal)
+    await orCancelled(feed.ready(), signal, 'stopped before the agent was up')
     await loadKeys(keys, signal)
   } catch (thrown) {
     await closeLink()
@@ -168,7 +169,7 @@ async function loadKeys(keys: AssertionKeys, signal: AbortSignal): Promise<void>
       if (tries === KEYS_TRIES || signal.aborted) throw thrown
       const { promise, resolve } = Promise.withResolvers<void>()
       realClock.after(1000 * tries, resolve)
-      await orAborted(promise, signal)
+      await orCancelled(promise, signal, 'stopped before the agent was up')
     }
   }
 }
@@ -224,18 +225,5 @@ function tellOfHost(enrolment: Enrolment, facts: Omit<HostSaid, 'proxies'>, { lo
       isDue = true
     },
     close: () => clearInterval(timer),
-  }
-}
-
-/** @throws AppError cancelled when the signal fires first. */
-async function orAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  const onAbort = (): void => reject(new AppError('cancelled', 'stopped before the agent was up'))
-  if (signal.aborted) onAbort()
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
   }
 }

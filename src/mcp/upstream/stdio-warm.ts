@@ -1,4 +1,5 @@
 import { AppError, toAppError } from '../../lib/errors.ts'
+import { orCancelled } from '../../lib/pause.ts'
 import type { Spare, WarmPool } from '../hosting/warm-pool.ts'
 import type { Child } from './child.ts'
 import { findAgreement, findHandshake, type Rehearsed, replyTo } from './rehearsal.ts'
@@ -57,7 +58,7 @@ class WarmSession {
   async #adopt(rehearsal: Rehearsed, message: Outgoing, signal: AbortSignal): Promise<Reply> {
     rehearsal.channel.adopt()
     await this.#use(Promise.resolve(rehearsal.channel))
-    return replyTo(message, await orCancelled(rehearsal.agreed, signal))
+    return replyTo(message, await orCancelled(rehearsal.agreed, signal, 'the request was cancelled'))
   }
 
   #begin(spare: Spare<Rehearsed> | undefined): Promise<Channel> {
@@ -79,18 +80,5 @@ class WarmSession {
       this.#ended.resolve(toAppError(thrown).message)
       throw thrown
     }
-  }
-}
-
-/** @throws AppError cancelled when the signal fires first. */
-async function orCancelled<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>()
-  const onAbort = (): void => reject(new AppError('cancelled', 'the request was cancelled'))
-  if (signal.aborted) onAbort()
-  signal.addEventListener('abort', onAbort, { once: true })
-  try {
-    return await Promise.race([promise, aborted])
-  } finally {
-    signal.removeEventListener('abort', onAbort)
   }
 }

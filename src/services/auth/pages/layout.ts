@@ -34,7 +34,11 @@ export function hiddenFields(fields: Readonly<Record<string, string>>): Html[] {
 }
 
 /** Six digits of an authenticator app, as `totp`. */
-export function oneTimeCodeField({ required = true, autofocus = false }: { required?: boolean; autofocus?: boolean } = {}): Html {
+export function oneTimeCodeField({
+  required = true,
+  autofocus = false,
+  hint,
+}: { required?: boolean; autofocus?: boolean; hint?: string } = {}): Html {
   return html`<label for="totp">One-time code</label>
     <input
       id="totp"
@@ -43,8 +47,9 @@ export function oneTimeCodeField({ required = true, autofocus = false }: { requi
       autocomplete="one-time-code"
       pattern="[0-9]{6}"
       maxlength="6"
-      ${required && html` required`}${autofocus && html` autofocus`}
-    />`
+      ${required && html` required`}${autofocus && html` autofocus`}${hint !== undefined && html` aria-describedby="totp-hint"`}
+    />
+    ${hint !== undefined && html`<p class="hint" id="totp-hint">${hint}</p>`}`
 }
 
 /** The secret that an authenticator app is to have, before it is asked for a code. */

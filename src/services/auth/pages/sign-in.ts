@@ -89,20 +89,7 @@ function renderForm(page: SignInPage, isFirst: boolean): Html {
       maxlength="256"
       required${isFirst && page.user !== '' && html` autofocus`}
     />
-    ${
-      page.ways.codes &&
-      html`<label for="totp">One-time code</label>
-        <input
-          id="totp"
-          name="totp"
-          inputmode="numeric"
-          autocomplete="one-time-code"
-          pattern="[0-9]{6}"
-          maxlength="6"
-          aria-describedby="totp-hint"
-        />
-        <p class="hint" id="totp-hint">From your authenticator app, if you have set one up.</p>`
-    }
+    ${page.ways.codes && oneTimeCodeField({ required: false, hint: 'From your authenticator app, if you have set one up.' })}
     <button type="submit" ${!isFirst && html` class="second"`}>Sign in</button>
   </form>`
 }
