@@ -242,7 +242,7 @@ function textOf(value: Json): string {
 
 function dataOf(stream: string): string[] {
   const events = createSseParser().push(Buffer.from(stream))
-  return events.filter(({ data }) => data !== '').map(({ data }) => data)
+  return events.map(({ data }) => data.toString()).filter((data) => data !== '')
 }
 
 function modernHeaders(message: string, random: () => number): Record<string, string> {

@@ -53,8 +53,8 @@ async function readStream(answer: IncomingMessage, delivered: Delivered, take: T
       for (const event of parser.push(Buffer.from(chunk))) {
         if (event.id !== undefined) delivered.lastEventId = event.id || undefined
         if (event.retry !== undefined) delivered.retryMs = event.retry
-        if (!event.hasData || event.data.trim() === '' || event.event !== 'message') continue
-        const line = oneLine(Buffer.from(event.data))
+        if (event.event !== 'message' || event.data.toString('utf8').trim() === '') continue
+        const line = oneLine(event.data)
         const message = classifyServerLine(line)
         if (!message) continue
         if (message.answers !== undefined) delivered.answered.add(message.answers)

@@ -5,44 +5,76 @@ export interface ByteBuffer {
   readonly length: number
   /** Copies `bytes` to the end. Past the limit it empties itself and throws `resource_exhausted`. */
   append(bytes: Uint8Array): void
+  /** The same for bytes that nobody will change, which it may keep as they are. */
+  adopt(bytes: Buffer): void
   /** Hands out all bytes and is empty after. */
   take(): Buffer
 }
 
 const FIRST_CAPACITY = 4096
+const LAST_CAPACITY = 1024 * 1024
+/** Less is copied, since a piece may keep a larger buffer alive. */
+const ADOPTED_BYTES = 16 * 1024
 
 /**
- * A buffer that doubles as it grows, so that a message in many small chunks costs linear time and at most twice its size.
+ * Made of pieces that double as it grows, so that a message in many small chunks costs linear time and at most twice its size.
  *
  * @param maxBytes the most it may hold
  * @param what the thing collected, for the error message ("a line")
  */
 export function createByteBuffer(maxBytes: number, what: string): ByteBuffer {
+  const pieces: Buffer[] = []
   let storage = Buffer.alloc(0)
+  /** Of the storage. */
+  let used = 0
   let length = 0
+
+  const clear = (): void => {
+    pieces.length = 0
+    storage = Buffer.alloc(0)
+    used = 0
+    length = 0
+  }
+  const grow = (bytes: number): void => {
+    if (length + bytes > maxBytes) {
+      clear()
+      throw tooLarge(maxBytes, what)
+    }
+    length += bytes
+  }
+  const seal = (): void => {
+    if (used > 0) pieces.push(storage.subarray(0, used))
+    storage = storage.subarray(used)
+    used = 0
+  }
   return {
     get length() {
       return length
     },
     append(bytes) {
-      const needed = length + bytes.length
-      if (needed > maxBytes) {
-        storage = Buffer.alloc(0)
-        length = 0
-        throw tooLarge(maxBytes, what)
-      }
-      if (needed > storage.length) {
-        const larger = Buffer.allocUnsafe(Math.max(FIRST_CAPACITY, Math.min(2 * needed, maxBytes)))
-        storage.copy(larger, 0, 0, length)
-        storage = larger
-      }
-      storage.set(bytes, length)
-      length = needed
+      const before = length
+      grow(bytes.length)
+      const fits = Math.min(bytes.length, storage.length - used)
+      storage.set(fits === bytes.length ? bytes : bytes.subarray(0, fits), used)
+      used += fits
+      if (fits === bytes.length) return
+      seal()
+      const rest = bytes.subarray(fits)
+      storage = Buffer.allocUnsafe(Math.max(rest.length, FIRST_CAPACITY, Math.min(before, maxBytes - before, LAST_CAPACITY)))
+      storage.set(rest)
+      used = rest.length
+    },
+    adopt(bytes) {
+      if (bytes.length < ADOPTED_BYTES) return this.append(bytes)
+      grow(bytes.length)
+      seal()
+      pieces.push(bytes)
     },
     take() {
-      const taken = storage.subarray(0, length)
-      storage = Buffer.alloc(0)
-      length = 0
+      seal()
+      const [only] = pieces
+      const taken = pieces.length === 1 && only ? only : Buffer.concat(pieces, length)
+      clear()
       return taken
     },
   }

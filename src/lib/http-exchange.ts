@@ -19,6 +19,8 @@ export interface Answer {
   /** False when the client is slow: wait for `drained` before the next write. */
   write(chunk: Uint8Array): boolean
   drained(): Promise<void>
+  /** Whether nothing that was written is held any more: the kernel has it all. Absent where that is not known. */
+  readonly isFlushed?: boolean
   end(chunk?: Uint8Array): void
   /** Breaks the connection off: the client must not take what it has for a whole answer. */
   abort(reason: string): void

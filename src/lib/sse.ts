@@ -7,8 +7,8 @@ export interface SseEvent {
   readonly raw: Buffer
   /** The event type; `message` when the block names none. */
   readonly event: string
-  /** The data lines joined by line feeds. */
-  readonly data: string
+  /** The data lines joined by line feeds, in UTF-8; of one line alone it is a part of `raw`. */
+  readonly data: Buffer
   /** Whether there was a data line, be it empty. A block without one is not dispatched to a client, but may set an id. */
   readonly hasData: boolean
   readonly id?: string
@@ -25,29 +25,45 @@ export interface SseParser {
   end(): Buffer | undefined
 }
 
-export interface SseLimits {
+export interface SseOptions {
   /** Of one block with its blank line. Default 16 MiB. */
   readonly maxEventBytes?: number
+  /** Called with chunks that no event shares memory with any more. */
+  readonly giveBack?: (chunk: Uint8Array) => void
 }
 
 const LINE_FEED = 0x0a
 const CARRIAGE_RETURN = 0x0d
+const COLON = 0x3a
+const SPACE = 0x20
+const BYTE_ORDER_MARK = Buffer.from('\ufeff')
+const FEED = Buffer.from('\n')
+const NO_BYTES = Buffer.alloc(0)
 const LINE_ENDS = /\r\n|\r|\n/g
 
 /** Reads a Server-Sent Events stream (WHATWG HTML, 9.2.5 and 9.2.6) chunk by chunk. */
-export function createSseParser({ maxEventBytes = 16 * 1024 * 1024 }: SseLimits = {}): SseParser {
+export function createSseParser({ maxEventBytes = 16 * 1024 * 1024, giveBack }: SseOptions = {}): SseParser {
   const pending = createByteBuffer(maxEventBytes, 'an event')
   const borders = createBorderFinder()
+  /** Whole chunks of the pending block. */
+  const inner: Uint8Array[] = []
   let isFirst = true
   let isBroken = false
 
   function complete(bytes: Buffer): SseEvent {
-    if (pending.length > 0) pending.append(bytes)
-    const raw = pending.length > 0 ? pending.take() : bytes
+    const raw = pending.length > 0 ? joined(bytes) : bytes
     if (raw.length > maxEventBytes) throw tooLarge(maxEventBytes, 'an event')
     const event = parseBlock(raw, isFirst)
     isFirst = false
     return event
+  }
+
+  function joined(bytes: Buffer): Buffer {
+    pending.adopt(bytes)
+    const raw = pending.take()
+    // It had two pieces at least, so it is a copy.
+    for (const chunk of inner.splice(0)) giveBack?.(chunk)
+    return raw
   }
 
   function push(chunk: Uint8Array): SseEvent[] {
@@ -60,7 +76,8 @@ export function createSseParser({ maxEventBytes = 16 * 1024 * 1024 }: SseLimits 
         events.push(complete(bytes.subarray(start, end)))
         start = end
       }
-      if (start < bytes.length) pending.append(bytes.subarray(start))
+      if (start < bytes.length) pending.adopt(bytes.subarray(start))
+      if (start === 0 && giveBack) inner.push(chunk)
       return events
     } catch (error) {
       isBroken = true
@@ -74,15 +91,18 @@ export function createSseParser({ maxEventBytes = 16 * 1024 * 1024 }: SseLimits 
   }
 }
 
-/** Text of one event. `event` and `id` must be one line, `id` without NUL; line ends in `data` make more data lines. */
-export function frameSse(event: { data: string; event?: string; id?: string; retry?: number }): Buffer {
+/** Bytes of one event. `event` and `id` must be one line, `id` without NUL; line ends in `data` make more data lines. */
+export function frameSse(event: { data: string | Buffer; event?: string; id?: string; retry?: number }): Buffer {
   let head = ''
   if (event.event !== undefined) head += `event: ${oneLineField('event', event.event)}\n`
   if (event.id !== undefined) head += `id: ${oneLineField('id', event.id)}\n`
   if (event.retry !== undefined) head += `retry: ${checkRetry(event.retry)}\n`
-  const isOneLine = !event.data.includes('\n') && !event.data.includes('\r')
-  const data = isOneLine ? event.data : event.data.replaceAll(LINE_ENDS, '\ndata: ')
-  return Buffer.from(`${head}data: ${data}\n\n`)
+  const { data } = event
+  const isOneLine = !data.includes('\n') && !data.includes('\r')
+  if (!isOneLine) return Buffer.from(`${head}data: ${data.toString().replaceAll(LINE_ENDS, '\ndata: ')}\n\n`)
+  return typeof data === 'string'
+    ? Buffer.from(`${head}data: ${data}\n\n`)
+    : Buffer.concat([Buffer.from(`${head}data: `), data, Buffer.from('\n\n')])
 }
 
 /** Finds where blocks end: after the line end of each blank line. Remembers over chunks whether the current line is empty so far. */
@@ -120,36 +140,64 @@ function findByte(bytes: Buffer, byte: number, from: number): number {
 }
 
 function parseBlock(raw: Buffer, isFirst: boolean): SseEvent {
-  const text = raw.toString('utf8')
-  let at = isFirst && text.startsWith('\ufeff') ? 1 : 0
-  const data: string[] = []
+  const data: Buffer[] = []
   let event = ''
   let id: string | undefined
   let retry: number | undefined
   let isComment = true
-  // Line by line, not split: a block of a few bytes a line would make millions of strings at once.
-  for (const { index, 0: lineEnd } of text.matchAll(LINE_ENDS)) {
-    const line = text.slice(at, index)
-    at = index + lineEnd.length
-    if (line === '' || line.startsWith(':')) continue
+  let at = isFirst && raw.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK) ? BYTE_ORDER_MARK.length : 0
+  for (const end of lineEnds(raw, at)) {
+    const [from, to] = [at, end]
+    at = raw[end] === CARRIAGE_RETURN && raw[end + 1] === LINE_FEED ? end + 2 : end + 1
+    if (from === to || raw[from] === COLON) continue
     isComment = false
-    const colon = line.indexOf(':')
-    const name = colon === -1 ? line : line.slice(0, colon)
-    const value = colon === -1 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1)
+    const { name, value } = parseField(raw.subarray(from, to))
     if (name === 'data') data.push(value)
-    else if (name === 'event') event = value
-    else if (name === 'id' && !value.includes('\0')) id = value
-    else if (name === 'retry') retry = parseRetry(value) ?? retry
+    else if (name === 'event') event = value.toString('utf8')
+    else if (name === 'id' && !value.includes(0)) id = value.toString('utf8')
+    else if (name === 'retry') retry = parseRetry(value.toString('utf8')) ?? retry
   }
   return {
     raw,
     event: event === '' ? 'message' : event,
-    data: data.join('\n'),
+    data: joinLines(data),
     hasData: data.length > 0,
     isComment,
     ...(id !== undefined && { id }),
     ...(retry !== undefined && { retry }),
   }
+}
+
+/** Where each line ends. One by one: a block of a few bytes a line would make millions of them at once. */
+function* lineEnds(raw: Buffer, from: number): Generator<number, void> {
+  let feed = findByte(raw, LINE_FEED, from)
+  let carriage = findByte(raw, CARRIAGE_RETURN, from)
+  for (let end = Math.min(feed, carriage); end < raw.length; end = Math.min(feed, carriage)) {
+    yield end
+    // The line feed after a carriage return ends no line of its own.
+    const next = end === carriage && feed === end + 1 ? end + 2 : end + 1
+    if (feed < next) feed = findByte(raw, LINE_FEED, next)
+    if (carriage < next) carriage = findByte(raw, CARRIAGE_RETURN, next)
+  }
+}
+
+function parseField(line: Buffer): { name: string; value: Buffer } {
+  const colon = line.indexOf(COLON)
+  if (colon === -1) return { name: line.toString('utf8'), value: NO_BYTES }
+  return { name: line.toString('utf8', 0, colon), value: line.subarray(line[colon + 1] === SPACE ? colon + 2 : colon + 1) }
+}
+
+function joinLines(lines: readonly Buffer[]): Buffer {
+  const [only] = lines
+  if (lines.length <= 1) return only ?? NO_BYTES
+  const size = lines.reduce((sum, line) => sum + line.length + 1, -1)
+  const joined = Buffer.alloc(size, FEED)
+  let at = 0
+  for (const line of lines) {
+    joined.set(line, at)
+    at += line.length + 1
+  }
+  return joined
 }
 
 function parseRetry(value: string): number | undefined {

@@ -29,6 +29,11 @@ export interface ConversationParts {
 }
 
 /** A request on its way, as its conversation knows it. */
+/** What is known of a response: that it is clear and the answer to its request, and what it says, when that was read. */
+export interface KnownAnswer {
+  response?: Fields
+}
+
 export interface RunningRequest extends Listed {
   readonly message: ClientMessage
   /** Its id as `keyOfRaw` gives it. */
@@ -36,7 +41,7 @@ export interface RunningRequest extends Listed {
   /** Between sending and the end of the stream that answers it. */
   readonly isUnderWay: boolean
   /** The response, ready for the client and its end recorded; throws when it cannot be judged. It may leave once `written` has settled. */
-  judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined; written: Promise<unknown> }
+  judge(bytes: Buffer, known?: KnownAnswer): { bytes: Buffer; response: Fields | undefined; written: Promise<unknown> }
   /** Records that it failed, and whose failure it was; at once, and resolves when that is written. */
   interrupt(error: string, origin?: Origin): Promise<void>
   /** Whether its caller may still ask for it. */
@@ -148,7 +153,7 @@ export class Conversation {
   assertRoomFor(id: string | undefined): void {
     if (this.#running.size >= MAX_OPEN)
       throw new AppError('resource_exhausted', `${MAX_OPEN} requests of this MCP session have no answer yet: wait, or cancel some`)
-    if (this.era === 'legacy' && this.#findByKey(keyOfRaw(id))) {
+    if (this.era === 'legacy' && this.findWaiting(keyOfRaw(id))) {
       throw new AppError('invalid_argument', 'the request id is in use in this MCP session: use another', { details: { rpc: -32600 } })
     }
   }
@@ -161,14 +166,9 @@ export class Conversation {
     this.#running.delete(request)
   }
 
-  /** The request that a response on a stream of this conversation answers, by its parsed id. */
-  findWaiting(id: unknown): RunningRequest | undefined {
-    return this.era === 'legacy' ? this.#findByKey(idKey(id)) : undefined
-  }
-
-  /** Few run at a time: looking through them is quicker than keeping them by id. */
-  #findByKey(key: string): RunningRequest | undefined {
-    return this.#running.find((request) => request.key === key)
+  /** The request that a response on a stream of this conversation answers, by its `idKey`. Few run at a time: looking through them is quick. */
+  findWaiting(key: string): RunningRequest | undefined {
+    return this.era === 'legacy' ? this.#running.find((request) => request.key === key) : undefined
   }
 
   /** The server asked the client something: the client may answer it once. */

@@ -38,15 +38,8 @@ export class MessageHead {
   #isClear = true
 
   push(chunk: Uint8Array): this {
-    let quote = -1
-    let backslash = -1
     for (let at = 0; at < chunk.length && this.#isClear; at++) {
-      // Most of a large answer is text: its end is found without a look at each byte.
-      if (this.#isInString && this.#taking === undefined && !this.#isEscaped) {
-        if (quote < at) quote = findByte(chunk, QUOTE, at)
-        if (backslash < at) backslash = findByte(chunk, BACKSLASH, at)
-        at = Math.min(quote, backslash)
-      }
+      if (this.#depth > 1 && this.#taking === undefined) at = this.#passInner(chunk, at)
       const byte = chunk[at]
       if (byte === undefined) break
       if (this.#isInString) this.#inString(byte)
@@ -62,6 +55,11 @@ export class MessageHead {
     return this.#isClear && this.#depth === 0 && (isCall || (isAnswer && !this.#found.has('method')))
   }
 
+  /** The `idKey` of the request that it can only be the answer to; undefined when it is no clear answer. */
+  get answered(): string | undefined {
+    return this.isClear && !this.#found.has('method') ? (this.#id ?? 'null') : undefined
+  }
+
   /** Whether it can only be the answer to the request with this `idKey`; an error without an id says that the request could not be read. */
   isAnswerTo(key: string): boolean {
     return this.isClear && !this.#found.has('method') && (this.#id === key || (this.#found.has('error') && (this.#id ?? 'null') === 'null'))
@@ -70,6 +68,36 @@ export class MessageHead {
   /** Whether it cannot be that answer any more, whatever is to come. */
   isOtherThan(key: string): boolean {
     return !this.#isClear || this.#found.has('method') || (this.#id !== undefined && this.#id !== key && this.#id !== 'null')
+  }
+
+  /** Goes over what is inside of a member, where only brackets and strings count, to the bracket that may end it, or to the end of the chunk. */
+  #passInner(chunk: Uint8Array, from: number): number {
+    const turns = new Turns(chunk)
+    let depth = this.#depth
+    let isInString = this.#isInString
+    let isEscaped = this.#isEscaped
+    let at = from
+    for (; at < chunk.length; at++) {
+      if (isInString) {
+        if (!isEscaped) at = turns.next(at)
+        isInString = isEscaped || chunk[at] !== QUOTE
+        isEscaped = !isEscaped && chunk[at] === BACKSLASH
+      } else {
+        const byte = chunk[at] ?? 0
+        if (byte === QUOTE) isInString = true
+        else if (byte >= OPEN_BRACKET) {
+          if (byte === OPEN_BRACE || byte === OPEN_BRACKET) depth += 1
+          else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
+            if (depth === 2) break
+            depth -= 1
+          }
+        }
+      }
+    }
+    this.#depth = depth
+    this.#isInString = isInString
+    this.#isEscaped = isEscaped
+    return at
   }
 
   #inString(byte: number): void {
@@ -144,8 +172,32 @@ export class MessageHead {
 }
 
 /** Of a whole message. */
-export function readHead(text: string): MessageHead {
-  return new MessageHead().push(Buffer.from(text))
+export function readHead(text: string | Buffer): MessageHead {
+  return new MessageHead().push(typeof text === 'string' ? Buffer.from(text) : text)
+}
+
+/** As many bytes are looked at one by one: most strings are short. */
+const NEAR = 32
+
+/** The quotes and backslashes of a chunk. */
+class Turns {
+  readonly #chunk: Uint8Array
+  #quote = -1
+  #backslash = -1
+
+  constructor(chunk: Uint8Array) {
+    this.#chunk = chunk
+  }
+
+  /** The place of the next one, or the length when there is none. What is far is found without a look at each byte, and looked for once. */
+  next(from: number): number {
+    const chunk = this.#chunk
+    const near = Math.min(from + NEAR, chunk.length)
+    for (let at = from; at < near; at++) if (chunk[at] === QUOTE || chunk[at] === BACKSLASH) return at
+    if (this.#quote < near) this.#quote = findByte(chunk, QUOTE, near)
+    if (this.#backslash < near) this.#backslash = findByte(chunk, BACKSLASH, near)
+    return Math.min(this.#quote, this.#backslash)
+  }
 }
 
 /** The place of a byte, or the length when there is none. */

@@ -100,13 +100,14 @@ export class Outlet implements Listed {
     this.end()
   }
 
-  /** Begins a stream of events, or of one large JSON message. */
-  open(kind: 'events' | 'json'): void {
+  /** Begins a stream of events, or of one large JSON message, whose length may be known. */
+  open(kind: 'events' | 'json', length?: number): void {
     if (kind === 'json' && this.#kept) this.#collected ??= { chunks: [], bytes: 0 }
     if (this.#state !== 'empty') return
     this.#state = 'streaming'
     this.#isEvents = kind === 'events'
-    this.#exchange.answer.head(200, { ...(kind === 'events' ? SSE_HEADERS : JSON_HEADERS), ...this.#headers })
+    const counted = length !== undefined && { 'content-length': String(length) }
+    this.#exchange.answer.head(200, { ...(kind === 'events' ? SSE_HEADERS : JSON_HEADERS), ...counted, ...this.#headers })
     this.#exchange = { answer: this.#exchange.answer, signal: this.#exchange.signal }
   }
 
@@ -134,6 +135,11 @@ export class Outlet implements Listed {
     this.#waiting ??= Promise.withResolvers()
     await Promise.race([this.#exchange.answer.drained(), this.#waiting.promise])
     this.#waiting = undefined
+  }
+
+  /** Nothing that was written is held by anything here any more. False where that is not known. */
+  get isFlushed(): boolean {
+    return !this.#collected && this.#exchange.answer.isFlushed === true
   }
 
   /** Waits for a slow client no longer: the end is near. */

@@ -15,6 +15,7 @@ import { Outlet } from './outlet.ts'
 import { withoutOwnMeta } from './own-meta.ts'
 import { relayRequest } from './relay.ts'
 import { Relayed } from './relayed.ts'
+import { idKey } from './request-ids.ts'
 
 export interface Posting {
   exchange: HttpExchange
@@ -132,7 +133,7 @@ async function sendOneWay(message: ClientMessage, conversation: Conversation, ex
  * waiting is nobody's to cancel. None ever waits by id in a modern conversation, whose clients cancel by going away (2026-07-28, cancellation).
  */
 async function isCancelledHere({ params }: ClientMessage, conversation: Conversation): Promise<boolean> {
-  const relayed = conversation.findWaiting(params['requestId'])
+  const relayed = conversation.findWaiting(idKey(params['requestId']))
   if (!relayed || relayed.message.method === 'initialize') return true
   const { isUnderWay } = relayed
   const recorded = relayed.interrupt('cancelled by the client')

@@ -117,7 +117,7 @@ test('a list on the GET stream is judged as the answer it is; a response nobody 
     if (reply.kind !== 'events') throw new Error('no events')
     // Ends early after an event with an id: the client resumes by GET.
     const events = (async function* () {
-      yield { raw: Buffer.from('id: 1\ndata:\n\n'), event: 'message', data: '', hasData: true, id: '1', isComment: false }
+      yield { raw: Buffer.from('id: 1\ndata:\n\n'), event: 'message', data: Buffer.alloc(0), hasData: true, id: '1', isComment: false }
     })()
     return message.method === 'tools/list' ? { kind: 'events', events } : reply
   }

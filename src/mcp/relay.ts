@@ -1,17 +1,17 @@
 import { AppError, toAppError } from '../lib/errors.ts'
 import type { HttpExchange } from '../lib/http-exchange.ts'
 import { frameSse, type SseEvent } from '../lib/sse.ts'
-import type { Conversation, RunningRequest } from './conversation.ts'
+import type { Conversation, KnownAnswer, RunningRequest } from './conversation.ts'
 import { idKey } from './request-ids.ts'
 import { modernStatus, rpcOf } from './failure.ts'
 import { ACKNOWLEDGED, ListSubscription } from './list-subscription.ts'
-import { fieldsOf, renderRpcError } from './message.ts'
+import { type Fields, fieldsOf, renderRpcError } from './message.ts'
 import { MessageHead, readHead } from './message-head.ts'
 import { findMethod } from './methods.ts'
 import type { Outlet } from './outlet.ts'
-import type { Relayed } from './relayed.ts'
-import { notTheAnswer, parseJson } from './response.ts'
-import type { Reply } from './upstream/upstream.ts'
+import { READ_LIMIT, type Relayed } from './relayed.ts'
+import { notTheAnswer, parseJson, readPlainResponse } from './response.ts'
+import type { LargeReply, Reply } from './upstream/upstream.ts'
 
 /** Sends a judged request and brings everything that belongs to it to the outlet. A failure becomes the answer. */
 export async function relayRequest(
@@ -91,7 +91,7 @@ async function deliver(reply: Exclude<Reply, { kind: 'message' }>, relaying: Rel
   const { relayed, conversation, outlet } = relaying
   switch (reply.kind) {
     case 'stream':
-      return deliverStream(reply.chunks, relayed, outlet)
+      return deliverStream(reply, relayed, outlet)
     case 'events':
       return deliverEvents(reply.events, relaying)
     case 'refused':
@@ -102,20 +102,24 @@ async function deliver(reply: Exclude<Reply, { kind: 'message' }>, relaying: Rel
 }
 
 /** One chunk is held back, so that what the answer is, is known, and its end recorded, before it is whole. */
-async function deliverStream(chunks: AsyncIterable<Uint8Array>, relayed: Relayed, outlet: Outlet): Promise<void> {
+async function deliverStream({ chunks, length, giveBack }: LargeReply, relayed: Relayed, outlet: Outlet): Promise<void> {
+  const write = async (chunk: Uint8Array): Promise<void> => {
+    outlet.open('json', length)
+    await outlet.write(chunk)
+    if (outlet.isFlushed) giveBack?.(chunk)
+  }
   const head = new MessageHead()
   let held: Uint8Array | undefined
   try {
     for await (const chunk of chunks) {
       if (head.push(chunk).isOtherThan(relayed.key)) throw notTheAnswer()
-      outlet.open('json')
-      if (held) await outlet.write(held)
+      if (held) await write(held)
       relayed.count(chunk.byteLength)
       held = chunk
     }
     if (!head.isAnswerTo(relayed.key)) throw notTheAnswer()
     await relayed.passed()
-    if (held) await outlet.write(held)
+    if (held) await write(held)
     outlet.end()
   } catch (thrown) {
     if (outlet.state === 'empty') throw thrown
@@ -151,23 +155,23 @@ export async function judgeEvent(
   conversation: Conversation,
   subscription?: ListSubscription,
 ): Promise<{ bytes: Buffer | undefined; answered?: RunningRequest }> {
-  if (!event.hasData || event.data === '') return { bytes: event.raw }
-  const parsed = fieldsOf(parseJson(event.data))
-  if (!parsed) return { bytes: undefined }
-  if (parsed['method'] !== undefined) {
+  const { data } = event
+  if (data.length === 0) return { bytes: event.raw }
+  const said = readMessage(data)
+  if (!said) return { bytes: undefined }
+  if (said.kind === 'call') {
     relayed?.count(event.raw.byteLength)
-    if (!readHead(event.data).isClear) return { bytes: undefined }
-    if (subscription && parsed['method'] === ACKNOWLEDGED) return { bytes: subscription.acknowledge(event.data) }
-    if (parsed['id'] !== undefined) conversation.asked(parsed['id'])
+    if (!readHead(data).isClear) return { bytes: undefined }
+    if (subscription && said.fields['method'] === ACKNOWLEDGED) return { bytes: subscription.acknowledge(data.toString('utf8')) }
+    if (said.fields['id'] !== undefined) conversation.asked(said.fields['id'])
     return { bytes: event.raw }
   }
-  const waiting = findAnswered(parsed['id'], relayed, conversation)
+  const waiting = findAnswered(said.key, relayed, conversation)
   if (!waiting) return { bytes: undefined }
-  const original = Buffer.from(event.data)
-  const bytes = await judgeOrExplain(original, waiting)
-  if (bytes === original) return { bytes: event.raw, answered: waiting }
+  const bytes = await judgeOrExplain(data, waiting, said.known)
+  if (bytes === data) return { bytes: event.raw, answered: waiting }
   const framed = frameSse({
-    data: bytes.toString('utf8'),
+    data: bytes,
     ...(event.event !== 'message' && { event: event.event }),
     ...(event.id !== undefined && { id: event.id }),
     ...(event.retry !== undefined && { retry: event.retry }),
@@ -175,16 +179,29 @@ export async function judgeEvent(
   return { bytes: framed, answered: waiting }
 }
 
+type Said = { kind: 'call'; fields: Fields } | { kind: 'answer'; key: string; known?: KnownAnswer }
+
+/** A message of the server, as far as it has to be read; undefined for what is none. An answer that is not clear is known by what its last id says. */
+function readMessage(data: Buffer): Said | undefined {
+  const response = readPlainResponse(data)
+  if (response) return { kind: 'answer', key: idKey(response['id']), known: { response } }
+  const key = data.length > READ_LIMIT ? readHead(data).answered : undefined
+  if (key !== undefined) return { kind: 'answer', key, known: {} }
+  const fields = fieldsOf(parseJson(data))
+  if (!fields) return undefined
+  return fields['method'] === undefined ? { kind: 'answer', key: idKey(fields['id']) } : { kind: 'call', fields }
+}
+
 /** Modern requests of one credential share a conversation and may share ids: a stream answers its own request only. */
-function findAnswered(id: unknown, relayed: Relayed | undefined, conversation: Conversation): RunningRequest | undefined {
-  if (conversation.era === 'legacy') return conversation.findWaiting(id)
-  return relayed && idKey(id) === relayed.key ? relayed : undefined
+function findAnswered(key: string, relayed: Relayed | undefined, conversation: Conversation): RunningRequest | undefined {
+  if (conversation.era === 'legacy') return conversation.findWaiting(key)
+  return relayed?.key === key ? relayed : undefined
 }
 
 /** A response that cannot be judged is an error for its request alone: the stream may carry more. */
-async function judgeOrExplain(original: Buffer, waiting: RunningRequest): Promise<Buffer> {
+async function judgeOrExplain(data: Buffer, waiting: RunningRequest, known: KnownAnswer | undefined): Promise<Buffer> {
   try {
-    const { bytes, written } = waiting.judge(original)
+    const { bytes, written } = waiting.judge(data, known)
     await written
     return bytes
   } catch (thrown) {

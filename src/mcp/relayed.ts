@@ -1,20 +1,20 @@
 import type { Allowed } from '../access/decision.ts'
 import type { Origin } from '../lib/errors.ts'
 import type { Caller } from './caller.ts'
-import type { Conversation, RunningRequest } from './conversation.ts'
+import type { Conversation, KnownAnswer, RunningRequest } from './conversation.ts'
 import { keyOfRaw } from './request-ids.ts'
 import { learnMirrors } from './eras/mirrors.ts'
 import { checkMessage, filterList } from './guard.ts'
 import { announceChanges } from './list-changes.ts'
 import { type ClientMessage, type Fields, fieldsOf } from './message.ts'
-import { MessageHead } from './message-head.ts'
+import { readHead } from './message-head.ts'
 import { findMethod } from './methods.ts'
 import { type Begun, readEnding } from './recorder.ts'
 import { isAnswerTo, notTheAnswer, readPlainResponse, readResponse } from './response.ts'
 import type { CallerProof } from './upstream/upstream.ts'
 
 /** Of answers above this size only the head is read: their content is not summarised in the audit log. */
-const READ_LIMIT = 64 * 1024
+export const READ_LIMIT = 64 * 1024
 /** Of those that say what the server has. */
 const OFFERS_LIMIT = 1024 * 1024
 
@@ -97,10 +97,10 @@ export class Relayed implements RunningRequest {
    * The response, ready for the client: lists filtered, the end recorded. It may leave once `written` has settled.
    * @throws AppError unavailable (origin upstream) when it cannot be judged, or could be taken for the answer to something else.
    */
-  judge(bytes: Buffer): { bytes: Buffer; response: Fields | undefined; written: Promise<unknown> } {
+  judge(bytes: Buffer, known?: KnownAnswer): { bytes: Buffer; response: Fields | undefined; written: Promise<unknown> } {
     const { lists, offers } = findMethod(this.message.method) ?? {}
-    const plain = lists ? undefined : readPlainResponse(bytes)
-    if (plain ? !isAnswerTo(plain, this.key) : !new MessageHead().push(bytes).isAnswerTo(this.key)) throw notTheAnswer()
+    const plain = lists ? undefined : known ? known.response : readPlainResponse(bytes)
+    if (!known && !(plain ? isAnswerTo(plain, this.key) : readHead(bytes).isAnswerTo(this.key))) throw notTheAnswer()
     const judged = lists
       ? filterList(bytes, lists, this.#caller.access())
       : { bytes, response: plain ?? readUpTo(offers ? OFFERS_LIMIT : READ_LIMIT, bytes) }

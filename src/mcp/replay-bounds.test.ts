@@ -9,7 +9,13 @@ const sink = (): Sink & { got: string[] } => {
   const got: string[] = []
   return { got, write: async (bytes) => void got.push(Buffer.from(bytes).toString()), handOver: () => undefined }
 }
-const event = (data: string): SseEvent => ({ raw: frameSse({ data }), event: 'message', data, hasData: true, isComment: false })
+const event = (data: string): SseEvent => ({
+  raw: frameSse({ data }),
+  event: 'message',
+  data: Buffer.from(data),
+  hasData: true,
+  isComment: false,
+})
 
 test('when all sessions together keep too much, the one that has most loses first', async () => {
   let tokens = 0

@@ -107,7 +107,7 @@ export class ReplayStream {
   /** An answer of the gateway's own. */
   async say(data: string): Promise<void> {
     const bytes = frameSse({ data })
-    return this.take({ raw: bytes, event: 'message', data, hasData: true, isComment: false }, bytes, true)
+    return this.take({ raw: bytes, event: 'message', data: Buffer.from(data), hasData: true, isComment: false }, bytes, true)
   }
 
   /** Gives a client that has no id yet the place where it is. */

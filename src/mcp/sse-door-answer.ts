@@ -43,7 +43,7 @@ export function createSseAnswer(writer: SseDoorWriter, { requestId, maxBytes, ha
       return true
     }
     let isFast = true
-    for (const event of read(parser, chunk)) if (event.hasData && event.data !== '') isFast = say(event.data)
+    for (const event of read(parser, chunk)) if (event.data.length > 0) isFast = say(event.data.toString('utf8'))
     return isFast
   }
 

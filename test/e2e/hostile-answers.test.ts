@@ -197,7 +197,7 @@ describe.each([
     expect(status).toBe(200)
     const seen = createSseParser()
       .push(Buffer.from(text))
-      .flatMap(({ data }): unknown[] => (data === '' ? [] : [JSON.parse(data)]))
+      .flatMap(({ data }): unknown[] => (data.length === 0 ? [] : [JSON.parse(data.toString())]))
     expect(seen).toEqual([JSON.parse(note), { jsonrpc: '2.0', id: 1, result: {} }])
   })
 

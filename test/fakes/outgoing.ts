@@ -58,7 +58,7 @@ export async function readData(events: AsyncIterable<SseEvent>, count = Number.P
   while (data.length < count) {
     const next = await iterator.next()
     if (next.done) break
-    data.push(next.value.data)
+    data.push(next.value.data.toString())
   }
   return data
 }

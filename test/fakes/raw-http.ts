@@ -21,8 +21,9 @@ export interface OpenAnswer {
   text: () => string
   /** Settles with the whole text when it is over, however that came about. */
   ended: Promise<string>
-  /** Reads nothing more. */
+  /** Reads nothing more, until `resume`. */
   pause(): void
+  resume(): void
   leave(): void
 }
 
@@ -42,7 +43,8 @@ export function openHttp(url: URL, { method = 'POST', headers = {}, body }: RawR
       })
       const { statusCode: status = 0, headers: got } = response
       const pause = (): void => void response.pause()
-      resolve({ status, headers: got, text, ended: ended.promise, pause, leave: () => request.destroy() })
+      const resume = (): void => void response.resume()
+      resolve({ status, headers: got, text, ended: ended.promise, pause, resume, leave: () => request.destroy() })
     })
     request.on('error', reject)
     request.end(body)

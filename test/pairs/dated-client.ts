@@ -107,9 +107,10 @@ async function* messagesOf(response: Response): AsyncGenerator<Fields> {
   const parser = createSseParser()
   for await (const chunk of response.body ?? []) {
     for (const event of parser.push(chunk)) {
-      if (!event.hasData || event.data === '') continue
-      if (event.event === 'endpoint') yield { endpoint: event.data }
-      else yield fieldsOf(JSON.parse(event.data)) ?? {}
+      const data = event.data.toString()
+      if (data === '') continue
+      if (event.event === 'endpoint') yield { endpoint: data }
+      else yield fieldsOf(JSON.parse(data)) ?? {}
     }
   }
 }

@@ -159,3 +159,36 @@ describe('limits of time', () => {
     }
   })
 })
+
+describe('large pieces', () => {
+  test('belong to the receiver until it gives them back', async () => {
+    const { server, pool } = await setUp()
+    const chunks: Buffer[] = []
+    const over = Promise.withResolvers<void>()
+    const receiver = {
+      onHead: () => undefined,
+      onData: (chunk: Buffer) => void chunks.push(chunk),
+      onEnd: () => over.resolve(),
+      onFault: (error: Error) => over.reject(error),
+    }
+    const asked = pool.send(post('a'), receiver)
+    const peer = await server.accept()
+    await peer.receive('\r\n\r\na')
+    const body = Array.from({ length: 20 }, (_, at) => String.fromCharCode(97 + at).repeat(64 * 1024)).join('')
+    peer.write(answer(body))
+    await over.promise
+    expect(Buffer.concat(chunks).toString('latin1')).toBe(body)
+    const large = chunks.filter(({ length }) => length > 32 * 1024)
+    expect(large.length).toBeGreaterThan(5)
+    for (const chunk of large) asked.giveBack(chunk)
+    const again = listen()
+    pool.send(post('b'), again.receiver)
+    await peer.receive('\r\n\r\nb')
+    peer.write(answer('0'.repeat(1024 * 1024)))
+    await again.over
+    expect(again.body).toBe('0'.repeat(1024 * 1024))
+    // The second answer was read into the memory of the first, and into that alone.
+    expect(large.filter((chunk) => chunk.includes('0')).length).toBeGreaterThan(0)
+    expect(chunks.filter(({ length }) => length <= 32 * 1024).filter((chunk) => chunk.includes('0'))).toEqual([])
+  })
+})

@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import type { Dialler } from './dial.ts'
 import type { Exchange, Receiver, WireRequest } from './exchange.ts'
 import { endHead } from './request-head.ts'
+import type { ReadMemory } from './read-memory.ts'
 import type { ResponseHead } from './response-head.ts'
 import { createResponseParser } from './response-parser.ts'
 import type { ResponseParser } from './response-parser.ts'
@@ -9,6 +10,7 @@ import { WireFault } from './wire-fault.ts'
 
 export interface ConnectionOptions {
   dialler: Dialler
+  memory: ReadMemory
   /** For the TCP connection and, with TLS, its handshake. */
   connectTimeoutMs: number
   /** From the request written to the whole head of its answer. */
@@ -28,6 +30,8 @@ interface Current {
 
 /** Up to here head and body go out as one buffer. */
 const ONE_BUFFER = 64 * 1024
+/** Less of an answer is copied out of the memory that was read into, more is handed on with it. */
+const COPIED_BYTES = 32 * 1024
 /** A server counts from its last byte, which was on its way for a while. */
 const IDLE_MARGIN_MS = 1000
 const MAX_IDLE_MS = 60_000
@@ -42,6 +46,8 @@ export class Connection {
   #since: number
   #current: Current | undefined
   #isPaused = false
+  /** What was read last was handed on with its memory. */
+  #isLent = false
   /** As long as this it may be idle after the answer that is being read. */
   #idleMs = 0
 
@@ -50,8 +56,7 @@ export class Connection {
     this.#since = options.now()
     this.#parser = createResponseParser({
       onHead: (head) => this.#takeHead(head),
-      // What the receiver keeps must not change with the next read.
-      onData: (chunk) => this.#current?.receiver.onData(Buffer.from(chunk)),
+      onData: (chunk) => this.#current && this.#handOn(chunk, this.#current),
       onEnd: (isClean) => this.#takeEnd(isClean),
     })
     const { socket, openEvent } = options.dialler.dial((bytes) => this.#take(bytes))
@@ -85,6 +90,7 @@ export class Connection {
       resume: () => {
         if (this.#current === current) this.#resume()
       },
+      giveBack: (chunk) => this.#options.memory.giveBack(chunk),
     }
   }
 
@@ -140,14 +146,23 @@ export class Connection {
     return this.#options.dialler.isTls ? undefined : (this.#socket.errored ?? undefined)
   }
 
-  #take(bytes: Buffer): void {
-    // Bytes nobody asked for.
-    if (!this.#current) return this.#leave()
+  /** Tells whether somebody keeps them. */
+  #take(bytes: Buffer): boolean {
+    this.#isLent = false
     try {
-      this.#parser.push(bytes)
+      // Bytes nobody asked for.
+      if (!this.#current) this.#leave()
+      else this.#parser.push(bytes)
     } catch (error) {
       this.#fail(faultOf(error))
     }
+    return this.#isLent
+  }
+
+  /** What the receiver keeps must not change with the next read. */
+  #handOn(chunk: Buffer, { receiver }: Current): void {
+    this.#isLent = chunk.length > COPIED_BYTES
+    receiver.onData(this.#isLent ? chunk : Buffer.from(chunk))
   }
 
   /** The server sends no more. */

@@ -1,18 +1,20 @@
 import { connect as connectTcp, isIP } from 'node:net'
 import type { OnReadOpts, Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
+import type { ReadMemory } from './read-memory.ts'
 
 export interface DialOptions {
   /** `http:` or `https:`; the rest of the URL is not looked at. */
   origin: URL
   rejectUnauthorized: boolean
+  memory: ReadMemory
 }
 
 /** Begins connections. */
 export interface Dialler {
   readonly isTls: boolean
-  /** `onBytes` gets what is read, in memory that is used again as soon as it returns. */
-  dial(onBytes: (bytes: Buffer) => void): Dialled
+  /** `onBytes` gets what is read, in memory that is read into again as soon as it returns, unless it says that somebody keeps it. */
+  dial(onBytes: (bytes: Buffer) => boolean): Dialled
 }
 
 /** A connection that is being made. */
@@ -22,11 +24,10 @@ export interface Dialled {
   openEvent: 'connect' | 'secureConnect'
 }
 
-const READ_BYTES = 32 * 1024
 const KEEP_ALIVE_PROBE_MS = 60_000
 
 /** Connects to one origin; a TLS session is taken up again where the server allows it. */
-export function createDialler({ origin, rejectUnauthorized }: DialOptions): Dialler {
+export function createDialler({ origin, rejectUnauthorized, memory }: DialOptions): Dialler {
   const isTls = origin.protocol === 'https:'
   const host = origin.hostname.replace(/^\[(.*)\]$/, '$1')
   const port = origin.port === '' ? (isTls ? 443 : 80) : Number(origin.port)
@@ -49,7 +50,7 @@ export function createDialler({ origin, rejectUnauthorized }: DialOptions): Dial
   return {
     isTls,
     dial(onBytes) {
-      const onread = readInto(Buffer.allocUnsafeSlow(READ_BYTES), onBytes)
+      const onread = readInto(memory, onBytes)
       if (isTls) return { socket: dialTls(onread), openEvent: 'secureConnect' }
       return { socket: connectTcp({ ...tcp, onread }), openEvent: 'connect' }
     },
@@ -57,11 +58,16 @@ export function createDialler({ origin, rejectUnauthorized }: DialOptions): Dial
 }
 
 /** A buffer for each connection rather than for each read, which is most of what the garbage collector would have to do. */
-function readInto(buffer: Buffer, onBytes: (bytes: Buffer) => void): OnReadOpts {
+function readInto(memory: ReadMemory, onBytes: (bytes: Buffer) => boolean): OnReadOpts {
+  let buffer = memory.take()
   return {
-    buffer,
+    // Asked for at first, and after each read.
+    buffer: () => buffer,
     callback(count) {
-      onBytes(buffer.subarray(0, count))
+      if (onBytes(buffer.subarray(0, count))) {
+        memory.lend(buffer)
+        buffer = memory.take()
+      }
       return true
     },
   }

@@ -15,17 +15,20 @@ export interface WireRequest {
 export interface Receiver {
   /** The final head; interim answers (1xx) are left out. */
   onHead(status: number, fields: HeaderFields): void
+  /** It is the receiver's, for as long as it likes; see `Exchange.giveBack`. */
   onData(chunk: Buffer): void
   onEnd(): void
   /** A WireFault, or an error of the operating system or of TLS. What came so far is no whole answer. */
   onFault(error: Error): void
 }
 
-/** One request and its answer, while it lasts; after it nothing here has any effect. */
+/** One request and its answer, while it lasts; after it only `giveBack` has any effect. */
 export interface Exchange {
   /** Gives it up. The connection is closed, since what is still to come belongs to nobody. */
   abort(): void
   /** Stops reading from the connection; what was read already may still come. */
   pause(): void
   resume(): void
+  /** A piece of the answer that nobody looks at any more: others are read into its memory. Without it the piece is garbage some day. */
+  giveBack(chunk: Uint8Array): void
 }

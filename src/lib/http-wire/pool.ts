@@ -2,9 +2,10 @@ import { Connection } from './connection.ts'
 import { createDialler } from './dial.ts'
 import type { DialOptions } from './dial.ts'
 import type { Exchange, Receiver, WireRequest } from './exchange.ts'
+import { createReadMemory } from './read-memory.ts'
 import { WireFault } from './wire-fault.ts'
 
-export interface PoolOptions extends DialOptions {
+export interface PoolOptions extends Omit<DialOptions, 'memory'> {
   maxConnections: number
   connectTimeoutMs: number
   /** From the request written to the whole head of its answer. */
@@ -37,10 +38,12 @@ export function createPool(options: PoolOptions): Pool {
   const all = new Set<Connection>()
   /** The one that was used last comes last, and is used first: the others can grow old. */
   const idle: Connection[] = []
+  const memory = createReadMemory()
   let isShut = false
 
   const connectionOptions = {
-    dialler: createDialler(options),
+    dialler: createDialler({ ...options, memory }),
+    memory,
     connectTimeoutMs: options.connectTimeoutMs,
     headersTimeoutMs: options.headersTimeoutMs,
     idleMs: options.idleMs ?? IDLE_MS,
@@ -78,6 +81,7 @@ export function createPool(options: PoolOptions): Pool {
     },
     sweep() {
       for (const connection of all) connection.sweep()
+      memory.sweep()
     },
     get size() {
       return all.size

@@ -26,6 +26,7 @@ export interface ConnectionHost {
   route(head: PlainRequest, socket: Socket): Route | undefined
   standing(isKept: boolean): string
   line(name: string, value: string): string
+  flushLater(answer: WireAnswer): void
   /** Gives the connection away, after which it does nothing any more. */
   handOver(connection: ServerConnection, bytes: Buffer): void
   forget(connection: ServerConnection): void
@@ -89,10 +90,12 @@ export class ServerConnection implements AnswerLink, Listed {
     return this.#host.line(name, value)
   }
 
-  /** A stream may last for hours, and there may be 10,000 of them: what would be known of the next request is let go. */
   sends(): void {
-    this.#known = undefined
     this.#since = this.#host.clockMs
+  }
+
+  flushLater(answer: WireAnswer): void {
+    this.#host.flushLater(answer)
   }
 
   answered(isKept: boolean): void {
@@ -107,6 +110,8 @@ export class ServerConnection implements AnswerLink, Listed {
   /** Ends what takes too long, by the clock of the host. */
   sweep(): void {
     const elapsed = this.#host.clockMs - this.#since
+    // A stream may last for hours, and there may be 10,000 of them: what would be known of the next request is let go.
+    if (this.#phase === 'answering') this.#known = undefined
     if (this.#phase === 'idle' && elapsed > IDLE_MS) this.#end()
     else if (this.#phase === 'answering' && elapsed > SILENCE_MS) this.socket.destroy()
     else if (this.#phase === 'body' && elapsed > BODY_MS) {

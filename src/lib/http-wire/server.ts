@@ -4,6 +4,7 @@ import { Roster } from '../roster.ts'
 import type { PlainRequest } from './plain-request.ts'
 import { renderField } from './request-head.ts'
 import { type ConnectionHost, type Route, ServerConnection } from './server-connection.ts'
+import type { WireAnswer } from './wire-answer.ts'
 
 export interface WireServerOptions {
   /** Undefined for what `fallback` answers. Kept for the same head on the same connection while it is current. */
@@ -25,6 +26,11 @@ export class WireServer implements ConnectionHost {
   readonly #connections = new Roster<ServerConnection>()
   #sweeping: NodeJS.Timeout | undefined
   #date = ''
+  /** Answers with something to send at the end of this turn of the loop. */
+  readonly #waiting: WireAnswer[] = []
+  readonly #flush = (): void => {
+    for (const answer of this.#waiting.splice(0)) answer.flush()
+  }
   /** By name, with the value that was rendered last: few headers have another each time. */
   readonly #lines = new Map<string, { value: string; line: string }>()
   /** As it was at the last sweep: nobody here needs to know it better. */
@@ -82,6 +88,10 @@ export class WireServer implements ConnectionHost {
     if (this.#lines.size >= MAX_LINES) this.#lines.clear()
     this.#lines.set(name, { value, line })
     return line
+  }
+
+  flushLater(answer: WireAnswer): void {
+    if (this.#waiting.push(answer) === 1) process.nextTick(this.#flush)
   }
 
   /** Ends what is silent for too long; done once a second while there are connections. */

@@ -11,12 +11,16 @@ export interface AnswerLink {
   line(name: string, value: string): string
   /** A piece of an answer that comes in pieces goes out. */
   sends(): void
+  /** Calls `flush` at the end of this turn of the loop. */
+  flushLater(answer: WireAnswer): void
   /** Its last byte was handed to the socket. */
   answered(isKept: boolean): void
 }
 
 /** Up to here a copy is cheaper than a second buffer for the kernel. */
 const ONE_WRITE_BYTES = 16 * 1024
+/** Of small pieces, in one turn of the loop. */
+const MAX_UNSENT_BYTES = 64 * 1024
 /** A client that takes nothing for so long holds memory and an MCP request of others: it is cut off. */
 const STALLED_MS = 60_000
 
@@ -26,6 +30,8 @@ export class WireAnswer implements Answer {
   #isKept: boolean
   /** The head while nothing of it was sent, without its empty line. */
   #head = ''
+  /** What is to be sent at the end of this turn: the last small piece of an answer leaves with its end. Latin1 gives every byte back as it was. */
+  #unsent = ''
   #body: 'unknown' | 'counted' | 'chunked' = 'unknown'
   #state: 'empty' | 'begun' | 'sending' | 'over' = 'empty'
   #gone: AbortController | undefined
@@ -71,30 +77,41 @@ export class WireAnswer implements Answer {
 
   write(chunk: Uint8Array): boolean {
     if (this.#state === 'over' || chunk.byteLength === 0) return true
-    const { socket } = this.#link
     this.#link.sends()
-    socket.cork()
     if (this.#state !== 'sending') this.#begin()
-    if (this.#body === 'chunked') socket.write(`${chunk.byteLength.toString(16)}\r\n`, 'latin1')
-    const isTaken = socket.write(chunk)
-    const isRoom = this.#body === 'chunked' ? socket.write('\r\n', 'latin1') : isTaken
-    socket.uncork()
-    return isRoom
+    if (this.#body === 'chunked') this.#add(`${chunk.byteLength.toString(16)}\r\n`)
+    if (chunk.byteLength > ONE_WRITE_BYTES) return this.#sendLarge(chunk)
+    this.#add(this.#body === 'chunked' ? `${toText(chunk)}\r\n` : toText(chunk))
+    if (this.#unsent.length > MAX_UNSENT_BYTES) this.flush()
+    return !this.#link.socket.writableNeedDrain
+  }
+
+  /** Sends what waited for the end of the turn. */
+  flush(): void {
+    const text = this.#unsent
+    this.#unsent = ''
+    if (text !== '' && !this.#hasLeft) this.#link.socket.write(text, 'latin1')
   }
 
   end(chunk?: Uint8Array): void {
     if (this.#state === 'over') return
-    const { socket } = this.#link
     if (this.#state === 'sending') {
       if (chunk) this.write(chunk)
-      if (this.#body === 'chunked') socket.write('0\r\n\r\n', 'latin1')
+      if (this.#body === 'chunked') this.#unsent += '0\r\n\r\n'
+      this.flush()
     } else this.#sendWhole(chunk)
     this.#state = 'over'
     this.#link.answered(this.#isKept)
   }
 
   abort(): void {
+    this.flush()
     this.#link.socket.destroy()
+  }
+
+  get isFlushed(): boolean {
+    const { writableLength, destroyed } = this.#link.socket
+    return this.#unsent === '' && writableLength === 0 && !destroyed
   }
 
   drained(): Promise<void> {
@@ -117,8 +134,24 @@ export class WireAnswer implements Answer {
   #begin(): void {
     this.#state = 'sending'
     if (this.#body === 'unknown') this.#body = 'chunked'
-    this.#link.socket.write(this.#body === 'chunked' ? `${this.#head}transfer-encoding: chunked\r\n\r\n` : `${this.#head}\r\n`, 'latin1')
+    this.#add(this.#body === 'chunked' ? `${this.#head}transfer-encoding: chunked\r\n\r\n` : `${this.#head}\r\n`)
     this.#head = ''
+  }
+
+  #add(text: string): void {
+    if (this.#unsent === '') this.#link.flushLater(this)
+    this.#unsent += text
+  }
+
+  /** With what was not sent yet, and without a copy. */
+  #sendLarge(chunk: Uint8Array): boolean {
+    const { socket } = this.#link
+    socket.cork()
+    this.flush()
+    const isTaken = socket.write(chunk)
+    const isRoom = this.#body === 'chunked' ? socket.write('\r\n', 'latin1') : isTaken
+    socket.uncork()
+    return isRoom
   }
 
   #sendWhole(chunk: Uint8Array | undefined): void {
@@ -132,7 +165,11 @@ export class WireAnswer implements Answer {
       socket.write(chunk)
       socket.uncork()
     }
-    // As a string it leaves in one buffer with the head; latin1 gives every byte back as it was.
-    else socket.write(head + Buffer.from(chunk.buffer, chunk.byteOffset, length).toString('latin1'), 'latin1')
+    // As a string it leaves in one buffer with the head.
+    else socket.write(head + toText(chunk), 'latin1')
   }
+}
+
+function toText({ buffer, byteOffset, byteLength }: Uint8Array): string {
+  return Buffer.from(buffer, byteOffset, byteLength).toString('latin1')
 }

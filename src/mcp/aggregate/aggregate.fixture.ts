@@ -291,7 +291,7 @@ function send(
     },
     get events() {
       const all = createSseParser().push(Buffer.from(answered.text))
-      return all.filter(({ hasData, data }) => hasData && data !== '').map(({ data }) => JSON.parse(data))
+      return all.filter(({ data }) => data.length > 0).map(({ data }) => JSON.parse(data.toString()))
     },
     ended: ended.promise,
     isOver: false,

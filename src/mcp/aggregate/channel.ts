@@ -66,9 +66,10 @@ export async function readResponse(reply: MemberReply, id: string, maxBytes: num
   for await (const event of readEvents(reply)) {
     size += event.raw.byteLength
     if (size > maxBytes) throw new AppError('resource_exhausted', 'the answer of the MCP server is too large', { origin: 'upstream' })
-    if (!event.hasData || event.data === '') continue
-    const message = fieldsOf(readJson(event.data))
-    if (message && message['method'] === undefined && idKey(message['id']) === key) return event.data
+    if (event.data.length === 0) continue
+    const text = event.data.toString('utf8')
+    const message = fieldsOf(readJson(text))
+    if (message && message['method'] === undefined && idKey(message['id']) === key) return text
   }
   throw new AppError('unavailable', 'the MCP server ended its stream without an answer', { origin: 'upstream' })
 }

@@ -124,10 +124,10 @@ function passed(event: SseEvent, delivery: Delivery): { bytes: Buffer | undefine
   // Streams of the modern revision cannot be resumed and have no ids.
   const place = era === 'legacy' ? server : undefined
   if (event.isComment) return { bytes: event.raw, isResponse: false }
-  if (!event.hasData || event.data === '') return { bytes: renderEvent(event, undefined, place), isResponse: false }
+  if (event.data.length === 0) return { bytes: renderEvent(event, undefined, place), isResponse: false }
   if (!mayHold(event.data) && readHead(event.data).isAnswerTo(keyOfRaw(delivery.id)))
     return { bytes: renderEvent(event, undefined, place), isResponse: true }
-  const incoming: Incoming = translate(event.data, { server, questions, methodOf: answered, isForeignToken })
+  const incoming: Incoming = translate(event.data.toString('utf8'), { server, questions, methodOf: answered, isForeignToken })
   if (incoming.changed) delivery.onChanged(incoming.changed)
   if (incoming.text === undefined) return { bytes: undefined, isResponse: false }
   return { bytes: renderEvent(event, incoming.text, place), isResponse: incoming.kind === 'response' }

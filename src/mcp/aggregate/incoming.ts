@@ -63,7 +63,7 @@ function withdrawn(text: string, params: unknown, server: string, questions: Que
  * (Streamable HTTP, resumability).
  */
 export function renderEvent(event: SseEvent, text: string | undefined, server: string | undefined): Buffer {
-  const isSame = text === undefined || text === event.data
+  const isSame = text === undefined || text === event.data.toString('utf8')
   const id = event.id === undefined || event.id === '' || server === undefined ? undefined : exposeId(server, event.id)
   if (isSame && event.id === undefined) return event.raw
   if (!event.hasData)

@@ -167,14 +167,15 @@ export class Listen {
   }
 
   async #pass(event: SseEvent, server: string): Promise<void> {
-    if (!event.hasData || event.data === '') return
-    const notice = fieldsOf(readJson(event.data))
+    if (event.data.length === 0) return
+    const text = event.data.toString('utf8')
+    const notice = fieldsOf(readJson(text))
     if (notice?.['method'] === ACKNOWLEDGED) {
       // Once from each, as long as it counts.
       if (this.#unacknowledged.has(server)) this.#promise(server, fieldsOf(fieldsOf(notice['params'])?.['notifications']))
       return this.#settle(server)
     }
-    const incoming = translate(event.data, { server, questions: undefined, methodOf: () => undefined, isForeignToken: () => true })
+    const incoming = translate(text, { server, questions: undefined, methodOf: () => undefined, isForeignToken: () => true })
     if (incoming.kind !== 'notification' || incoming.text === undefined) return
     if (!incoming.changed) return this.#write(incoming.text)
     this.#options.deps.catalogue.changed(this.#options.channel, server, incoming.changed)

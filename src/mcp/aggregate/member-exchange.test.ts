@@ -85,7 +85,7 @@ test('events are read as they come, and leaving early ends the exchange', async 
   answer.write(Buffer.from('ta: 2\n\ndata: 3\n\n'))
   const seen: string[] = []
   for await (const { data } of readEvents(got)) {
-    seen.push(data)
+    seen.push(data.toString())
     if (seen.length === 2) break
   }
   expect(seen).toEqual(['1', '2'])

@@ -99,8 +99,8 @@ export class SessionStream {
   async #pass(event: SseEvent, server: string): Promise<void> {
     const { outlet, questions, answered, isForeignToken, onChanged } = this.#options
     if (event.isComment) return
-    if (!event.hasData || event.data === '') return outlet.write(renderShared(event, undefined, server))
-    const incoming = translate(event.data, {
+    if (event.data.length === 0) return outlet.write(renderShared(event, undefined, server))
+    const incoming = translate(event.data.toString('utf8'), {
       server,
       questions,
       methodOf: (id) => answered(server, id),

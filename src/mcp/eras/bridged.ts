@@ -240,7 +240,7 @@ async function peek(reply: Reply): Promise<Peeked> {
   const { before, answer } = await readToAnswer(iterator)
   const from = (events: readonly SseEvent[]): Reply => ({ kind: 'events', events: resume([...before, ...events], iterator) })
   return {
-    answer: answer && { kind: 'message', bytes: Buffer.from(answer.data) },
+    answer: answer && { kind: 'message', bytes: answer.data },
     whole: from(answer ? [answer] : []),
     withAnswer: (bytes) => from([eventOf(bytes)]),
   }
@@ -257,7 +257,7 @@ async function readToAnswer(iterator: AsyncIterator<SseEvent>): Promise<{ before
     const next = await iterator.next()
     if (next.done) return { before, answer: undefined }
     const event = next.value
-    if (event.hasData && event.data !== '' && readMessage(event.data)?.['method'] === undefined) return { before, answer: event }
+    if (event.data.length > 0 && readMessage(event.data)?.['method'] === undefined) return { before, answer: event }
     bytes += event.raw.length
     if (before.push(event) <= MAX_BEFORE.events && bytes <= MAX_BEFORE.bytes) continue
     await iterator.return?.()

@@ -54,7 +54,7 @@ export function renderAnswer(id: string, answer: { result: unknown } | { error: 
 
 /** One message as an event of a stream, as a server would send it. */
 export function eventOf(message: Buffer | Fields): SseEvent {
-  const data = Buffer.isBuffer(message) ? message.toString('utf8') : renderExact(message)
+  const data = Buffer.isBuffer(message) ? message : Buffer.from(renderExact(message))
   return { raw: frameSse({ data }), event: 'message', data, hasData: true, isComment: false }
 }
 
@@ -107,7 +107,7 @@ export async function* saidIn(reply: Reply, server: string): AsyncGenerator<Said
   if (reply.kind === 'accepted') return
   if (reply.kind === 'events') {
     for await (const event of reply.events) {
-      const message = event.hasData && event.data !== '' ? readMessage(event.data) : undefined
+      const message = event.data.length > 0 ? readMessage(event.data) : undefined
       if (message) yield { message, status: 200 }
     }
     return

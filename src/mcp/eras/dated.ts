@@ -39,7 +39,7 @@ function lowerReply(reply: Reply, request: Outgoing, revision: string): Reply {
 /** Events keep their ids unless they carry the answer itself. */
 async function* lowerEvents(events: AsyncIterable<SseEvent>, request: Outgoing, revision: string): AsyncGenerator<SseEvent, void> {
   for await (const event of events) {
-    const lowered = event.hasData && event.data !== '' ? lowerMessageBytes(Buffer.from(event.data), request, revision) : undefined
+    const lowered = event.data.length > 0 ? lowerMessageBytes(event.data, request, revision) : undefined
     yield lowered ? eventOf(lowered) : event
   }
 }

@@ -50,8 +50,9 @@ async function resultOf(
   onOther: (message: string) => Promise<void> = async () => undefined,
 ): Promise<Record<string, unknown>> {
   if (reply.kind === 'message') return JSON.parse(reply.bytes.toString('utf8')).result
-  for await (const { data, hasData } of eventsOf(reply)) {
-    if (!hasData || data === '') continue
+  for await (const event of eventsOf(reply)) {
+    if (event.data.length === 0) continue
+    const data = event.data.toString()
     const message = JSON.parse(data)
     if ('result' in message || 'error' in message) return message.result
     await onOther(data)

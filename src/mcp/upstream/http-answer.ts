@@ -123,6 +123,10 @@ export class Answer implements Receiver, Link, Listed {
     this.#exchange?.resume()
   }
 
+  giveBack(chunk: Uint8Array): void {
+    this.#exchange?.giveBack(chunk)
+  }
+
   replace(sink: Sink): void {
     this.#sink = sink
   }

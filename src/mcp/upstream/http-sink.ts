@@ -7,7 +7,7 @@ import { createSseParser, frameSse } from '../../lib/sse.ts'
 import type { SseEvent, SseParser } from '../../lib/sse.ts'
 import { notProtocol } from './http-fault.ts'
 import { sizeOfEvent, toEvent } from './in-flight.ts'
-import { beginsBatch, beginsBatchBytes, takeApart } from './message-batch.ts'
+import { beginsBatch, takeApart } from './message-batch.ts'
 import { createQueue } from './queue.ts'
 import type { Queue } from './queue.ts'
 import type { Reply } from './upstream.ts'
@@ -33,6 +33,8 @@ export interface Link {
   stop(): void
   pause(): void
   resume(): void
+  /** Nobody looks at a piece any more. */
+  giveBack(chunk: Uint8Array): void
   /** Another sink takes the rest. */
   replace(sink: Sink): void
 }
@@ -58,7 +60,7 @@ export function chooseSink(link: Link, status: number, fields: HeaderFields): Si
   if (type === 'text/event-stream') return passEvents(link)
   if (type === 'application/json' && expect === 'response') {
     const length = Number(fieldOf(fields, 'content-length') ?? 0)
-    return !whole && length > KEPT_SMALL ? passLarge(link) : collect(link)
+    return !whole && length > KEPT_SMALL ? passLarge(link, length) : collect(link)
   }
   return expectNothing(link, type)
 }
@@ -97,7 +99,7 @@ function collect(link: Link): Sink {
       if (size > MAX_WHOLE) throw notProtocol(server, `an answer that has to be filtered is larger than ${MAX_WHOLE} bytes`)
       if (size === chunk.length) {
         only = chunk
-        isBatch = beginsBatchBytes(chunk)
+        isBatch = beginsBatch(chunk)
         if (isBatch && !link.batches) takeApart(chunk, server, false)
       } else {
         more ??= createByteBuffer(MAX_WHOLE, 'an answer')
@@ -105,7 +107,7 @@ function collect(link: Link): Sink {
         only = undefined
         more.append(chunk)
       }
-      if (!whole && !isBatch && size > KEPT_SMALL) link.replace(passChunks(link, only ?? more?.take()))
+      if (!whole && !isBatch && size > KEPT_SMALL) link.replace(passChunks(link, { begun: only ?? more?.take() }))
     },
     end() {
       const bytes = only ?? more?.take()
@@ -127,11 +129,11 @@ async function* eventsOf(messages: readonly Buffer[]): AsyncGenerator<SseEvent, 
 }
 
 /** What is known to be large is passed on piece by piece, unless it is a batch. */
-function passLarge(link: Link): Sink {
+function passLarge(link: Link, length: number): Sink {
   return {
     isBounded: true,
     take(chunk) {
-      const sink = beginsBatchBytes(chunk) ? collect(link) : passChunks(link)
+      const sink = beginsBatch(chunk) ? collect(link) : passChunks(link, { length })
       link.replace(sink)
       sink.take(chunk)
     },
@@ -140,16 +142,16 @@ function passLarge(link: Link): Sink {
   }
 }
 
-function passChunks(link: Link, begun?: Buffer): Sink {
+function passChunks(link: Link, { length, begun }: { length?: number; begun?: Buffer | undefined }): Sink {
   const flow = createFlow<Buffer>(link, (chunk) => chunk.length + PIECE_BYTES)
-  link.resolve({ kind: 'stream', chunks: flow.queue })
+  link.resolve({ kind: 'stream', chunks: flow.queue, length, giveBack: (chunk) => link.giveBack(chunk) })
   if (begun) flow.push(begun)
   return { isBounded: true, take: flow.push, end: flow.queue.end, fail: (error) => flow.queue.fail(error, error.code === 'cancelled') }
 }
 
 function passEvents(link: Link): Sink {
   const flow = createFlow<SseEvent>(link, sizeOfEvent)
-  const parser: SseParser = createSseParser()
+  const parser: SseParser = createSseParser({ giveBack: (chunk) => link.giveBack(chunk) })
   link.resolve({ kind: 'events', events: flow.queue })
   return {
     isBounded: false,
@@ -170,13 +172,12 @@ function passEvents(link: Link): Sink {
  */
 function eachOf(event: SseEvent, { server, batches, expect }: Link): SseEvent[] {
   if (!batches && expect === 'events') return [event]
-  const messages = takeApart(Buffer.from(event.data), server, batches)
+  const messages = takeApart(event.data, server, batches)
   return messages.map((message, at) => (at < messages.length - 1 ? toEvent(message) : { ...event, ...placed(message, event) }))
 }
 
 function placed(message: Buffer, { id, retry }: SseEvent): Pick<SseEvent, 'raw' | 'data'> {
-  const data = message.toString('utf8')
-  return { data, raw: frameSse({ data, ...(id !== undefined && { id }), ...(retry !== undefined && { retry }) }) }
+  return { data: message, raw: frameSse({ data: message, ...(id !== undefined && { id }), ...(retry !== undefined && { retry }) }) }
 }
 
 function pushTo(parser: SseParser, chunk: Buffer, server: string): SseEvent[] {

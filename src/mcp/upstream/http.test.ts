@@ -263,7 +263,7 @@ describe('answers', () => {
     const data: string[] = []
     for await (const event of eventsOf(await session.send(call('1', 'stream'), never))) {
       raw.push(event.raw.toString())
-      data.push(event.data)
+      data.push(event.data.toString())
     }
     expect(raw.slice(0, 3)).toEqual([
       ': hello\n\n',
@@ -337,7 +337,7 @@ describe('listen', () => {
     const events = eventsOf(await session.listen(headers, never))[Symbol.asyncIterator]()
     expect((await events.next()).value?.isComment).toBe(true)
     echo.emit('{"n":1}')
-    expect((await events.next()).value?.data).toBe('{"n":1}')
+    expect((await events.next()).value?.data.toString()).toBe('{"n":1}')
     expect(echo.seen[1]).toMatchObject({
       method: 'GET',
       headers: { accept: 'text/event-stream', 'last-event-id': '7', 'mcp-session-id': 'session-1', 'mcp-protocol-version': '2025-11-25' },

@@ -116,11 +116,10 @@ const SUBSCRIBE = 'subscriptions/listen'
 
 /** A message of a stdio server as the event that carries it to a client over HTTP; its text stays as it is. */
 export function toEvent(line: Buffer): SseEvent {
-  const data = line.toString('utf8')
-  return { raw: frameSse({ data }), event: 'message', data, hasData: true, isComment: false }
+  return { raw: frameSse({ data: line }), event: 'message', data: line, hasData: true, isComment: false }
 }
 
-/** Bytes an event takes while it waits, as bytes and as text. */
+/** Bytes an event takes while it waits, whatever part of the first its data is. */
 export function sizeOfEvent(event: SseEvent): number {
   return event.raw.length + event.data.length + 64
 }

@@ -105,7 +105,7 @@ describe('over HTTP', () => {
     })
     const seen: unknown[] = []
     for await (const { data, id, retry, raw } of eventsOf(await session.send(call('1', 'echo'), never)))
-      seen.push({ data, id, retry, raw: raw.toString() })
+      seen.push({ data: data.toString(), id, retry, raw: raw.toString() })
     expect(seen).toEqual([
       { data: NOTE, id: undefined, retry: undefined, raw: `data: ${NOTE}\n\n` },
       { data: answerTo('1'), id: 'e1', retry: 5, raw: `id: e1\nretry: 5\ndata: ${answerTo('1')}\n\n` },

@@ -42,19 +42,13 @@ export function learnFrom(reply: Reply, agreed: Agreed): Reply {
 
 async function* learnFromEvents(events: AsyncIterable<SseEvent>, agreed: Agreed): AsyncGenerator<SseEvent, void> {
   for await (const event of events) {
-    agreed.learn(Buffer.from(event.data))
+    agreed.learn(event.data)
     yield event
   }
 }
 
-/** Whether the text is an array, if it is JSON at all. */
-export function beginsBatch(text: string): boolean {
-  const first = text.charCodeAt(0)
-  return first === OPEN_BRACKET || (first <= SPACE && /^[\t\n\r ]+\[/.test(text))
-}
-
-/** The same for the first bytes of a text. */
-export function beginsBatchBytes(bytes: Uint8Array): boolean {
+/** Whether the text, of which these are the first bytes, is an array, if it is JSON at all. */
+export function beginsBatch(bytes: Uint8Array): boolean {
   let at = 0
   for (; isSpace(bytes[at]); at++);
   return bytes[at] === OPEN_BRACKET

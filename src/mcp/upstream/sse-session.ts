@@ -68,7 +68,7 @@ async function readFirst(server: string, url: URL, reply: Reply): Promise<{ even
     const next = await events.next()
     if (next.done) throw notProtocol(server, 'its event stream ended before it named an endpoint')
     const { value } = next
-    if (value.event === 'endpoint' && value.hasData) return { events, endpoint: readEndpoint(server, url, value.data) }
+    if (value.event === 'endpoint' && value.hasData) return { events, endpoint: readEndpoint(server, url, value.data.toString('utf8')) }
     if (!value.isComment) throw notProtocol(server, 'the first event of its stream is no endpoint')
   }
 }
@@ -196,7 +196,7 @@ async function follow(events: AsyncIterator<SseEvent>, onMessage: (line: Buffer)
   for (;;) {
     const next = await events.next()
     if (next.done) return
-    if (next.value.event === 'message' && next.value.data !== '') onMessage(Buffer.from(next.value.data))
+    if (next.value.event === 'message' && next.value.data.length > 0) onMessage(next.value.data)
   }
 }
 

@@ -9,6 +9,16 @@ export interface CallerProof {
   assertion: string
 }
 
+/** A large response, passed on as it comes. */
+export interface LargeReply {
+  kind: 'stream'
+  chunks: AsyncIterable<Uint8Array>
+  /** In bytes, when the server says so: there will be as many, or an error. */
+  length?: number | undefined
+  /** Of a chunk that nobody looks at any more: its memory is used again. */
+  giveBack?(chunk: Uint8Array): void
+}
+
 /** One client message on its way to the MCP server: judged, unambiguous, a single JSON object. */
 export interface Outgoing {
   kind: 'request' | 'notification' | 'response'
@@ -33,8 +43,7 @@ export type Reply =
   | { kind: 'accepted' }
   /** The response, one JSON message. */
   | { kind: 'message'; bytes: Buffer }
-  /** A large response, passed on as it comes. */
-  | { kind: 'stream'; chunks: AsyncIterable<Uint8Array> }
+  | LargeReply
   /** Messages, the response being the last; raw bytes of every event, comments included, are kept. */
   | { kind: 'events'; events: AsyncIterable<SseEvent> }
   /** The server answered with an HTTP error of its own. */

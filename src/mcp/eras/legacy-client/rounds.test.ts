@@ -22,7 +22,7 @@ describe('input that the server wants', () => {
         const bytes = Buffer.from(JSON.stringify({ jsonrpc: '2.0', id: message['id'], ...answer }))
         await send(session, { ...response(JSON.stringify(message['id']), {}), bytes })
       }
-      seen.push(JSON.parse(data))
+      seen.push(JSON.parse(data.toString()))
     }
     return seen
   }

@@ -57,7 +57,7 @@ const everything = (params: Fields): Fields => ({ ...Object(params['notification
 const live = (opened: Opened[]): unknown[] => opened.filter(({ signal }) => !signal.aborted).map(({ filter }) => filter)
 const next = async (events: AsyncIterable<SseEvent>): Promise<unknown> => {
   const { value } = await events[Symbol.asyncIterator]().next()
-  return value ? JSON.parse(value.data) : undefined
+  return value ? JSON.parse(value.data.toString()) : undefined
 }
 const updated = (uri: string, more: object = {}) =>
   eventOf({ jsonrpc: '2.0', method: 'notifications/resources/updated', params: { uri, ...more } })

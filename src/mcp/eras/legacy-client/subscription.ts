@@ -52,7 +52,7 @@ export function createSubscription(deps: SubscriptionDeps): Subscription {
   const stream = keepStream(deps, {
     wanted: () => wanted(offered, listeners > 0, uris, deps.tasks),
     deliver(message) {
-      const line = Buffer.from(eventOf(message).data)
+      const line = eventOf(message).data
       if (!slot.deliver(line)) slot.store(line)
     },
   })

@@ -21,7 +21,7 @@ async function readAll(
     return more.shift() ?? { kind: 'refused', status: 405, bytes: Buffer.alloc(0), contentType: '' }
   }
   const events = await Array.fromAsync(continueEvents(stream(first), { reopen, isAnswered, signal: never }))
-  return { data: events.map(({ data }) => data), asked }
+  return { data: events.map(({ data }) => data.toString()), asked }
 }
 
 it('a stream without event ids is over when it ends', async () => {
