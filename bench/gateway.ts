@@ -34,7 +34,7 @@ type Registered = { kind: string; version: string; metadata: { name: string; lab
 
 const REGISTRATION_MS = 60_000
 
-/** `sallyport start` as anybody runs it, audit and roles on, with one HTTP and one stdio server behind it. */
+/** `sallyport start` as anybody runs it, audit and roles on, with an HTTP server, the same answering by events, and a stdio server behind it. */
 export async function startGateway(
   children: Children,
   { directory, root, upstreamPort, profileDirectory, more = [] }: GatewayOptions,
@@ -61,7 +61,7 @@ export async function startGateway(
     return (await api(createApiToken, { user: name })).token
   }
   const token = await addUser('bench')
-  await waitForServers(api, 2 + more.filter(({ kind }) => kind === 'app').length)
+  await waitForServers(api, 3 + more.filter(({ kind }) => kind === 'app').length)
   return {
     pid: child.pid ?? 0,
     port: Number(match[1]),
@@ -103,6 +103,7 @@ function resources(upstreamPort: number): Registered[] {
     }),
     role('bench-guests', { allow: { app_labels: { env: 'public' }, mcp: { tools: ['*'] } } }),
     app('echo-http', { uri: `mcp+http://127.0.0.1:${upstreamPort}/mcp` }),
+    app('echo-events', { uri: `mcp+http://127.0.0.1:${upstreamPort}/events` }),
     app('echo-stdio', { mcp: stdio }),
   ]
 }

@@ -8,6 +8,7 @@ import type { Target } from './trial.ts'
 /** What is compared; the first is what the others are ratios to. */
 export const TARGETS = [
   'direct',
+  'direct-events',
   'pipe',
   'http',
   'undici',
@@ -17,6 +18,7 @@ export const TARGETS = [
   'sdk-relay',
   ...PEER_NAMES,
   'gateway',
+  'gateway-events',
   'gateway-stdio',
   'gateway-2026',
   'gateway-stdio-2026',
@@ -40,7 +42,10 @@ export async function startTargets(children: Children, directory: string, option
   const upstream = await children.forkServer('upstream-http.ts')
   const bare = { path: '/mcp', token: 'none', tool: TOOL }
   const wants = (name: TargetName): boolean => options.targets.includes(name)
-  const started: Target[] = [{ name: 'direct', ...upstream, ...bare }]
+  const started: Target[] = [
+    { name: 'direct', ...upstream, ...bare },
+    { name: 'direct-events', ...upstream, ...bare, path: '/events' },
+  ]
   for (const name of ['pipe', 'http', 'undici'] as const) {
     if (wants(name)) started.push({ name, ...(await children.forkServer(`proxy-${name}.ts`, [String(upstream.port)])), ...bare })
   }
@@ -82,6 +87,7 @@ async function startGateways(children: Children, directory: string, upstreamPort
     if (targets.includes('aggregate')) await listAll(gateway)
     started.push(
       { name: 'gateway', ...gateway, path: '/mcp/apps/echo-http', tool: TOOL },
+      { name: 'gateway-events', ...gateway, path: '/mcp/apps/echo-events', tool: TOOL },
       { name: 'gateway-stdio', ...gateway, path: '/mcp/apps/echo-stdio', tool: TOOL },
       { name: 'gateway-2026', ...gateway, path: '/mcp/apps/echo-http', tool: TOOL, revision: '2026-07-28' },
       { name: 'gateway-stdio-2026', ...gateway, path: '/mcp/apps/echo-stdio', tool: TOOL, revision: '2026-07-28' },
