@@ -7,11 +7,13 @@ import { renderProxyAddress } from '../../client/proxy-address.ts'
 import { startAgentHost } from './agent-host.ts'
 import type { ProcessOptions } from './process-options.ts'
 import { loadConfig } from './config.ts'
+import { placeObjectsYoung } from './heap-placement.ts'
 import { type Running, startRunning } from './running.ts'
 
 /** The action of `sallyport start`: serves until it is interrupted. */
 export async function start(invocation: Invocation, version: string): Promise<number> {
   const { io, signal } = invocation
+  placeObjectsYoung()
   const config = await loadConfig({
     file: invocation.text('config'),
     dataDirectory: invocation.text('data-dir'),
