@@ -7,7 +7,7 @@ import { type Caller, ownerOf } from './caller.ts'
 import { Conversation } from './conversation.ts'
 import { type AuditOptions, Recorder } from './recorder.ts'
 import { Replays } from './replay.ts'
-import { Rounds } from './rounds.ts'
+import { Rounds, untilCommonStep } from './rounds.ts'
 import type { OwnHeaders } from './upstream/own-headers.ts'
 import type { CallerWords, Upstream } from './upstream/upstream.ts'
 
@@ -23,7 +23,11 @@ export interface ConversationLimits {
 }
 
 const DEFAULT_LIMITS: ConversationLimits = { perCaller: 64, total: 20_000, idleMs: 5 * 60_000, keepAliveMs: 15_000 }
+/** Between two steps of a sweep of many conversations. */
 const STEP_MS = 100
+/** Up to so many are looked at less often, and with those of all other servers at once: of these there may be a thousand with one each. */
+const FEW = 4
+const FEW_STEP_MS = 500
 /** How late the end of a credential may be noticed. */
 const CHECK_MS = 1000
 /** Between a change and the word of it, and between the words to so many. */
@@ -168,7 +172,7 @@ export class Conversations {
     })
     this.#open.set(id, conversation)
     this.#byOwner.add(conversation)
-    this.#timer ??= setInterval(() => this.sweep(), STEP_MS).unref()
+    this.#timer ??= this.#sweepLater()
     void session.ended.then((reason) => this.#endLogged(conversation, new AppError('unavailable', reason, { origin: 'upstream' })))
     return conversation
   }
@@ -229,7 +233,7 @@ export class Conversations {
     }, TELL_MS).unref()
   }
 
-  /** Ends what has been idle too long or whose credential has expired, and keeps streams alive and replayable: a few at a time, ten times a second. */
+  /** Ends what has been idle too long or whose credential has expired, and keeps streams alive and replayable: a few at a time. */
   sweep(): void {
     const now = this.#options.audit.now()
     this.#checks.step(now, (conversation) => {
@@ -240,13 +244,22 @@ export class Conversations {
     this.#keepAlives.step(now, (conversation) => conversation.keepAlive())
   }
 
+  #sweepLater(): NodeJS.Timeout {
+    const step = (): void => {
+      this.#timer = undefined
+      this.sweep()
+      if (this.#open.size > 0) this.#timer ??= this.#sweepLater()
+    }
+    return setTimeout(step, this.#open.size > FEW ? STEP_MS : untilCommonStep(FEW_STEP_MS, this.#options.audit.now())).unref()
+  }
+
   /** A modern one may have a successor under its id already. */
   #forget(conversation: Conversation): void {
     if (this.#open.get(conversation.id) === conversation) this.#open.delete(conversation.id)
     this.#byOwner.delete(conversation)
     this.#changed.delete(conversation)
     if (this.#open.size > 0) return
-    clearInterval(this.#timer)
+    clearTimeout(this.#timer)
     this.#timer = undefined
   }
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Rounds } from './rounds.ts'
+import { Rounds, untilCommonStep } from './rounds.ts'
 
 function setUp(size: number, periodMs = 1000) {
   const kept = new Set(Array.from({ length: size }, (_, index) => index))
@@ -63,4 +63,9 @@ test('one that goes while another is visited is not visited', () => {
     kept.delete('b')
   })
   expect(visited).not.toContain('b')
+})
+
+test('steps fall together, and no timer that is early or late makes one too many', () => {
+  expect([0, 1, 250].map((now) => untilCommonStep(500, now))).toEqual([500, 499, 250])
+  expect([251, 499, 1_000_000_499].map((now) => untilCommonStep(500, now))).toEqual([749, 501, 501])
 })

@@ -51,3 +51,12 @@ export class Rounds<T> {
     return first.done ? undefined : first.value
   }
 }
+
+/**
+ * Milliseconds until all who step as often do: the process wakes up for a thousand of them as for one. At least half a step, so that a timer that
+ * is a little early is not the next one too.
+ */
+export function untilCommonStep(stepMs: number, now: number): number {
+  const left = stepMs - (now % stepMs)
+  return left < stepMs / 2 ? left + stepMs : left
+}
