@@ -10,7 +10,7 @@ import { MessageHead, readHead } from './message-head.ts'
 import { findMethod } from './methods.ts'
 import type { Outlet } from './outlet.ts'
 import { READ_LIMIT, type Relayed } from './relayed.ts'
-import { notTheAnswer, parseJson, readPlainResponse } from './response.ts'
+import { isAnswerTo, notTheAnswer, parseJson, readPlainResponse } from './response.ts'
 import type { LargeReply, Reply } from './upstream/upstream.ts'
 
 /** Sends a judged request and brings everything that belongs to it to the outlet. A failure becomes the answer. */
@@ -35,7 +35,9 @@ export async function relayRequest(
     const reply = await conversation.upstream.send({ ...message, headers, whole, caller: relayed.caller }, relayed.signal)
     if (subscription?.isAlone(reply)) await subscription.serveAlone(relayed.signal)
     if (reply.kind === 'message') {
-      const { bytes, response, written } = relayed.judge(reply.bytes)
+      const { value } = reply
+      const known = value && isAnswerTo(value, relayed.key) ? { response: value } : undefined
+      const { bytes, response, written } = relayed.judge(reply.bytes, known)
       await written
       const code = conversation.era === 'modern' ? fieldsOf(response?.['error'])?.['code'] : undefined
       outlet.json(modernStatus(code), bytes)

@@ -33,6 +33,12 @@ export function createBridgedUpstream(inner: Upstream, deps: BridgeDeps, limits:
 
 /** A server that once was modern and no longer knows `server/discover` is asked again for the next session. */
 function watched(session: UpstreamSession, eras: Eras): UpstreamSession {
+  const noticed = (reply: Reply): Reply => {
+    if (reply.kind !== 'message' && reply.kind !== 'refused') return reply
+    const code = objectOf(readMessage(reply.bytes)?.['error'])?.['code']
+    if (code === -32601 || (reply.kind === 'refused' && reply.status < 500 && code === undefined)) eras.forget()
+    return reply
+  }
   return {
     ...session,
     get externalId() {
@@ -41,12 +47,9 @@ function watched(session: UpstreamSession, eras: Eras): UpstreamSession {
     get isWaiting() {
       return session.isWaiting === true
     },
-    async send(message, signal) {
-      const reply = await session.send(message, signal)
-      if (message.method !== 'server/discover' || (reply.kind !== 'message' && reply.kind !== 'refused')) return reply
-      const code = objectOf(readMessage(reply.bytes)?.['error'])?.['code']
-      if (code === -32601 || (reply.kind === 'refused' && reply.status < 500 && code === undefined)) eras.forget()
-      return reply
+    send(message, signal) {
+      const sent = session.send(message, signal)
+      return message.method === 'server/discover' ? sent.then(noticed) : sent
     },
   }
 }

@@ -1,6 +1,7 @@
 import { AppError } from '../../lib/errors.ts'
 import { frameSse } from '../../lib/sse.ts'
 import type { SseEvent } from '../../lib/sse.ts'
+import type { Fields } from '../message.ts'
 import { keyOf } from './incoming.ts'
 import { createQueue } from './queue.ts'
 import type { Queue } from './queue.ts'
@@ -23,8 +24,8 @@ export interface InFlight {
   queuedBytes(): number
   /** Something that belongs to it and is not the response. */
   deliver(line: Buffer): void
-  /** The response. */
-  finish(line: Buffer): void
+  /** The response; with its value, where that is known (see `Reply`). */
+  finish(line: Buffer, value?: Fields): void
   /** No response will come, yet that is no failure: a subscription the server ended. */
   end(): void
   fail(error: Error): void
@@ -96,9 +97,9 @@ export function createInFlight(
       }
       queue.push(toEvent(line))
     },
-    finish(line) {
+    finish(line, value) {
       if (!over(false)) return
-      if (!queue) return resolve({ kind: 'message', bytes: line })
+      if (!queue) return resolve({ kind: 'message', bytes: line, ...(value && { value }) })
       queue.push(toEvent(line))
       queue.end()
     },

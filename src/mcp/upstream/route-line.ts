@@ -1,5 +1,7 @@
 import { AppError } from '../../lib/errors.ts'
 import type { Span } from '../../lib/json-scan.ts'
+import { parseId } from '../message.ts'
+import { readPlainResponse } from '../response.ts'
 import type { InFlight } from './in-flight.ts'
 import { classifyLine } from './incoming.ts'
 import type { Incoming } from './incoming.ts'
@@ -7,7 +9,7 @@ import type { ListenerSlot } from './listener.ts'
 import { batchFault } from './message-batch.ts'
 import type { Agreed } from './message-batch.ts'
 import type { RequestTable } from './request-table.ts'
-import { restore } from './stdio-ids.ts'
+import { putId, restore } from './stdio-ids.ts'
 
 type Note = Extract<Incoming, { kind: 'notification' }>
 
@@ -25,9 +27,24 @@ export interface RouteOptions {
 
 /** Hands one line of a stdio server to whom it belongs; its bytes stay as they are, but for ids the server knows by another name. */
 export function routeLine(line: Buffer, options: RouteOptions): void {
+  if (routePlain(line, options.requests)) return
   const incoming = classifyLine(line)
   if (incoming.kind === 'batch') return routeBatch(line, incoming.elements, options)
   routeOne(line, incoming, options)
+}
+
+/** The quick way of most answers, which need no look at each byte. False for all else, which `classifyLine` has to judge. */
+function routePlain(line: Buffer, requests: RequestTable): boolean {
+  const value = readPlainResponse(line)
+  if (value?.['jsonrpc'] !== '2.0') return false
+  const { id } = value
+  const request = typeof id === 'string' || typeof id === 'number' ? requests.find(JSON.stringify(id)) : undefined
+  if (!request || request.isSubscription || request.method === 'initialize') return false
+  const { asWritten, rawId } = request
+  const bytes = asWritten ? putId(line, rawId, asWritten.id) : line
+  if (!bytes) return false
+  request.finish(bytes, asWritten ? { ...value, id: parseId(asWritten.id) } : value)
+  return true
 }
 
 function routeOne(line: Buffer, incoming: Incoming, options: RouteOptions): void {

@@ -1,4 +1,4 @@
-import { AppError } from '../../lib/errors.ts'
+import { AppError, toAppError } from '../../lib/errors.ts'
 import { oneLine } from '../../lib/json-scan.ts'
 import { createLineReader } from '../../lib/lines.ts'
 import type { Logger } from '../../lib/log.ts'
@@ -129,13 +129,17 @@ class StdioChannel implements Channel {
     return this.#isIdleStopped
   }
 
-  async send(message: Outgoing, signal: AbortSignal, owner: Owner = NOBODY): Promise<Reply> {
-    if (this.#dead) throw this.#dead
-    if (signal.aborted) throw new AppError('cancelled', 'the request was cancelled before it was sent')
+  send(message: Outgoing, signal: AbortSignal, owner: Owner = NOBODY): Promise<Reply> {
+    if (this.#dead) return Promise.reject(this.#dead)
+    if (signal.aborted) return Promise.reject(new AppError('cancelled', 'the request was cancelled before it was sent'))
     const { child, era } = this.#options
     this.#idle.touch()
-    const own = era === 'modern' ? this.#toOwnIds(message, owner) : message
-    return own ? sendTo(child, this.#requests, era, own, signal) : { kind: 'accepted' }
+    try {
+      const own = era === 'modern' ? this.#toOwnIds(message, owner) : message
+      return own ? sendTo(child, this.#requests, era, own, signal) : ACCEPTED
+    } catch (thrown) {
+      return Promise.reject(toAppError(thrown))
+    }
   }
 
   abandon(owner: Owner, why: AppError): void {
@@ -193,6 +197,7 @@ const NOBODY: Owner = {}
 const FLOOD_GRACE_MS = 500
 
 const NEWLINE = Buffer.from('\n')
+const ACCEPTED: Promise<Reply> = Promise.resolve({ kind: 'accepted' })
 
 /** Gives each request an id that no other of this process ever has; undefined for a notification the server must not see. */
 function createNumbering(requests: RequestTable): (message: Outgoing, owner: Owner) => Renumbered | undefined {
@@ -204,13 +209,7 @@ function createNumbering(requests: RequestTable): (message: Outgoing, owner: Own
   }
 }
 
-function sendTo(
-  child: Child,
-  requests: RequestTable,
-  era: 'legacy' | 'modern',
-  message: Renumbered,
-  signal: AbortSignal,
-): Reply | Promise<Reply> {
+function sendTo(child: Child, requests: RequestTable, era: 'legacy' | 'modern', message: Renumbered, signal: AbortSignal): Promise<Reply> {
   if (message.kind === 'request') {
     requests.check(message)
     write(child, message.bytes)
@@ -221,7 +220,7 @@ function sendTo(
     throw new AppError('invalid_argument', 'clients send no responses in this protocol revision')
   write(child, message.bytes)
   if (message.method === 'notifications/cancelled') forgetCancelled(requests, message)
-  return { kind: 'accepted' }
+  return ACCEPTED
 }
 
 function write(child: Child, bytes: Buffer): void {

@@ -1,6 +1,7 @@
 import { afterEach, describe, expect, test } from 'vitest'
 import { call, eventsOf, faultOf, messageText, never, notification, readData, request, toolText } from '../../../test/fakes/outgoing.ts'
 import { echoApp, openAs, stdioApp, stdioDeps } from '../../../test/fakes/stdio-app.ts'
+import { putId } from './stdio-ids.ts'
 import { createStdioUpstream } from './stdio.ts'
 import type { Outgoing, Upstream, UpstreamSession } from './upstream.ts'
 
@@ -250,5 +251,40 @@ describe('what requests of several clients look like', () => {
     expect(await readData(first)).toEqual([end('"s"')])
     await session.send(say('9', [changed('2'), '{"jsonrpc":"2.0","id":5,"result":{}}']), never)
     expect(await readData(second, 1)).toEqual([changed('"s"')])
+  })
+})
+
+describe('the id of a message', () => {
+  const with8 = (text: string, id: string): string | undefined => putId(Buffer.from(text), id, '"ü8"')?.toString()
+
+  test.each([
+    ['in another place', '{"id":7,"jsonrpc":"2.0","method":"x"}', '7'],
+    ['in the middle', '{"method":"x","jsonrpc":"2.0","id":7,"params":{}}', '7'],
+    ['after white space', '{"jsonrpc":"2.0","id": 7,"method":"x"}', '7'],
+    ['of another member', '{"jsonrpc":"2.0","method":"x","params":{"a":1,"id":7}}', '7'],
+    ['in a text at the end', '{"jsonrpc":"2.0","id": 7,"method":",\\"id\\":7"}', '7'],
+    ['a part of it', '{"jsonrpc":"2.0","id":77,"method":"x"}', '7'],
+    ['the end of it', '{"jsonrpc":"2.0","method":"x","id":77}', '7'],
+    ['not ASCII', '{"jsonrpc":"2.0","id":"\u00fc","method":"x"}', '"\u00fc"'],
+  ])('%s is not found at a glance', (_, text, id) => expect(with8(text, id)).toBeUndefined())
+
+  test('second or last it is replaced', () => {
+    expect(with8('{"jsonrpc":"2.0","id":7,"method":"x","params":{"id":7}}', '7')).toBe(
+      '{"jsonrpc":"2.0","id":"ü8","method":"x","params":{"id":7}}',
+    )
+    expect(with8('{"method":"x","params":{"id":7},"jsonrpc":"2.0","id":"a"}', '"a"')).toBe(
+      '{"method":"x","params":{"id":7},"jsonrpc":"2.0","id":"ü8"}',
+    )
+  })
+
+  test.each([
+    ['{"jsonrpc":"2.0","id":"a","method":"x","params":{"id":"a"}}', '{"jsonrpc":"2.0","id":1,"method":"x","params":{"id":"a"}}'],
+    ['{"method":"x","params":{},"jsonrpc":"2.0","id":"a"}', '{"method":"x","params":{},"jsonrpc":"2.0","id":1}'],
+    ['{"id":"a","method":"x","jsonrpc":"2.0"}', '{"id":1,"method":"x","jsonrpc":"2.0"}'],
+  ])('wherever it stands the server gets ours and the client its own: %s', async (text, expected) => {
+    const session = await open()
+    const answer = messageText(await session.send(raw(text, '"a"'), never))
+    expect(JSON.parse(answer).result.line).toBe(expected)
+    expect(answer.startsWith('{"jsonrpc":"2.0","id":"a","result":')).toBe(true)
   })
 })

@@ -15,8 +15,11 @@ export type Renumbered = Outgoing & { asWritten?: AsWritten }
  */
 export function renumber(message: Outgoing, number: string, owner: Owner): Renumbered {
   const { bytes, id } = message
+  if (id === undefined) throw new AppError('internal', 'a request needs an id')
+  const plain = message.progressToken === undefined ? putId(bytes, id, number) : undefined
+  if (plain) return { ...message, id: number, bytes: plain, asWritten: { owner, id, progressToken: undefined } }
   const spans = findIdAndToken(bytes)
-  if (id === undefined || spans.id === undefined) throw new AppError('internal', 'a request needs an id')
+  if (spans.id === undefined) throw new AppError('internal', 'a request needs an id')
   const edits: Edit[] = [{ span: spans.id, text: number }]
   if (spans.progressToken) edits.push({ span: spans.progressToken, text: number })
   const token = spans.progressToken && bytes.toString('utf8', spans.progressToken.start, spans.progressToken.end)
@@ -58,6 +61,30 @@ export function restore(line: Buffer, incoming: Extract<Incoming, { kind: 'respo
     put(incoming.cancels, asWritten.id)
   }
   return splice(line, edits)
+}
+
+/** What stands before the id where it is written second, as most programs do. */
+const BEFORE_ID = '{"jsonrpc":"2.0","id":'
+
+/**
+ * A message with another id, both raw JSON text, where its place shows without a look at each byte: second, or last as the official SDK writes
+ * it. Undefined elsewhere. Of one clear message neither end can be anything else: a quote within a text would have a backslash before it.
+ */
+export function putId(bytes: Buffer, id: string, other: string): Buffer | undefined {
+  const first = `${BEFORE_ID}${id},`
+  if (bytes.toString('latin1', 0, first.length) === first) return replace(bytes, BEFORE_ID.length, id.length, other)
+  const last = `,"id":${id}}`
+  const at = bytes.length - last.length
+  return at > 0 && bytes.toString('latin1', at) === last ? replace(bytes, bytes.length - 1 - id.length, id.length, other) : undefined
+}
+
+function replace(bytes: Buffer, at: number, length: number, text: string): Buffer {
+  const size = Buffer.byteLength(text)
+  const replaced = Buffer.allocUnsafe(bytes.length - length + size)
+  bytes.copy(replaced, 0, 0, at)
+  replaced.write(text, at)
+  bytes.copy(replaced, at + size, at + length)
+  return replaced
 }
 
 /** A response with another id, raw JSON text. */

@@ -68,19 +68,17 @@ class ProcessRunner implements Runner {
   converse(): UpstreamSession {
     const owner: Owner = {}
     let left: AppError | undefined
-    const check = (): void => {
-      const why: AppError | undefined = left ?? this.#closed
-      if (why) throw why
-    }
+    const why = (): AppError | undefined => left ?? this.#closed
     return {
       externalId: undefined,
       ended: new Promise(() => undefined),
-      send: async (message, signal) => {
-        check()
-        return this.#send(message, signal, owner)
+      send: (message, signal) => {
+        const closed = why()
+        return closed ? Promise.reject(closed) : this.#send(message, signal, owner)
       },
       listen: async () => {
-        check()
+        const closed = why()
+        if (closed) throw closed
         return NOT_OFFERED
       },
       close: async () => {
@@ -98,12 +96,12 @@ class ProcessRunner implements Runner {
     await Promise.all([started, ...[...this.#channels].map((channel) => channel.close())])
   }
 
-  async #send(message: Outgoing, signal: AbortSignal, owner: Owner): Promise<Reply> {
+  #send(message: Outgoing, signal: AbortSignal, owner: Owner): Promise<Reply> {
     const current = this.#current
     if (current && !current.dead) return current.send(message, signal, owner)
     // A process that starts now would not know what a notification is about.
-    if (message.kind === 'notification') return { kind: 'accepted' }
-    return (await this.#renew()).send(message, signal, owner)
+    if (message.kind === 'notification') return Promise.resolve({ kind: 'accepted' })
+    return this.#renew().then((channel) => channel.send(message, signal, owner))
   }
 
   async #renew(): Promise<Channel> {

@@ -1,6 +1,7 @@
 import type { SseEvent } from '../../lib/sse.ts'
 import type { Health } from '../../resources/app-server.ts'
 import type { Identity } from '../../resources/identity.ts'
+import type { Fields } from '../message.ts'
 import type { OwnHeaders } from './own-headers.ts'
 
 export interface CallerProof {
@@ -41,8 +42,8 @@ export interface Outgoing {
 export type Reply =
   /** A notification or a response was taken. */
   | { kind: 'accepted' }
-  /** The response, one JSON message. */
-  | { kind: 'message'; bytes: Buffer }
+  /** The response, one JSON message; `value` is what `readPlainResponse` makes of the bytes, where it was read on the way. */
+  | { kind: 'message'; bytes: Buffer; value?: Fields }
   | LargeReply
   /** Messages, the response being the last; raw bytes of every event, comments included, are kept. */
   | { kind: 'events'; events: AsyncIterable<SseEvent> }
