@@ -11,6 +11,7 @@ import { findMethod } from './methods.ts'
 import type { Outlet } from './outlet.ts'
 import { READ_LIMIT, type Relayed } from './relayed.ts'
 import { isAnswerTo, notTheAnswer, parseJson, readPlainResponse } from './response.ts'
+import { readRedirect } from './upstream/redirect.ts'
 import type { LargeReply, Reply } from './upstream/upstream.ts'
 
 /** Sends a judged request and brings everything that belongs to it to the outlet. A failure becomes the answer. */
@@ -226,6 +227,8 @@ async function deliverRefusal(
       details: { rpc: -32001 },
     })
   }
+  const redirect = readRedirect(reply)
+  if (redirect !== undefined) throw new AppError('unavailable', redirect, { origin: 'upstream' })
   const response = fieldsOf(parseJson(reply.bytes))
   const isOurs = status === 401 || status === 403 || status === 407
   if (isOurs || status >= 500 || fieldsOf(response?.['error']) === undefined) {

@@ -1,4 +1,5 @@
 import { AppError, toAppError } from '../../lib/errors.ts'
+import { isNameable } from '../../lib/exposed-name.ts'
 import { type Fields, fieldsOf } from '../message.ts'
 import { exposeItem } from './answers.ts'
 import type { Channel } from './channel.ts'
@@ -197,7 +198,7 @@ export class Catalogue {
     const exposed = await exposeAll(server, row, checked, view)
     const entries = checked.flatMap(({ original, item }, at): Entry[] => {
       const name = exposed[at]
-      if (name === undefined) quarantined.set(original, 'there is no room for another name')
+      if (name === undefined) quarantined.set(original, isNameable(original) ? 'there is no room for another name' : UNNAMEABLE)
       return name === undefined ? [] : [{ server, original, exposed: name, item: exposeItem(row.in, { ...item, [row.by]: name }, server) }]
     })
     health.note(channel.owner, server, row.method, pages.problem)
@@ -208,6 +209,8 @@ export class Catalogue {
     return { entries, ttlMs: pages.ttlMs, quarantined, bytes: pages.bytes, fetchedAt: now() }
   }
 }
+
+const UNNAMEABLE = 'its name is empty, longer than 1024 bytes, or no text'
 
 /** That the caller may not, or that there is no such server for it: what it said before is not the caller's to see any more. */
 function isRefusal({ details }: AppError): boolean {

@@ -10,7 +10,7 @@ import { toInitializeResult } from './legacy-client/handshake.ts'
 import { openForLegacyClient } from './legacy-client/open.ts'
 import { openForModernClient } from './modern-client/open.ts'
 import { createEras, discover, type Discovery, type Eras, readsAsModern, PROBE_LIMITS, type ProbeLimits } from './probe.ts'
-import { isLegacy } from './revisions.ts'
+import { isLegacy, UNPUBLISHED } from './revisions.ts'
 
 /**
  * An MCP server for clients of either era. Where it speaks the client's own era nothing is changed; where it does not, the session that
@@ -218,7 +218,7 @@ function bridgeDates(message: Outgoing, params: Fields, answer: Answer, slot: Sl
   const result = answer.kind === 'message' ? objectOf(readMessage(answer.bytes)?.['result']) : undefined
   const answered = result?.['protocolVersion']
   if (!result || typeof asked !== 'string' || typeof answered !== 'string') return undefined
-  if (asked === answered || !isLegacy(asked) || !isLegacy(answered)) return undefined
+  if (asked === answered || !isLegacy(asked) || !(isLegacy(answered) || answered === UNPUBLISHED)) return undefined
   slot.put(openDated(slot.current, { client: asked, server: answered }))
   return renderAnswer(message.id ?? 'null', { result: { ...result, protocolVersion: asked } })
 }

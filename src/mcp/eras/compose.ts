@@ -2,6 +2,7 @@ import { AppError } from '../../lib/errors.ts'
 import { parseExact, renderExact } from '../../lib/json-scan.ts'
 import { frameSse, type SseEvent } from '../../lib/sse.ts'
 import { type Fields, fieldsOf } from '../message.ts'
+import { readRedirect } from '../upstream/redirect.ts'
 import type { Outgoing, Reply } from '../upstream/upstream.ts'
 
 type Headers = Readonly<Record<string, string>>
@@ -114,7 +115,7 @@ export async function* saidIn(reply: Reply, server: string): AsyncGenerator<Said
   }
   const message = readMessage(reply.kind === 'stream' ? await collect(reply.chunks, server) : reply.bytes)
   if (reply.kind === 'refused') {
-    if (!objectOf(message?.['error']) || !message || isAboutGateway(reply.status)) throw refusedWith(reply.status, server)
+    if (!objectOf(message?.['error']) || !message || isAboutGateway(reply.status)) throw refusedWith(reply, server)
     yield { message, status: reply.status }
     return
   }
@@ -132,9 +133,11 @@ function isChallenge(status: number): boolean {
 }
 
 /** An HTTP error that says nothing about the request. A challenge meant for the gateway is not the client's to answer. */
-export function refusedWith(status: number, server: string): AppError {
+export function refusedWith(reply: Extract<Reply, { kind: 'refused' }>, server: string): AppError {
+  const { status } = reply
   const meaning = isChallenge(status) ? `refused the gateway's credentials (HTTP ${status})` : `answered with HTTP ${status}`
-  return new AppError('unavailable', `MCP server "${server}" ${meaning}`, { origin: 'upstream', details: { upstream_status: status } })
+  const words = readRedirect(reply) ?? `MCP server "${server}" ${meaning}`
+  return new AppError('unavailable', words, { origin: 'upstream', details: { upstream_status: status } })
 }
 
 async function collect(chunks: AsyncIterable<Uint8Array>, server: string): Promise<Buffer> {

@@ -131,10 +131,11 @@ export async function discover(session: UpstreamSession, meta: Fields, server: s
   }
 }
 
-function judgeRefusal({ status, bytes }: Extract<Reply, { kind: 'refused' }>, server: string): Discovery {
+function judgeRefusal(reply: Extract<Reply, { kind: 'refused' }>, server: string): Discovery {
+  const { status, bytes } = reply
   const message = readMessage(bytes)
   if (message && MODERN_CODES.has(codeOf(message))) return judgeResponse(message)
-  if (status < 400 || status >= 500 || NO_EVIDENCE.has(status)) return { era: 'unknown', error: refusedWith(status, server) }
+  if (status < 400 || status >= 500 || NO_EVIDENCE.has(status)) return { era: 'unknown', error: refusedWith(reply, server) }
   return { era: 'legacy', evidence: status === 404 && !objectOf(message?.['error']) ? 'not_found' : 'said' }
 }
 

@@ -18,6 +18,9 @@ export const REVISIONS: Readonly<Record<string, RevisionRow>> = {
   '2026-07-28': { era: 'modern', batches: false, resumes: false, primes: false },
 }
 
+/** A draft of the first revision: the first releases of the official SDKs answer with it, and those of today still take it. */
+export const UNPUBLISHED = '2024-10-07'
+
 export const MODERN_REVISIONS: readonly string[] = Object.keys(REVISIONS).filter((revision) => REVISIONS[revision]?.era === 'modern')
 
 export function isModern(revision: string | undefined): boolean {

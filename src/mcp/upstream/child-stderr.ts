@@ -1,5 +1,6 @@
 import type { ChildProcessWithoutNullStreams } from 'node:child_process'
 import { createStderrLines } from './stderr-tail.ts'
+import { createTellingLine } from './telling-line.ts'
 
 export interface StderrOptions {
   onStderr: (line: string) => void
@@ -10,18 +11,19 @@ export interface StderrOptions {
 /** Read a second: who writes more waits, instead of keeping us busy. */
 const STDERR_BYTES_A_SECOND = 1024 * 1024
 
-/** Gives what a process writes to stderr to `onStderr`, line by line, and keeps the last one. Nobody sees what `hideSecrets` takes out. */
+/** Gives what a process writes to stderr to `onStderr`, line by line, and keeps the one that tells most of its end. Nobody sees what `hideSecrets` takes out. */
 export function watchStderr(
   spawned: ChildProcessWithoutNullStreams,
   { onStderr, hideSecrets }: StderrOptions,
-): { last(): string | undefined } {
+): { telling(): string | undefined } {
   const { stderr } = spawned
-  let last: string | undefined
+  const telling = createTellingLine()
   let room = STDERR_BYTES_A_SECOND
   let timer: NodeJS.Timeout | undefined
   const lines = createStderrLines((line) => {
-    last = hideSecrets(line)
-    onStderr(last)
+    const shown = hideSecrets(line)
+    telling.push(shown)
+    onStderr(shown)
   })
   stderr.on('data', (chunk: Buffer) => {
     room -= chunk.length
@@ -36,5 +38,5 @@ export function watchStderr(
   spawned.once('exit', () => stderr.resume())
   stderr.on('end', () => lines.end())
   stderr.on('close', () => clearTimeout(timer))
-  return { last: () => last }
+  return { telling: () => telling.last() }
 }

@@ -34,7 +34,7 @@ export interface Exit {
   clean: boolean
   /** We were ending it. */
   isAsked: boolean
-  /** The last line it wrote to stderr, if any. */
+  /** The last line it wrote to stderr that is more than a frame of a stack, if any. */
   lastStderr: string | undefined
 }
 
@@ -137,7 +137,7 @@ function supervise(spawned: ChildProcessWithoutNullStreams, options: ChildOption
       reason: endedBy ?? (name ? `signal ${name}` : `code ${end.code}`),
       clean,
       isAsked: stopping !== undefined,
-      lastStderr: stderr.last(),
+      lastStderr: stderr.telling(),
     }
   })
   const gone = exited.then(async () => {

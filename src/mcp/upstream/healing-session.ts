@@ -4,6 +4,7 @@ import type { Logger } from '../../lib/log.ts'
 import type { SseEvent } from '../../lib/sse.ts'
 import { lostAgain, notRepeated } from './healing-faults.ts'
 import { createMemory, isRepeatable, readHandshake } from './healing-memory.ts'
+import { exhaust, fresh, hasNoStream, losesListener, NO_STREAM, tellsOfLoss } from './healing-signs.ts'
 import { toEvent } from './in-flight.ts'
 import type { Outgoing, Reply, UpstreamSession } from './upstream.ts'
 
@@ -82,11 +83,12 @@ class HealingSession implements UpstreamSession {
   async listen(headers: Readonly<Record<string, string>>, signal: AbortSignal): ReturnType<UpstreamSession['listen']> {
     let life = this.#healing || this.#life.isLost ? await this.#heal() : this.#life
     let reply = await life.session.listen(headers, signal)
-    if (this.#isForgotten(life, reply) && this.#failure === undefined) {
+    if (reply.kind === 'refused' && this.#isForgotten(life, await losesListener(life.session, reply, headers, signal))) {
       life = await this.#heal()
       reply = await life.session.listen(fresh(headers), signal)
     }
-    return reply.kind === 'events' ? { kind: 'events', events: this.#events(life, reply.events, headers, signal) } : reply
+    if (reply.kind === 'refused') return hasNoStream(reply) && this.#failure === undefined ? NO_STREAM : reply
+    return { kind: 'events', events: this.#events(life, reply.events, headers, signal) }
   }
 
   async close(): Promise<void> {
@@ -103,11 +105,17 @@ class HealingSession implements UpstreamSession {
     return life.session.send(message, signal).then(
       (reply) => {
         leave(life)
-        if (this.#isForgotten(life, reply) && this.#failure === undefined) return this.#sendAgain(message, signal)
+        if (reply.kind === 'refused') return this.#refused(reply, life, message, signal)
         return this.#memory.remember(message, this.#explain(reply, life, message))
       },
       (thrown: unknown) => this.#recover(thrown, life, message, signal),
     )
+  }
+
+  /** The server has not run it: in a session that it does not know, anything is safe to send again. */
+  async #refused(reply: Extract<Reply, { kind: 'refused' }>, life: Life, message: Outgoing, signal: AbortSignal): Promise<Reply> {
+    if (this.#isForgotten(life, await tellsOfLoss(life.session, reply, message, signal))) return this.#sendAgain(message, signal)
+    return this.#memory.remember(message, reply)
   }
 
   /** What the session was lost with is sent in the next one, if that is safe. */
@@ -172,11 +180,10 @@ class HealingSession implements UpstreamSession {
     for (const method of this.#memory.agreed?.changes ?? []) yield toEvent(Buffer.from(`{"jsonrpc":"2.0","method":"${method}"}`))
   }
 
-  #isForgotten(life: Life, reply: Reply): boolean {
-    // MCP 2025-11-25, basic/transports: 404 to a request with a session id says that there is no such session.
-    const isForgotten = reply.kind === 'refused' && reply.status === 404 && life.session.externalId !== undefined
-    if (isForgotten) this.#lose(life, `MCP server "${this.#options.server}" does not know the session any more`)
-    return isForgotten
+  /** Whether it goes on in a new life. */
+  #isForgotten(life: Life, isLost: boolean): boolean {
+    if (isLost) this.#lose(life, `MCP server "${this.#options.server}" does not know the session any more`)
+    return isLost && this.#failure === undefined
   }
 
   /** Asked after a failure; what fails with a session may be told a moment before the end of the session is. */
@@ -288,13 +295,4 @@ function quietOf(life: Life): Promise<void> {
 function leave(life: Life): void {
   life.sent -= 1
   if (life.sent === 0) life.onQuiet?.()
-}
-
-async function exhaust(events: AsyncIterable<SseEvent>): Promise<void> {
-  for await (const _ of events) continue
-}
-
-/** An event id of the lost session means nothing in the new one. */
-function fresh({ 'last-event-id': _, ...headers }: Readonly<Record<string, string>>): Record<string, string> {
-  return headers
 }

@@ -10,6 +10,7 @@ import { sizeOfEvent, toEvent } from './in-flight.ts'
 import { beginsBatch, takeApart } from './message-batch.ts'
 import { createQueue } from './queue.ts'
 import type { Queue } from './queue.ts'
+import { refuseRedirect } from './redirect.ts'
 import type { Reply } from './upstream.ts'
 
 /** What becomes of the body. */
@@ -53,7 +54,10 @@ export function chooseSink(link: Link, status: number, fields: HeaderFields): Si
   const { server, expect, whole } = link
   const type = mediaType(fields)
   if (status === 202 || status === 204 || (expect === 'nothing' && status < 300)) return acceptNothing(link, type)
-  if (status >= 300 && status < 400) return refuseRedirect(link, status, fields)
+  if (status >= 300 && status < 400) {
+    link.resolve(refuseRedirect(server, status, fieldOf(fields, 'location')))
+    return discard(link)
+  }
   if (status !== 200) return keepRefusal(link, status, fieldOf(fields, 'content-type') ?? '')
   const encoding = fieldOf(fields, 'content-encoding')
   if (encoding && encoding.toLowerCase() !== 'identity') throw notProtocol(server, 'it encodes its answers although nobody asked for that')
@@ -227,14 +231,6 @@ function keepRefusal(link: Link, status: number, contentType: string): Sink {
     end: finish,
     fail() {},
   }
-}
-
-function refuseRedirect(link: Link, status: number, fields: HeaderFields): Sink {
-  const target = URL.parse(fieldOf(fields, 'location') ?? '')
-  const where = target ? ` to ${target.origin}${target.pathname}`.slice(0, 300) : ''
-  const text = `MCP server "${link.server}" redirects${where} (HTTP ${status}); redirects are not followed: set spec.uri to the final address`
-  link.resolve({ kind: 'refused', status, bytes: Buffer.from(text), contentType: 'text/plain' })
-  return discard(link)
 }
 
 /** An answer of another type is fine only when it is empty. */
