@@ -31,6 +31,19 @@ test('a member that never answers delays no list beyond 3 s, and is shown by wha
   expect(f.endpoint.health()).toMatchObject([{ server: 'b', problem: expect.stringContaining('did not answer within 30 s') }])
 })
 
+test('a member whose session was still being opened when the client went is not to blame', async () => {
+  const a = fakeMember('a', ['x'])
+  a.on['initialize'] = () => undefined
+  const f = createFixture([a])
+  const session = await f.open()
+  const listing = f.send({ text: '{"jsonrpc":"2.0","id":1,"method":"tools/list"}', headers: at(session) })
+  await f.timers.advance(3000)
+  expect(names(listing)).toEqual([])
+  f.send({ method: 'DELETE', headers: at(session) })
+  await f.timers.advance(60_000)
+  expect(f.endpoint.health()).toEqual([])
+})
+
 test('a list that comes late is told of, once', async () => {
   const a = fakeMember('a', ['x'])
   let held: (() => void) | undefined

@@ -183,8 +183,9 @@ export class Catalogue {
       return list
     } catch (thrown) {
       const error = toAppError(thrown)
-      // A refusal is about this caller, not about the server.
-      if (!isRefusal(error)) health.note(channel.owner, member.name, row.method, `${row.method} failed: ${error.message}`)
+      // A refusal is about this caller, not about the server; and one who went away did not wait for its answer.
+      if (!isRefusal(error) && error.code !== 'cancelled')
+        health.note(channel.owner, member.name, row.method, `${row.method} failed: ${error.message}`)
       throw error
     }
   }

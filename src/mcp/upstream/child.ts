@@ -84,11 +84,7 @@ export async function startChild(options: ChildOptions): Promise<Child> {
   const { command, args, launch, env, cwd } = options
   if (!(await isDirectory(cwd)))
     throw new AppError('failed_precondition', `the working directory ${JSON.stringify(cwd)} does not exist on the agent's machine`)
-  if (!(await isExecutable(command, env['PATH'] ?? '', cwd)))
-    throw new AppError(
-      'failed_precondition',
-      `command ${JSON.stringify(command)} was not found, or is not executable, on the agent's machine`,
-    )
+  if (!(await isExecutable(command, env['PATH'] ?? '', cwd))) throw new AppError('failed_precondition', notFound(command))
   const [program = command, ...rest] = [...launch.prefix, command, ...args]
   let spawned: ChildProcessWithoutNullStreams
   try {
@@ -98,6 +94,11 @@ export async function startChild(options: ChildOptions): Promise<Child> {
     throw new AppError('failed_precondition', `command ${JSON.stringify(command)} cannot be started: ${reasonOf(cause)}`, { cause })
   }
   return supervise(spawned, options)
+}
+
+function notFound(command: string): string {
+  const hint = /^[^\s/]+\s/.test(command) ? ': it is one program, and the words after it belong into spec.mcp.args' : ''
+  return `command ${JSON.stringify(command)} was not found, or is not executable, on the agent's machine${hint}`
 }
 
 const DEFAULT_GRACE_MS = 10_000

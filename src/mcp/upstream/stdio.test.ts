@@ -48,6 +48,13 @@ describe('what cannot be started', () => {
     })
   })
 
+  test('a whole command line says where its words belong', async () => {
+    const upstream = createStdioUpstream(stdioApp('npx -y server', []), await stdioDeps())
+    expect((await faultOf(upstream.open(openAs('legacy')))).message).toBe(
+      'command "npx -y server" was not found, or is not executable, on the agent\'s machine: it is one program, and the words after it belong into spec.mcp.args',
+    )
+  })
+
   test('nor a directory, a file without permission or a name with NUL', async () => {
     for (const command of ['/tmp', '/etc/passwd', 'a\0b']) {
       const upstream = createStdioUpstream(stdioApp(command, []), await stdioDeps())

@@ -74,6 +74,11 @@ npm error 404 tarball, folder, http url, or git url.
 npm error A complete log of this run can be found in: /home/mcp/.npm/_logs/x.log`,
     "npm error 404  'no-such@*' is not in this registry.",
   ],
+  [
+    'places where something was looked for',
+    'Error: Could not locate the bindings file. Tried:\n → /srv/build/x.node\n → /srv/out/x.node\n    at f (b.js:1:1)',
+    'Error: Could not locate the bindings file. Tried:',
+  ],
   ['an object of a log is no end', 'up {\nEADDRINUSE: port 80\n}', 'EADDRINUSE: port 80'],
   ['what follows an error', 'Error: retrying\n    at f (a.js:1:1)\ngiving up', 'giving up'],
 ])('%s', (_, text, expected) => {

@@ -6,13 +6,13 @@ export interface TellingLine {
 }
 
 /**
- * What runtimes write below the words of an error: frames of the stack, marks below source, the version of Node; frames of Go and Rust;
- * what npm says of its log.
+ * What runtimes write below the words of an error: frames of the stack, marks below source, places that were looked at, the version of Node;
+ * frames of Go and Rust; what npm says of its log.
  */
 const TRAILER = new RegExp(
   [
     /^at\s/,
-    /^\.\.\. /,
+    /^(?:\.\.\.|→) /,
     /^Node\.js v\d/,
     /^[\^~{}()[\],;]+$/,
     /^goroutine \d+ \[/,
@@ -20,7 +20,7 @@ const TRAILER = new RegExp(
     /^\/\S+:\d+(?: \+0x[\da-f]+)?$/,
     /^exit status \d+$/,
     /^note: run with `RUST_BACKTRACE/,
-    /^npm (?:error|ERR!)(?: \d+)?(?:\s+(?:A complete log|Note that you can|tarball, folder).*)?$/,
+    /^npm (?:error|ERR!)(?: \d+)?(?:\s+(?:A complete log|Log files were not|Note that you can|tarball, folder|You can rerun).*)?$/,
   ]
     .map(({ source }) => source)
     .join('|'),
