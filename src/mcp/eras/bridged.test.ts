@@ -260,6 +260,8 @@ describe('a modern client', () => {
 
   it.each<[string, EraScript, number]>([
     ['code -32601', (message) => rpcError(message, -32601), 600_000],
+    ['code -32022 that offers legacy revisions', (message) => rpcError(message, -32022, { supported: ['2025-11-25'] }), 600_000],
+    ['a description that names legacy revisions', (message) => result(message, '{"supportedVersions":["2025-11-25"]}'), 600_000],
     ['HTTP 400', () => httpError(400), 600_000],
     ['silence', (_, signal) => silent(signal), 60_000],
     ['its end', () => Promise.reject(new AppError('unavailable', 'exited', { origin: 'upstream' })), 600_000],

@@ -3,6 +3,7 @@ import type { Fields } from '../message.ts'
 import type { OpenOptions, Reply, Upstream, UpstreamSession } from '../upstream/upstream.ts'
 import { type BridgeDeps, META, MODERN_REVISION } from './bridge.ts'
 import { composeRequest, isOverlong, MAX_DESCRIPTION, numberOf, objectOf, readMessage, refusedWith, saidIn } from './compose.ts'
+import { isLegacy } from './revisions.ts'
 
 /** What a server says when it is asked to describe itself the modern way. */
 export type Discovery =
@@ -146,11 +147,25 @@ function judgeResponse(message: Fields): Discovery {
     if (isOverlong(result))
       return { era: 'modern', discovered: undefined, words: `it describes itself in more than ${MAX_DESCRIPTION} characters` }
     if (versions.includes(MODERN_REVISION)) return { era: 'modern', discovered: result }
+    if (versions.some(isKnownLegacy)) return { era: 'legacy', evidence: 'said' }
     return { era: 'modern', discovered: undefined, words: `it speaks only ${versions.slice(0, 10).join(', ').slice(0, 200)}` }
   }
-  if (!MODERN_CODES.has(codeOf(message))) return { era: 'legacy', evidence: 'said' }
+  if (!MODERN_CODES.has(codeOf(message)) || offersLegacyOnly(message)) return { era: 'legacy', evidence: 'said' }
   const said = objectOf(message['error'])?.['message']
   return { era: 'modern', discovered: undefined, words: typeof said === 'string' ? said.slice(0, 300) : 'it refuses to describe itself' }
+}
+
+/**
+ * Whether a server that knows of the modern revisions says that it speaks older ones (2026-07-28, versioning: `data.supported` is what a client
+ * chooses from). So does the official SDK for Go, where it is set up for sessions.
+ */
+function offersLegacyOnly(message: Fields): boolean {
+  const supported = objectOf(objectOf(message['error'])?.['data'])?.['supported']
+  return Array.isArray(supported) && !supported.includes(MODERN_REVISION) && supported.some(isKnownLegacy)
+}
+
+function isKnownLegacy(revision: unknown): boolean {
+  return typeof revision === 'string' && isLegacy(revision)
 }
 
 /**
