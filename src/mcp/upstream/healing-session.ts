@@ -3,8 +3,9 @@ import { AppError, toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { SseEvent } from '../../lib/sse.ts'
 import { lostAgain, notRepeated } from './healing-faults.ts'
-import { createMemory, isRepeatable, readHandshake } from './healing-memory.ts'
-import { exhaust, fresh, hasNoStream, losesListener, NO_STREAM, tellsOfLoss } from './healing-signs.ts'
+import { createMemory, isRepeatable } from './healing-memory.ts'
+import { openAgain, PAUSES_MS } from './healing-open.ts'
+import { fresh, hasNoStream, losesListener, NO_STREAM, tellsOfLoss } from './healing-signs.ts'
 import { toEvent } from './in-flight.ts'
 import type { Outgoing, Reply, UpstreamSession } from './upstream.ts'
 
@@ -13,6 +14,8 @@ export interface HealingDeps {
   server: string
   now: () => number
   log: Logger
+  /** How long to wait between attempts to reach a server that is gone, in milliseconds; default: 16 seconds in all. */
+  pausesMs?: readonly number[]
 }
 
 export interface HealingSessionOptions extends HealingDeps {
@@ -24,7 +27,6 @@ export interface HealingSessionOptions extends HealingDeps {
 /** Between two new beginnings, and how many a session may have: a server that dies again and again is not healed by being started. */
 const PAUSE_MS = 10_000
 const MAX_TIMES = 5
-const HANDSHAKE_MS = 60_000
 /** What was sent in a session before it was found lost gets its own answer, mostly that it is lost; only then is it known that it was not run. */
 const LAST_ANSWERS_MS = 5000
 
@@ -239,13 +241,13 @@ class HealingSession implements UpstreamSession {
   }
 
   async #begin(): Promise<Life> {
-    const { server, log, now } = this.#options
+    const { server, open, log, now, pausesMs = PAUSES_MS } = this.#options
     try {
       if (!this.#mayBegin()) throw lostAgain(server)
       this.#times += 1
       this.#lastAt = now()
       this.#leave(this.#life)
-      const next = await this.#open()
+      const next = await openAgain({ server, open, memory: this.#memory, pausesMs, closing: this.#closing.signal })
       if (this.#failure) {
         await next.close()
         throw this.#failure
@@ -255,35 +257,9 @@ class HealingSession implements UpstreamSession {
       log.info('a session with an MCP server began again', { server, times: this.#times })
       return this.#life
     } catch (thrown) {
-      const error = toAppError(thrown)
+      const error = this.#failure ?? toAppError(thrown)
       this.#end(error)
       throw error
-    }
-  }
-
-  async #open(): Promise<UpstreamSession> {
-    const { server, open } = this.#options
-    const next = await open()
-    const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(HANDSHAKE_MS)])
-    try {
-      await this.#greet(next, signal)
-      return next
-    } catch (thrown) {
-      await next.close()
-      const { message, origin } = toAppError(thrown)
-      throw this.#failure ?? new AppError('unavailable', `the session with MCP server "${server}" was lost: ${message}`, { origin })
-    }
-  }
-
-  async #greet(next: UpstreamSession, signal: AbortSignal): Promise<void> {
-    const { initialize, agreed } = this.#memory
-    if (!initialize || !agreed) throw new AppError('internal', 'a session began again that had not begun')
-    const renewed = await readHandshake(await next.send(initialize, signal))
-    if (renewed.capabilities !== agreed.capabilities || renewed.revision !== agreed.revision)
-      throw new AppError('unavailable', 'it came back with other capabilities: initialize again', { origin: 'upstream' })
-    for (const message of this.#memory.afterInitialize()) {
-      const reply = await next.send(message, signal)
-      if (reply.kind === 'events') await exhaust(reply.events)
     }
   }
 }

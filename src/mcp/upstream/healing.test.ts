@@ -23,7 +23,7 @@ interface Fixture {
   lives: Life[]
   clock: { now: number }
   /** What the next session answers `initialize` with. */
-  server: { capabilities: string; isDown: boolean }
+  server: { capabilities: string; isDown: boolean; refusals: number }
   session: UpstreamSession
 }
 
@@ -32,15 +32,15 @@ const REFUSED: Reply = { kind: 'refused', status: 404, bytes: Buffer.alloc(0), c
 async function create(): Promise<Fixture> {
   const lives: Life[] = []
   const clock = { now: 1_000_000 }
-  const server = { capabilities: '{"tools":{"listChanged":true},"resources":{"subscribe":true}}', isDown: false }
+  const server = { capabilities: '{"tools":{"listChanged":true},"resources":{"subscribe":true}}', isDown: false, refusals: 0 }
   const open = async (): Promise<UpstreamSession> => {
-    if (server.isDown) throw new AppError('unavailable', 'connection refused', { origin: 'upstream_unreachable' })
+    if (server.isDown || server.refusals-- > 0) throw new AppError('unavailable', 'connection refused', { origin: 'upstream_unreachable' })
     const { life, session } = createLife(`s${lives.length + 1}`, server.capabilities)
     lives.push(life)
     return session
   }
   const inner = { open, stderrTail: () => [], close: () => Promise.resolve() }
-  const upstream = createHealingUpstream(inner, { server: 'tools', now: () => clock.now, log: silentLogger })
+  const upstream = createHealingUpstream(inner, { server: 'tools', now: () => clock.now, log: silentLogger, pausesMs: [1, 1] })
   return { lives, clock, server, session: await upstream.open(openAs('legacy')) }
 }
 
@@ -176,6 +176,28 @@ test('a server that cannot be reached any more ends the session', async () => {
     origin: 'upstream_unreachable',
   })
   expect(await fixture.session.ended).toBe('connection refused')
+})
+
+test('a server that is being started again is waited for, by all who need it', async () => {
+  const fixture = await create()
+  const { lives, session, server } = fixture
+  await initialize(fixture)
+  await lives[0]?.die()
+  server.refusals = 2
+  const answers = [textOf(session.send(call('1', 'pay'), never)), textOf(session.send(call('2', 'pay'), never))]
+  for (const answer of await Promise.all(answers)) expect(answer).toContain('"result":"s2"')
+  expect(lives).toHaveLength(2)
+})
+
+test('a session that is closed while its server is waited for is closed', async () => {
+  const fixture = await create()
+  await initialize(fixture)
+  await fixture.lives[0]?.die()
+  fixture.server.isDown = true
+  const answer = faultOf(fixture.session.send(call('1', 'pay'), never))
+  await fixture.session.close()
+  expect(await answer).toMatchObject({ code: 'cancelled' })
+  expect(fixture.lives).toHaveLength(1)
 })
 
 test('a server that is lost again within ten seconds is not healed', async () => {
