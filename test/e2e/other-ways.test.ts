@@ -61,6 +61,26 @@ test('an answer of 404 or 400 to GET is no end of the session', async () => {
   }
 })
 
+test('a page for people at GET is no stream', async () => {
+  const { server, url } = await serve('page', {
+    get: (response) => response.writeHead(200, { 'content-type': 'text/html' }).end('<h1>MCP</h1>'),
+  })
+  const session = await openSession(url, token)
+  const stream = await listen(url, session)
+  expect(stream.status).toBe(200)
+  stream.leave()
+  expect(await stream.ended).not.toContain('<h1>')
+  expect(await call(url, session)).toContain('"session 1"')
+  expect(server.taken).toEqual(['initialize 1', 'GET 1', 'tools/call 1'])
+})
+
+test.each([201, 203, 299])('an answer with HTTP %i is one', async (status) => {
+  const { url } = await serve(`status-${status}`, { status })
+  expect(await call(url, await openSession(url, token))).toBe(
+    '{"jsonrpc":"2.0","id":1,"result":{"content":[{"type":"text","text":"session 1"}]}}',
+  )
+})
+
 test('GET in a session that the server lost begins it anew', async () => {
   const { server, url } = await serve('lost-get', {
     get: (response, isKnown) =>

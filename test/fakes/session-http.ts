@@ -1,15 +1,16 @@
 import { createServer, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { json } from './scripted-http.ts'
 
 /** Ways in which servers differ from what the specification says, or from each other. */
 export interface SessionHttpWays {
   /** Answers GET, where the server has no streams; default 405. */
-  get?: (response: ServerResponse, isKnown: boolean) => void
+  get?: (response: ServerResponse, isKnown: boolean) => unknown
   /** Answers a POST in a session that it does not know; default 404. */
   unknown?: (response: ServerResponse) => void
   /** What it answers to `initialize`. */
   revision?: string
+  /** The HTTP status of its answers; default 200. */
+  status?: number
   /** Answers what matches with 400, for a reason of its own. */
   refused?: RegExp
   /** Sends everybody on to this place. */
@@ -32,6 +33,7 @@ export async function startSessionHttp({
   revision = '2025-11-25',
   refused,
   moved,
+  status = 200,
 }: SessionHttpWays = {}): Promise<SessionHttp> {
   const known = new Set<string>()
   let count = 0
@@ -47,7 +49,7 @@ export async function startSessionHttp({
       if (method === 'initialize') known.add(session)
       taken.push(`${method} ${session}`)
       if (moved !== undefined) return void response.writeHead(307, { location: moved }).end()
-      if (request.method === 'GET') return get ? get(response, known.has(session)) : void response.writeHead(405).end()
+      if (request.method === 'GET') return void (get ? get(response, known.has(session)) : response.writeHead(405).end())
       if (!known.has(session)) return unknown ? unknown(response) : void response.writeHead(404).end()
       if (request.method === 'DELETE') return void response.writeHead(200).end()
       if (id === undefined) return void response.writeHead(202).end()
@@ -60,7 +62,7 @@ export async function startSessionHttp({
         method === 'initialize'
           ? `{"protocolVersion":"${revision}","capabilities":{"tools":{}},"serverInfo":{"name":"sessions","version":"1"}}`
           : `{"content":[{"type":"text","text":"session ${session}"}]}`
-      json(response, `{"jsonrpc":"2.0","id":${id},"result":${result}}`)
+      response.writeHead(status, { 'content-type': 'application/json' }).end(`{"jsonrpc":"2.0","id":${id},"result":${result}}`)
     })
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))

@@ -7,6 +7,7 @@ import type { AnswerOptions } from './http-answer.ts'
 import { notProtocol } from './http-fault.ts'
 import { HeadsOf } from './http-heads.ts'
 import type { HttpLimits } from './http-limits.ts'
+import { isSuccess } from './http-sink.ts'
 import { createAgreed, learnFrom } from './message-batch.ts'
 import type { HttpRequests } from './http-requests.ts'
 import { type Headers, headersNow, type OwnHeaders } from './own-headers.ts'
@@ -41,7 +42,7 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     const sentId = sessionId
     const opens = isLegacy && message.method === 'initialize'
     const onHead: AnswerOptions['onHead'] = (status, fields) => {
-      if (opens && status === 200) sessionId = readSessionId(server, fields)
+      if (opens && isSuccess(status)) sessionId = readSessionId(server, fields)
       // MCP 2025-11-25, basic/transports, session management: a session that is terminated answers 404. Whoever waits for that answer gets it first.
       if (status === 404 && sentId !== undefined) reply.then(forgotten, forgotten)
     }

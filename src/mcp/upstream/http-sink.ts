@@ -58,7 +58,7 @@ export function chooseSink(link: Link, status: number, fields: HeaderFields): Si
     link.resolve(refuseRedirect(server, status, fieldOf(fields, 'location')))
     return discard(link)
   }
-  if (status !== 200) return keepRefusal(link, status, fieldOf(fields, 'content-type') ?? '')
+  if (!isSuccess(status)) return keepRefusal(link, status, fieldOf(fields, 'content-type') ?? '')
   const encoding = fieldOf(fields, 'content-encoding')
   if (encoding && encoding.toLowerCase() !== 'identity') throw notProtocol(server, 'it encodes its answers although nobody asked for that')
   if (type === 'text/event-stream') return passEvents(link)
@@ -66,7 +66,14 @@ export function chooseSink(link: Link, status: number, fields: HeaderFields): Si
     const length = Number(fieldOf(fields, 'content-length') ?? 0)
     return !whole && length > KEPT_SMALL ? passLarge(link, length) : collect(link)
   }
+  // What is there for people is no stream.
+  if (expect === 'events') return acceptNothing(link, type)
   return expectNothing(link, type)
+}
+
+/** MCP says 200; frameworks answer a POST with 201 unless told otherwise, and clients take any of these. */
+export function isSuccess(status: number): boolean {
+  return status >= 200 && status < 300
 }
 
 function acceptNothing(link: Link, type: string): Sink {
