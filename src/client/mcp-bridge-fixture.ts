@@ -54,12 +54,16 @@ interface StartOptions {
   memory?: AnswerMemory
   /** How time passes for the bridge. */
   wait?: (ms: number, signal: AbortSignal) => Promise<void>
+  interrupted?: AbortSignal
 }
 
 const realTime = (ms: number, signal: AbortSignal): Promise<void> => delay(ms, undefined, { signal }).catch(() => {})
 
 /** A bridge between a client in the test and a server on loopback. */
-export async function start(serve: Serve, { autoReconnect = true, open: openConnection, memory, wait = realTime }: StartOptions = {}) {
+export async function start(
+  serve: Serve,
+  { autoReconnect = true, open: openConnection, memory, wait = realTime, interrupted }: StartOptions = {},
+) {
   const seen: Seen[] = []
   const watching = new Set<() => void>()
   const server = createServer(async (request, response) => {
@@ -90,7 +94,7 @@ export async function start(serve: Serve, { autoReconnect = true, open: openConn
     if (next) next(text)
     else output.push(text)
   }
-  const done = runMcpBridge({ input: client, write, endpoint, autoReconnect, log: () => {}, wait, memory })
+  const done = runMcpBridge({ input: client, write, endpoint, autoReconnect, log: () => {}, wait, memory, interrupted })
   done.catch(() => {})
   open.push(async () => {
     client.end()

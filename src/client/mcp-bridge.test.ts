@@ -1,6 +1,7 @@
 import type { ServerResponse } from 'node:http'
 import { expect, test } from 'vitest'
 import { AppError } from '../lib/errors.ts'
+import { pause } from '../lib/pause.ts'
 import { answer, HELLO, INITIALIZE, INITIALIZED, legacy, start } from './mcp-bridge-fixture.ts'
 
 test('nothing is contacted before the first message', async () => {
@@ -196,6 +197,27 @@ test('the end of input ends a subscription of 2026-07-28 at once, though it has 
   world.client.end()
   expect(await world.line()).toBe('{"jsonrpc":"2.0","id":2,"result":{}}')
   await world.done
+})
+
+test('an interruption ends the session at once, though a call has no answer', async () => {
+  const interrupt = new AbortController()
+  const serve = legacy()
+  const ended = Promise.withResolvers<void>()
+  const options = { wait: (_ms: number, signal: AbortSignal) => pause(3_600_000, signal), interrupted: interrupt.signal }
+  const world = await start((seen, response) => {
+    if (seen.body.includes('tools/call')) {
+      world.client.end()
+      interrupt.abort()
+      return
+    }
+    if (seen.method === 'DELETE') ended.resolve()
+    serve(seen, response)
+  }, options)
+  await world.initialize()
+  world.client.write('{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t"}}\n')
+  await ended.promise
+  await world.done
+  expect(world.seen.at(-1)).toMatchObject({ method: 'DELETE', headers: { 'mcp-session-id': 's1' } })
 })
 
 test('a subscription of 2026-07-28 waits for a proxy that is away, and holds up nothing', async () => {

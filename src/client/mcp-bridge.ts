@@ -28,9 +28,12 @@ export interface BridgeOptions {
   wait: (ms: number, signal: AbortSignal) => Promise<void>
   /** What the server answered before. */
   memory?: AnswerMemory | undefined
+  /** Fires when the client wants it to end now: nobody reads the answers any more. */
+  interrupted?: AbortSignal | undefined
 }
 
 const ORDER_WAIT_MS = 10_000
+/** For the answers to what was asked before the input ended: longer than SDK clients wait (two seconds) before they send a signal. */
 const DRAIN_MS = 5_000
 const MAX_RESUMES = 10
 /** A server that has not answered by then lets the client go by what it answered before: clients give up slow starters. */
@@ -231,8 +234,11 @@ class McpBridge {
   async close(): Promise<void> {
     // A subscription is answered when it ends, and clients kill what has not ended half a second after its input.
     for (const { message, abort } of this.#running) if (isSubscription(message)) abort.abort()
+    const { wait, interrupted } = this.#options
     const drained = new AbortController()
-    await Promise.race([Promise.all([...this.#running].map(({ done }) => done)), this.#options.wait(DRAIN_MS, drained.signal)])
+    // Who was interrupted may be killed soon, and the server is to hear of the end before that.
+    const isOver = interrupted ? AbortSignal.any([drained.signal, interrupted]) : drained.signal
+    await Promise.race([Promise.all([...this.#running].map(({ done }) => done)), wait(DRAIN_MS, isOver)])
     drained.abort()
     this.#closing.abort()
     for (const { abort } of this.#running) abort.abort()

@@ -2,7 +2,7 @@ import type { Readable, Writable } from 'node:stream'
 import { pause } from '../lib/pause.ts'
 import { type BridgeOptions, runMcpBridge } from './mcp-bridge.ts'
 
-export interface StdioBridgeOptions extends Omit<BridgeOptions, 'input' | 'write' | 'wait'> {
+export interface StdioBridgeOptions extends Omit<BridgeOptions, 'input' | 'write' | 'wait' | 'interrupted'> {
   /** The MCP client; read no more once the signal fires. */
   input: Readable
   /** Carries MCP messages and nothing else. */
@@ -21,7 +21,7 @@ export async function runStdioBridge({ input, output, signal, ...options }: Stdi
       else output.once('drain', () => fulfil())
       output.uncork()
     })
-  const running = runMcpBridge({ ...options, input: untilDestroyed(input, signal), wait: pause, write })
+  const running = runMcpBridge({ ...options, input: untilDestroyed(input, signal), wait: pause, write, interrupted: signal })
   await running.finally(() => input.destroy())
   return signal.aborted ? 130 : 0
 }

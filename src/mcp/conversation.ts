@@ -191,9 +191,12 @@ export class Conversation {
     if (caller) this.#seen.caller = caller
   }
 
-  /** Milliseconds without any use; 0 while a stream is open, a request under way or something waits for the client. */
+  /** Milliseconds without any use; 0 while a client waits for an answer or listens, or something waits for it. */
   idleMs(now: number): number {
-    return this.#outlets.size > 0 || this.upstream.isWaiting === true ? 0 : now - this.#usedAt
+    if (this.upstream.isWaiting === true) return 0
+    // A client that went away cancels nothing, and may come back for its answer: but not for longer than a session may be unused.
+    if (this.#outlets.find(({ isGone }) => !isGone)) this.#usedAt = now
+    return now - this.#usedAt
   }
 
   attach(outlet: Outlet): void {

@@ -87,6 +87,24 @@ test('a session ends with the credential that opened it, and when nobody used it
   expect(ends).toMatchObject([{ success: false, reason: expect.stringContaining('has expired') }, { success: true }])
 })
 
+test('a call keeps its session while its client is there, and for as long as an unused one has when it is gone', async () => {
+  const f = createFixture(undefined, { idleMs: 60_000 })
+  const session = await f.open()
+  f.upstream.script = (_, signal) => never(signal)
+  const pending = f.send({ text: call('1', 'echo'), headers: { 'mcp-session-id': session } })
+  await expect.poll(() => f.upstream.sent.length).toBe(2)
+  f.clock.now += 600_000
+  f.endpoint.sweep()
+  pending.leave()
+  f.clock.now += 60_000
+  f.endpoint.sweep()
+  expect(f.upstream.closed).toBe(0)
+  f.clock.now += 1000
+  f.endpoint.sweep()
+  await pending.served
+  expect(f.upstream.closed).toBe(1)
+})
+
 test('streams are kept alive, and keep their session', async () => {
   const f = createFixture({}, { idleMs: 60_000, keepAliveMs: 15_000 })
   const session = await f.open(undefined, '2025-06-18')

@@ -219,3 +219,14 @@ test('whoever is cut off is told why, in place of the result', async () => {
   expect(messages(stream).at(-1)).toMatchObject({ id: 7, error: { code: -32603, message: 'locked: lunch' } })
   expect(f.events).toContainEqual(expect.objectContaining({ success: false, error: 'locked: lunch' }))
 })
+
+test('a subscription that its client ends by going away is no failure in the audit log', async () => {
+  const f = createFixture()
+  acknowledging(f, '{"toolsListChanged":true}', '1')
+  const stream = subscribe(f, '1', '{"toolsListChanged":true}')
+  await stream.begun
+  stream.leave()
+  await stream.served
+  const [event] = f.events.filter(({ message }) => JSON.stringify(message ?? {}).includes('subscriptions/listen'))
+  expect(event).toMatchObject({ success: true })
+})

@@ -44,7 +44,9 @@ export async function relayRequest(
       outlet.json(modernStatus(code), bytes)
     } else await deliver(reply, { relayed, conversation, outlet, subscription })
   } catch (thrown) {
-    if (subscription && relayed.isConcluded && (await isRecorded(relayed))) return await outlet.conclude(subscription.result)
+    // A client ends its subscription by going away (2026-07-28, subscriptions): that is no failure.
+    const isOver = relayed.isConcluded || (relayed.signal.aborted && !conversation.signal.aborted)
+    if (subscription && isOver && (await isRecorded(relayed))) return await outlet.conclude(subscription.result)
     const error = conversation.signal.aborted ? conversation.why : asAnswer(thrown)
     await outlet.fail(await interrupted(relayed, error), message.id)
   } finally {

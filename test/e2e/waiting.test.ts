@@ -1,10 +1,14 @@
+import { Client } from '@modelcontextprotocol/client'
+import { StdioClientTransport } from '@modelcontextprotocol/client/stdio'
 import { once } from 'node:events'
 import { access } from 'node:fs/promises'
 import { type AddressInfo, createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { startCluster } from '../cluster.ts'
+import { ECHO_STDIO } from '../fakes/stdio-app.ts'
 import { bin, type Started, startProgram, temporaryDirectory } from '../programs.ts'
+import { tshConnect } from '../tsh-connect.ts'
 import { eventually, within } from '../wait.ts'
 
 // Commands that have nothing to do but wait: they wait until they are stopped, and one Ctrl-C stops them.
@@ -66,6 +70,25 @@ it('Ctrl-C ends a call whose server does not answer', { timeout: 60_000 }, async
     )
     started.kill('SIGINT')
     expect(await within('its end', started.ended, 4000)).toMatchObject({ code: 130, stdout: '', stderr: '' })
+  } finally {
+    await cluster.close()
+  }
+})
+
+it('a signal ends the session that tsh mcp connect serves at once, though a call has no answer', { timeout: 60_000 }, async () => {
+  const cluster = await startCluster()
+  try {
+    await cluster.saveStdioApp('echo', process.execPath, [ECHO_STDIO])
+    await cluster.saveRole('all', { allow: { app_labels: { '*': '*' }, mcp: { tools: ['*'] } } })
+    await cluster.saveUser('alice', ['all'])
+    const transport = new StdioClientTransport(tshConnect(cluster, await cluster.identityFileOf('alice'), 'echo'))
+    const client = new Client({ name: 'c', version: '1' }, { capabilities: {} })
+    await client.connect(transport)
+    const call = client.callTool({ name: 'hang', arguments: {} })
+    await client.listTools()
+    process.kill(transport.pid ?? 0, 'SIGINT')
+    await expect(call).rejects.toThrow(/closed/i)
+    expect(await cluster.eventsOnceThere({ type: 'mcp.session.end' }, 1)).toMatchObject([{ app_name: 'echo' }])
   } finally {
     await cluster.close()
   }
