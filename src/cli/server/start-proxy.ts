@@ -102,6 +102,7 @@ function createRouter(
     clusterName,
     authorities: () => auth.hostAuthorityPems(),
     feed,
+    catchUp: auth.catchUp,
     now,
     clock: realClock,
     proxyId: hostId,

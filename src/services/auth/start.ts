@@ -106,6 +106,8 @@ export interface AuthService {
   /** Calls within the process: same routes, same authorisation. Without an identity the `authorization` header decides. */
   carrier(identity?: Identity): (request: InternalRequest) => Promise<{ status: number; body: string }>
   feed: ResourceFeed
+  /** When this settles, the feed has whatever was committed before the call, anywhere. Rejects while the store cannot be read. */
+  catchUp(): Promise<void>
   /** As in the context of routes. */
   onSessionKept: AuthContext['onSessionKept']
   /** Stores what comes into the journal of a service in the same process, in a thread of its own; close it before this service. */
@@ -232,6 +234,7 @@ function services(
     localHandler: listen(app, () => ({ remoteAddress: 'local', identity: localAdministrator(context.now()), internal: true })),
     carrier: (identity) => carry(app, { remoteAddress: 'internal', internal: true, ...(identity && { identity }) }),
     feed: live,
+    catchUp: () => context.changes.catchUp(),
     onSessionKept: context.onSessionKept,
     shipJournal: (source) =>
       startShippingThread({

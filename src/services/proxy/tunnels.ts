@@ -15,6 +15,8 @@ export interface TunnelsOptions {
   /** Host CAs, PEM. */
   authorities: () => string[]
   feed: ResourceFeed
+  /** When this settles, the feed has whatever was committed before the call, at whichever replica. Rejects while the store cannot be read. */
+  catchUp: () => Promise<void>
   /** Milliseconds since 1970. */
   now: () => number
   clock: Clock
@@ -38,6 +40,7 @@ const MAX_LOST = 1000
 /** So long before its certificate ends an agent is asked for a tunnel with the renewed one; less when the certificate is short-lived. */
 const HANDOVER_MS = 5 * 60_000
 const DRAIN_POLL_MS = 20
+const CATCH_UP_MS = 10_000
 const MAX_TIMER_MS = 2 ** 31 - 1
 const ROLES = ['App', 'Db']
 
@@ -87,17 +90,25 @@ export class Tunnels {
 
   /** Takes the connection of an agent, or ends it: whoever connects is nobody before its certificate says otherwise. */
   accept(socket: TLSSocket): void {
+    void this.#take(socket)
+  }
+
+  /** Never rejects. */
+  async #take(socket: TLSSocket): Promise<void> {
     let facts: CertificateFacts | undefined
     try {
       facts = this.#verify(socket)
+      // Who joined at another replica just now may come here before word of it does.
+      if (this.#reasonToEnd(facts) !== undefined) await this.#catchUp()
+      if (socket.destroyed) return
       this.#admit(facts)
       this.#add(facts, socket)
     } catch (thrown) {
-      const { message: reason } = toAppError(thrown)
+      const { code, message: reason } = toAppError(thrown)
       const { remoteAddress = '' } = socket
       this.#options.log.warn('a tunnel was refused', { remoteAddress, reason })
-      // One that comes while this ends is only too late.
-      if (!this.#isClosed) this.#options.onRefused?.({ remoteAddress, reason, hostId: facts?.name })
+      // One that comes while this ends is only too late, and of one that cannot be judged nothing is known.
+      if (code !== 'unavailable') this.#options.onRefused?.({ remoteAddress, reason, hostId: facts?.name })
       socket.destroy()
     }
   }
@@ -125,13 +136,27 @@ export class Tunnels {
     return verifyIdentityCertificate(certificate, authorities(), { clusterName, now: now() })
   }
 
-  /** @throws AppError permission_denied, resource_exhausted. */
+  /** @throws AppError unavailable when the store does not answer. */
+  async #catchUp(): Promise<void> {
+    const { catchUp, clock } = this.#options
+    const late = Promise.withResolvers<never>()
+    const cancel = clock.after(CATCH_UP_MS, () => late.reject(new Error('no answer in time')))
+    try {
+      await Promise.race([catchUp(), late.promise])
+    } catch (cause) {
+      throw new AppError('unavailable', 'the store of the cluster does not say whether this host may connect', { cause })
+    } finally {
+      cancel()
+    }
+  }
+
+  /** @throws AppError permission_denied, unavailable, resource_exhausted. */
   #admit(facts: CertificateFacts): void {
+    if (this.#isClosed) throw new AppError('unavailable', 'the proxy is shutting down')
     if (facts.kind !== 'host' || !facts.roles.some((role) => ROLES.includes(role)))
       throw new AppError('permission_denied', `${facts.kind} "${facts.name}" is no agent`)
     const reason = this.#reasonToEnd(facts)
     if (reason !== undefined) throw new AppError('permission_denied', `host "${facts.name}": ${reason}`)
-    if (this.#isClosed) throw new AppError('unavailable', 'the proxy is shutting down')
     if (!this.#hosts.has(facts.name) && this.#hosts.size >= MAX_HOSTS) throw new AppError('resource_exhausted', 'too many agents')
   }
 
