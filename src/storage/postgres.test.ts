@@ -69,7 +69,10 @@ describe.skipIf(POSTGRES_BIN === undefined)('what only PostgreSQL has', () => {
     await (await reopen(readable)).close()
     const reading = await open(readable.at.replace('options=', 'options=-cdefault_transaction_read_only%3Don%20'))
     expect(await findSecret(reading, 'a')).toBeUndefined()
-    await expect(setSecret(reading, 'a', '1')).rejects.toMatchObject({ code: 'unavailable', message: expect.stringContaining('primary') })
+    await expect(setSecret(reading, 'a', '1')).rejects.toMatchObject({
+      code: 'unavailable',
+      cause: { message: expect.stringContaining('primary') },
+    })
     await reading.close()
   })
 
@@ -179,7 +182,7 @@ describe.skipIf(POSTGRES_BIN === undefined)('what only PostgreSQL has', () => {
     await began.promise
     const busy = { code: 'unavailable', message: 'the database is busy: try again' }
     await Promise.all([
-      expect(transact(two, (tx) => setSecret(tx, 'c', '1'))).rejects.toMatchObject(busy),
+      expect(transact(two, (tx) => setSecret(tx, 'c', '1'))).rejects.toMatchObject({ code: 'unavailable', cause: busy }),
       expect(appender.append([renderEvent(event('a'))])).rejects.toMatchObject(busy),
     ])
     await eventually('the lock', () =>
@@ -204,7 +207,10 @@ describe.skipIf(POSTGRES_BIN === undefined)('what only PostgreSQL has', () => {
     const pids = (await admin(`select pid from pg_stat_activity where application_name = 'frozen'`)).map(({ pid }) => Number(pid))
     for (const pid of pids) process.kill(pid, 'SIGSTOP')
     try {
-      await expect(findSecret(db, 'a')).rejects.toMatchObject({ code: 'unavailable', message: expect.stringContaining('does not answer') })
+      await expect(findSecret(db, 'a')).rejects.toMatchObject({
+        code: 'unavailable',
+        cause: { message: expect.stringContaining('does not answer') },
+      })
       expect(await findSecret(db, 'a')).toBeUndefined()
       await db.close()
     } finally {

@@ -10,6 +10,7 @@ import { CREATE_MIGRATIONS, missingStatements, NEWEST_MIGRATION } from './migrat
 import { clientConfig, parseConnString, renderAddress } from './postgres-address.ts'
 import type { PostgresAddress } from './postgres-address.ts'
 import { isLost, mayComeBack, toPostgresError } from './postgres-errors.ts'
+import { StoreFaults } from './store-faults.ts'
 import type { Tables } from './tables.ts'
 
 /**
@@ -28,6 +29,7 @@ const CLOSE_MS = 5000
  * Opens the store at a connection string (`parseConnString`) and brings its schema up to date. A commit that returned is as durable as the
  * server makes it. Throws `invalid_argument` for a string that is none, `failed_precondition` for a database that is not ours, too old or of a
  * newer version, `unavailable` when it cannot be reached or turns us away; `details.away` says that waiting may help.
+ * What fails later is told to callers as `StoreFaults` says it.
  */
 export async function openPostgres(connString: string, log: Logger): Promise<Database> {
   const address = parseConnString(connString)
@@ -39,8 +41,9 @@ export async function openPostgres(connString: string, log: Logger): Promise<Dat
     const details = failure.details ?? { ...(mayComeBack(cause) && { away: true }) }
     throw new AppError(failure.code, `cannot use the ${renderAddress(address)}: ${failure.message}`, { cause, details })
   }
+  const faults = new StoreFaults({ log })
   const [reading, writing] = [openPool(config, address.maxConnections - RESERVED, log), openPool(config, 1, log)]
-  const [reader, writer] = [openKysely(reading), openKysely(writing)]
+  const [reader, writer] = [openKysely(reading, faults), openKysely(writing, faults)]
   let closed: Promise<void> | undefined
   return Object.assign(reader, {
     // In turn, on a connection of their own: those who wait to write keep nobody from reading.
@@ -73,10 +76,10 @@ async function configOf(address: PostgresAddress): Promise<ClientConfig> {
   return { ...(await clientConfig(address)), types: NUMBERS }
 }
 
-function openKysely(pool: Pool): Kysely<Tables> {
+function openKysely(pool: Pool, faults: StoreFaults): Kysely<Tables> {
   const dialect: Dialect = {
     createAdapter: () => new PostgresAdapter(),
-    createDriver: () => createDriver(pool),
+    createDriver: () => createDriver(pool, faults),
     createIntrospector: (db) => new PostgresIntrospector(db),
     createQueryCompiler: () => new PostgresQueryCompiler(),
   }
@@ -117,7 +120,7 @@ function parseWhole(text: string): number {
   return value
 }
 
-function createDriver(pool: Pool): Driver {
+function createDriver(pool: Pool, faults: StoreFaults): Driver {
   const sessions = new WeakMap<DatabaseConnection, Session>()
   const of = (connection: DatabaseConnection): Session => {
     const session = sessions.get(connection)
@@ -128,9 +131,9 @@ function createDriver(pool: Pool): Driver {
     async init() {},
     async acquireConnection() {
       const client = await pool.connect().catch((cause: unknown) => {
-        throw toPostgresError(cause)
+        throw faults.hide(toPostgresError(cause))
       })
-      const session = new Session(client)
+      const session = new Session(client, faults)
       sessions.set(session, session)
       return session
     },
@@ -145,12 +148,14 @@ function createDriver(pool: Pool): Driver {
 /** One use of a connection. What broke it, or its transaction, is what every later statement fails with. */
 class Session implements DatabaseConnection {
   readonly #client: PoolClient
+  readonly #faults: StoreFaults
   #isLost = false
   #inTransaction = false
   #failure: AppError | undefined
 
-  constructor(client: PoolClient) {
+  constructor(client: PoolClient, faults: StoreFaults) {
     this.#client = client
+    this.#faults = faults
   }
 
   async executeQuery<R>({ sql, parameters }: CompiledQuery): Promise<QueryResult<R>> {
@@ -199,7 +204,7 @@ class Session implements DatabaseConnection {
     try {
       return await this.#client.query<R & QueryResultRow>(sql, [...parameters])
     } catch (cause) {
-      const failure = toPostgresError(cause)
+      const failure = this.#faults.hide(toPostgresError(cause))
       if (isLost(cause)) this.#isLost = true
       if (this.#isLost || this.#inTransaction) this.#failure = failure
       throw failure

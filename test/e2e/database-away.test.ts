@@ -153,7 +153,10 @@ describe.skipIf(POSTGRES_BIN === undefined)('while the database is away', () => 
       expect(during.newcomer).toContain('no session: 503')
       expect(during.tctl).toMatchObject({ code: 4, stderr: expect.stringContaining('the database ') })
       expect(during.token).toMatchObject({ status: 503, error: 'temporarily_unavailable' })
-      expect(during.page).toMatch(/^Error: no form at .*<h1>This does not work<\/h1>.*the database /s)
+      expect(during.page).toMatch(/^Error: no form at .*<h1>This does not work<\/h1>.*<p class="told">the cluster&#/s)
+      const [, id] = /store cannot be reached: try again \(id ([\w-]+)\)/.exec(String(during.newcomer)) ?? []
+      expect(gateway.stderr()).toMatch(new RegExp(`"error_id":"${id}","error":{"name":"AppError","message":"the database `))
+      expect(JSON.stringify([during.newcomer, during.page])).not.toMatch(/conn_string|ECONN|the database/)
       expect((await fetch(`${url}/web/style.css`)).status).toBe(200)
       await comeBack()
       await eventually(

@@ -5,10 +5,12 @@ import type { z } from 'zod'
 import type { Route } from '../../api/route.ts'
 import { ROUTES } from '../../api/routes.ts'
 import { AppError, CODES, toAppError } from '../../lib/errors.ts'
+import { storeFaultOf } from '../../storage/store-faults.ts'
 import { authenticate } from './authenticate.ts'
 import type { AppEnv } from './authenticate.ts'
 import type { OAuthServer } from './oauth/serve.ts'
 import { authorize, recordRefusal, refuseLocked } from './authorize.ts'
+import { LOCAL_ADMINISTRATOR } from './context.ts'
 import type { AuthContext, Caller, KnownCaller } from './context.ts'
 import { addAccountPage } from './pages/account.ts'
 import { addOAuthPages } from './pages/oauth.ts'
@@ -275,7 +277,8 @@ async function parseBody(c: Context<AppEnv>): Promise<Record<string, unknown>> {
 }
 
 function renderError(context: AuthContext, c: Context<AppEnv>, thrown: unknown): Response {
-  const error = toAppError(thrown)
+  const isOperator = c.env.peer.identity?.name === LOCAL_ADMINISTRATOR
+  const error = isOperator ? storeFaultOf(toAppError(thrown)) : toAppError(thrown)
   const { http, log } = CODES[error.code]
   const facts = { code: error.code, method: c.req.method, remote_addr: c.env.peer.remoteAddress, ...error.details }
   if (error.code === 'internal') context.log.error(error.message, { ...facts, cause: error.cause })
