@@ -12,11 +12,15 @@ export const UNREADABLE = 'a resource cannot be read: is this program older than
 
 type Begin = Extract<WatchLine, { type: 'begin' }>
 
+export type Deleted = Extract<Change, { type: 'delete' }>
+
 /** What a watch says up to its `ready`. */
 export class Intake {
   readonly shelves = createShelves()
   /** What was changed or revoked in the last minutes, by `kind name`. */
   readonly recent = new Map<string, Change>()
+  /** What was deleted in the last minutes and is there again. */
+  readonly replaced: Deleted[] = []
   readonly #kinds: readonly Kind[]
   #begin: Begin | undefined
   #lines = 0
@@ -55,6 +59,8 @@ export class Intake {
       const { resource, fault } = readWatched(kind, document)
       if (fault !== undefined) onFault(UNREADABLE, { kind, name: document.metadata.name, fault })
       if (resource) this.shelves.put<Kind>(kind, resource)
+      const before = this.recent.get(`${kind} ${document.metadata.name}`)
+      if (before?.type === 'delete') this.replaced.push(before)
       if (at > 0) this.#note({ type: 'put', kind, name: document.metadata.name, at })
     }
   }

@@ -6,7 +6,7 @@ import type { Change, ResourceFeed } from '../resources/feed.ts'
 import { isKind } from '../resources/registry.ts'
 import type { Kind } from '../resources/registry.ts'
 import { createShelves, type Shelves } from '../resources/shelves.ts'
-import { Intake, MAX_RESOURCES, UNREADABLE } from './watch-intake.ts'
+import { type Deleted, Intake, MAX_RESOURCES, UNREADABLE } from './watch-intake.ts'
 import { readWatched } from './watched-resource.ts'
 
 export interface WatchOptions {
@@ -27,6 +27,8 @@ const MAX_LINE_BYTES = 4 * 1024 * 1024
 const SILENCE_MS = 2 * WATCH_BEAT_MS + 10_000
 /** Longer than an assertion lives. */
 const RECENT_MS = 6 * 60_000
+/** What is older than that when a watch begins anew was heard before; two Auth Services may have different clocks. */
+const HEARD_MS = 6 * 60_000
 const FIRST_PAUSE_MS = 500
 const MAX_PAUSE_MS = 30_000
 
@@ -154,8 +156,11 @@ export class WatchedFeed implements ResourceFeed {
   }
 
   /** Takes over what there is now, and tells of all that is different from before, and of what was changed or revoked lately. */
-  #adopt({ begin, shelves, recent }: Intake): void {
-    const changes = new Map(recent)
+  #adopt({ begin, shelves, recent, replaced }: Intake): void {
+    const isFirst = this.#epoch === ''
+    const isNews = ({ at = 0 }: Change): boolean => isFirst || at > this.#heardUntil - HEARD_MS
+    const changes = new Map(recent.entries().filter(([, change]) => isNews(change)))
+    const missed = isFirst ? [] : replaced.filter(isNews)
     for (const change of differences(this.#shelves, shelves, this.#options.kinds, begin.at)) {
       const key = `${change.kind} ${change.name}`
       if (!changes.has(key)) changes.set(key, change)
@@ -165,7 +170,18 @@ export class WatchedFeed implements ResourceFeed {
     this.#epoch = begin.epoch
     this.#heardUntil = begin.at
     this.#shelves = shelves
+    for (const one of missed) this.#tellReplaced(one)
     for (const change of changes.values()) this.#tell(change)
+  }
+
+  /** That something went is told while it is not there, so that what rests on the one before ends. */
+  #tellReplaced(deleted: Deleted): void {
+    const { kind, name } = deleted
+    const resource = this.#shelves.find<Kind>(kind, name)
+    this.#shelves.remove(kind, name)
+    this.#tell(deleted)
+    if (resource) this.#shelves.put<Kind>(kind, resource)
+    this.#tell({ type: 'put', kind, name, at: deleted.at ?? 0 })
   }
 
   #apply(line: WatchLine): void {

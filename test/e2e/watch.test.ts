@@ -144,6 +144,33 @@ describe('a watch of resources', () => {
     expect(late.map(({ name }) => name).toSorted()).toEqual(['ana', 'leo', 't1'])
   })
 
+  it('tells after a gap that a user was replaced, while there is none, and says it once', async () => {
+    const watch = start()
+    watch.put('user', 'ana', { roles: [] })
+    const feed = watch.create()
+    await feed.ready()
+    const seen: string[] = []
+    feed.subscribe(({ type, name }) => seen.push(`${type} ${name} ${feed.find('user', name) ? 'there' : 'gone'}`))
+    seen.length = 0
+    watch.link.isDown = true
+    watch.link.cut()
+    // As long as sessions may go on without news.
+    watch.clock.now = NOW + 60_000
+    watch.live.remove('user', 'ana')
+    watch.put('user', 'ana', { roles: [] })
+    watch.clock.now = NOW + 60 * 60_000
+    await eventually('the gap', async () => feed.fault() !== undefined || undefined)
+    watch.link.isDown = false
+    await watch.reconnect(feed)
+    expect(seen[0]).toBe('delete ana gone')
+    expect(new Set(seen.slice(1))).toEqual(new Set(['put ana there']))
+    seen.length = 0
+    watch.link.cut()
+    await eventually('the gap', async () => feed.fault() !== undefined || undefined)
+    await watch.reconnect(feed)
+    expect(seen).toEqual([])
+  })
+
   it('knows of no revocation from before the Auth Service was started again', async () => {
     const watch = start()
     const feed = watch.create()

@@ -16,8 +16,9 @@ import type { Lock } from '../../resources/lock.ts'
 import { requiresSessionMfa } from '../../resources/session-mfa.ts'
 
 const MAX_CALLERS = 10_000
-/** An assertion lives five minutes at most; the rest is for clocks. */
-const MARK_MS = 6 * 60_000
+/** After a gap an agent is told what was revoked meanwhile, which may be an hour ago (`best_effort`); the rest is for clocks. */
+const MARK_MS = 61 * 60_000
+const MAX_MARKS = 100_000
 /** See `locking_mode` of cluster_auth_preference. */
 const STRICT_MS = 5 * 60_000
 const BEST_EFFORT_MS = 60 * 60_000
@@ -209,13 +210,13 @@ export class Callers {
     return this.#revoked.has(credentialId) || (botInstanceId !== undefined && this.#revoked.has(botInstanceId))
   }
 
-  /** Marks are needed as long as an assertion from before them could be current, and no longer. */
+  /** Marks are needed as long as a session, or an assertion, from before them could be there, and no longer. */
   #mark(marks: Map<string, number>, name: string, at: number | undefined): void {
     const now = this.#options.now()
     marks.delete(name)
     marks.set(name, at ?? now)
     for (const [oldest, at] of marks) {
-      if (now - at < MARK_MS) return
+      if (now - at < MARK_MS && marks.size <= MAX_MARKS) return
       marks.delete(oldest)
     }
   }

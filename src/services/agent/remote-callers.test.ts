@@ -90,6 +90,13 @@ test('a change counts from the moment that the Auth Service says, whenever it co
   await expect(verify(after)).resolves.toBeDefined()
 })
 
+test('after a gap a session whose credential was revoked meanwhile has to leave, however long ago that was', async () => {
+  callers.apply({ type: 'revoked', kind: 'api_token', name: 'T2', at: START - 30 * MINUTE })
+  expect(callers.reasonToCut(ANA, app)).toBeUndefined()
+  callers.apply({ type: 'revoked', kind: 'api_token', name: 'T1', at: START - 30 * MINUTE })
+  expect(callers.reasonToCut(ANA, app)).toContain('was revoked')
+})
+
 test('without news a strict cluster or role bears five minutes, any other an hour; then nobody is let in, and who is in has to leave', async () => {
   const assertion = await issue()
   staleMs = 61 * MINUTE

@@ -22,6 +22,8 @@ export interface WatchOptions {
   revoked: readonly Revoked[]
   /** `kind name` of what changed lately → when. */
   changed: ReadonlyMap<string, number>
+  /** The same of what was deleted. */
+  deleted: ReadonlyMap<string, number>
   onEnd(): void
 }
 
@@ -142,18 +144,19 @@ export class Watch {
 }
 
 /** What there is at the first look, which is taken at once: what changes later is told behind it. */
-function snapshotOf({ live, kinds, epoch, now, knownSince, revoked, changed }: WatchOptions): Iterator<Unnumbered<WatchLine>> {
+function snapshotOf({ live, kinds, epoch, now, knownSince, revoked, changed, deleted }: WatchOptions): Iterator<Unnumbered<WatchLine>> {
   const at = now()
   const changedAt = (kind: Kind, resource: Resource): number => changed.get(`${kind} ${resource.metadata.name}`) ?? 0
   const resources = kinds.flatMap((kind) => live.list<Kind>(kind).map((resource) => ({ kind, resource, at: changedAt(kind, resource) })))
-  const gone = [...changed].flatMap(([key, when]) => {
+  const gone = [...deleted].flatMap(([key, when]) => {
     const [kind, name] = splitKey(key)
-    return isKind(kind) && kinds.includes(kind) && !live.find(kind, name) ? [{ kind, name, at: when }] : []
+    return isKind(kind) && kinds.includes(kind) ? [{ kind, name, at: when }] : []
   })
   function* lines(): Generator<Unnumbered<WatchLine>> {
     yield { type: 'begin', at, epoch, known_since: knownSince }
-    for (const one of resources) yield { type: 'put', ...one }
+    // Before what stands under the same name now.
     for (const one of gone) yield { type: 'delete', ...one }
+    for (const one of resources) yield { type: 'put', ...one }
     for (const { kind, name, at: when } of revoked) yield { type: 'revoked', at: when, kind, name }
     yield { type: 'ready', at }
   }

@@ -23,8 +23,8 @@ export interface WatchesOptions {
 const MAX_WATCHES = 10_000
 /** Of one host: while it renews its certificate it has two. */
 const MAX_PER_HOST = 8
-/** An assertion lives five minutes at most, and what was revoked before it was issued is no news; the rest is for clocks. */
-const RECENT_MS = 6 * 60_000
+/** An agent that hears nothing keeps its sessions for an hour at most (`best_effort`), and is told afterwards what ends them; the rest is for clocks. */
+const RECENT_MS = 61 * 60_000
 const MAX_REVOKED = 10_000
 
 /** Those who watch resources over connections. What is revoked while this is there is told to those who come later, too. */
@@ -34,6 +34,8 @@ export class Watches {
   readonly #revoked: Revoked[] = []
   /** `kind name` of what changed lately → when. */
   readonly #changed = new Map<string, number>()
+  /** The same of what was deleted: another may be there under its name by now. */
+  readonly #deleted = new Map<string, number>()
   readonly #timer: NodeJS.Timeout
   readonly #unsubscribe: () => void
   #knownSince: number
@@ -45,7 +47,7 @@ export class Watches {
     this.#knownSince = knownSince
     for (const { type, kind, name, at } of recent) {
       const revocable = REVOCABLES.find((one) => one === kind)
-      if (type !== 'revoked') this.#noteChanged(`${kind} ${name}`, at)
+      if (type !== 'revoked') this.#noteChanged(type, `${kind} ${name}`, at)
       else if (revocable) this.#noteRevoked({ kind: revocable, name, at })
     }
     this.#unsubscribe = live.subscribe((change) => this.#apply(change))
@@ -60,7 +62,7 @@ export class Watches {
       throw new AppError('resource_exhausted', 'too many watches at once: end one, or try again later')
     const { live, epoch, now } = this.#options
     const onEnd = (): void => void this.#watches.delete(watch)
-    const recent = { knownSince: this.#knownSince, revoked: [...this.#revoked], changed: this.#changed }
+    const recent = { knownSince: this.#knownSince, revoked: [...this.#revoked], changed: this.#changed, deleted: this.#deleted }
     const watch = new Watch({ live, identity, kinds, epoch, now, ...recent, onEnd })
     this.#watches.add(watch)
     return watch.stream
@@ -71,6 +73,7 @@ export class Watches {
     this.#knownSince = this.#options.now()
     this.#revoked.length = 0
     this.#changed.clear()
+    this.#deleted.clear()
     for (const watch of this.#watches) watch.end('changes were missed: begin anew')
   }
 
@@ -85,7 +88,7 @@ export class Watches {
   #apply(change: Change): void {
     const at = this.#options.now()
     if (change.type === 'revoked') this.#noteRevoked({ kind: change.kind, name: change.name, at })
-    else this.#noteChanged(`${change.kind} ${change.name}`, at)
+    else this.#noteChanged(change.type, `${change.kind} ${change.name}`, at)
     for (const watch of this.#watches) {
       watch.tell(change, at)
       if (change.type === 'revoked' && change.name === watch.identity.credentialId) watch.end('the certificate was revoked')
@@ -125,12 +128,18 @@ export class Watches {
     return this.#revoked.length > MAX_REVOKED || now - at > RECENT_MS
   }
 
-  #noteChanged(key: string, at: number): void {
-    this.#changed.delete(key)
-    this.#changed.set(key, at)
-    for (const [oldest, when] of this.#changed) {
-      if (at - when <= RECENT_MS) return
-      this.#changed.delete(oldest)
-    }
+  #noteChanged(type: 'put' | 'delete', key: string, at: number): void {
+    noteLatest(this.#changed, key, at)
+    if (type === 'delete') noteLatest(this.#deleted, key, at)
+  }
+}
+
+/** Forgets those that are too old by then. */
+function noteLatest(times: Map<string, number>, key: string, at: number): void {
+  times.delete(key)
+  times.set(key, at)
+  for (const [oldest, when] of times) {
+    if (at - when <= RECENT_MS) return
+    times.delete(oldest)
   }
 }
