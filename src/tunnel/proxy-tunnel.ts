@@ -41,6 +41,8 @@ export interface ProxyTunnel {
   closed: Promise<AppError | undefined>
   /** Asks the agent for another tunnel; this one ends with its last exchange. */
   drain(): void
+  /** Ends the exchanges under way for which there is a reason: with that as the answer, or broken off where the answer has begun. */
+  cut(reasonFor: (exchange: Exchange) => AppError | undefined): void
   /** Ends it now, and every exchange under way. */
   close(why?: string): void
 }
@@ -56,12 +58,13 @@ export function openTunnel(socket: Duplex, options: ProxyTunnelOptions): ProxyTu
     ...(proxyId !== undefined && { features: [placeOf(proxyId)] }),
     ...(options.firstId !== undefined && { firstId: options.firstId }),
   })
+  const underWay = new Set<Carried>()
   return {
     target: (exchange) => {
       const obstacle = mux.obstacle
       if (obstacle) return fail(exchange, lostError(obstacle, peer, false))
       try {
-        forward(mux, exchange, { peer, fail, onTurnedAway })
+        forward(mux, exchange, { peer, fail, onTurnedAway, underWay })
       } catch (thrown) {
         fail(exchange, toAppError(thrown))
       }
@@ -70,17 +73,24 @@ export function openTunnel(socket: Duplex, options: ProxyTunnelOptions): ProxyTu
     isTaking: () => mux.obstacle === undefined,
     closed: mux.closed.then((fault) => fault && lostError(fault, peer, true)),
     drain: () => mux.leave('the proxy is shutting down'),
+    cut: (reasonFor) => {
+      for (const carried of underWay) {
+        const reason = reasonFor(carried.exchange)
+        if (reason) carried.cut(reason)
+      }
+    },
     close: (why) => mux.close(why === undefined ? undefined : new TunnelFault('closing', why)),
   }
 }
 
-type Failing = Required<Pick<ProxyTunnelOptions, 'peer' | 'fail'>> & Pick<ProxyTunnelOptions, 'onTurnedAway'>
+type Surroundings = Required<Pick<ProxyTunnelOptions, 'peer' | 'fail'>> &
+  Pick<ProxyTunnelOptions, 'onTurnedAway'> & { underWay: Set<Carried> }
 
-function forward(mux: Mux, exchange: Exchange, failing: Failing): void {
+function forward(mux: Mux, exchange: Exchange, surroundings: Surroundings): void {
   const { signal, body } = exchange
   if (signal.aborted) return
   const head = encodeRequestHead(exchange)
-  const carried = new Carried(exchange, failing)
+  const carried = new Carried(exchange, surroundings)
   const stream = mux.open(head, carried, body.length === 0)
   carried.begin(stream, signal)
   if (body.length > 0) stream.end(body)
@@ -101,8 +111,8 @@ function passedOn(headers: Readonly<Record<string, string>>): Record<string, str
 
 /** An exchange on its way: gives the stream's answer to the client, and the client's leaving to the stream. */
 class Carried implements StreamUser {
-  readonly #exchange: Exchange
-  readonly #failing: Failing
+  readonly exchange: Exchange
+  readonly #surroundings: Surroundings
   #stream: Stream | undefined
   #signal: AbortSignal | undefined
   #inbox: Inbox | undefined
@@ -111,14 +121,15 @@ class Carried implements StreamUser {
   #isCounted = false
   readonly #onGone = (): void => this.#leave()
 
-  constructor(exchange: Exchange, failing: Failing) {
-    this.#exchange = exchange
-    this.#failing = failing
+  constructor(exchange: Exchange, surroundings: Surroundings) {
+    this.exchange = exchange
+    this.#surroundings = surroundings
   }
 
   begin(stream: Stream, signal: AbortSignal): void {
     this.#stream = stream
     this.#signal = signal
+    this.#surroundings.underWay.add(this)
     signal.addEventListener('abort', this.#onGone)
   }
 
@@ -129,13 +140,13 @@ class Carried implements StreamUser {
       const { status, headers } = decodeAnswerHead(payload)
       if (HOP_BY_HOP.some((name) => Object.hasOwn(headers, name))) throw new TunnelFault('protocol', 'a header is of one connection only')
       this.#expect(status, headers['content-length'])
-      if (status === 401 && headers['sallyport-error-origin'] === 'gateway') this.#failing.onTurnedAway?.(this.#exchange)
-      this.#exchange.answer.head(status, passedOn(headers))
+      if (status === 401 && headers['sallyport-error-origin'] === 'gateway') this.#surroundings.onTurnedAway?.(this.exchange)
+      this.exchange.answer.head(status, passedOn(headers))
     } catch (thrown) {
       return this.#break('the answer has a malformed head', thrown)
     }
     if (this.#isCounted) stream.expect(this.#bytesLeft)
-    this.#inbox = new Inbox(stream, this.#exchange.answer)
+    this.#inbox = new Inbox(stream, this.exchange.answer)
   }
 
   onData(part: Buffer, isEnd: boolean): void {
@@ -152,16 +163,23 @@ class Carried implements StreamUser {
     this.#unwatch()
     this.#inbox?.close()
     // The agent breaks an answer off in the way it does where no tunnel is between.
-    if (this.#inbox || fault.code === 'aborted') this.#exchange.answer.abort(fault.message)
-    else this.#fail(lostError(fault, this.#failing.peer, true))
+    if (this.#inbox || fault.code === 'aborted') this.exchange.answer.abort(fault.message)
+    else this.#fail(lostError(fault, this.#surroundings.peer, true))
+  }
+
+  /** The agent hears that the client went away. */
+  cut(error: AppError): void {
+    this.#leave()
+    if (this.#inbox) this.exchange.answer.abort(error.message)
+    else this.#fail(error)
   }
 
   /** Whoever renders errors may fail too, which must not reach the other exchanges of a tunnel that is going down. */
   #fail(error: AppError): void {
     try {
-      this.#failing.fail(this.#exchange, error)
+      this.#surroundings.fail(this.exchange, error)
     } catch {
-      this.#exchange.answer.abort(error.message)
+      this.exchange.answer.abort(error.message)
     }
   }
 
@@ -171,7 +189,7 @@ class Carried implements StreamUser {
     if (isBodiless) this.#bytesLeft = 0
     else if (length !== undefined) {
       if (!/^\d{1,15}$/.test(length)) throw new TunnelFault('protocol', 'a content-length is no number')
-      this.#bytesLeft = this.#exchange.method === 'HEAD' ? 0 : Number(length)
+      this.#bytesLeft = this.exchange.method === 'HEAD' ? 0 : Number(length)
     }
     this.#isCounted = Number.isFinite(this.#bytesLeft)
   }
@@ -188,6 +206,7 @@ class Carried implements StreamUser {
   }
 
   #unwatch(): void {
+    this.#surroundings.underWay.delete(this)
     this.#signal?.removeEventListener('abort', this.#onGone)
   }
 }

@@ -14,8 +14,11 @@ import { readFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { parseResource } from '../../src/resources/registry.ts'
 import { type Cluster, startCluster } from '../cluster.ts'
+import { openHttp } from '../fakes/raw-http.ts'
+import { headersOf, openSession, postMessage } from '../fakes/raw-mcp.ts'
 import { ECHO_STDIO } from '../fakes/stdio-app.ts'
 import { sees, startRemoteAgent } from '../remote-agent.ts'
+import { AT_ONCE_MS, eventually, within } from '../wait.ts'
 
 // What a host may serve, as its join token says: the rest is not for it, whatever it says of itself.
 
@@ -183,17 +186,56 @@ test('a host that is removed takes its offers with it', async () => {
   expect(await offered()).not.toContain('tools-dev@brief')
 })
 
+const saveToken = (env: string): Promise<void> =>
+  cluster.save({
+    kind: 'token',
+    version: 'v2',
+    metadata: { name: 'dev-hosts' },
+    spec: { roles: ['App', 'Db'], app_labels: { env }, db_labels: { env: 'dev' } },
+  })
+
+const saveRunning = (env: string): Promise<void> =>
+  cluster.save({
+    kind: 'app',
+    version: 'v3',
+    metadata: { name: 'running', labels: { env } },
+    spec: { mcp: { command: process.execPath, args: [ECHO_STDIO], run_as_host_user: userInfo().username } },
+  })
+
+let ended = 0
+test.each([
+  ['its token', () => saveToken('stage'), () => saveToken('dev')],
+  ['the labels of the server', () => saveRunning('prod'), () => saveRunning('dev')],
+])('a change of %s ends open streams and running calls at the host that may not serve any more', async (_, narrow, widen) => {
+  const agent = await startRemoteAgent(cluster, { token: 'dev-hosts' })
+  await saveRunning('dev')
+  try {
+    await sees(cluster, alice, 'running', 'tools-dev')
+    const url = cluster.mcpUrl('running')
+    const id = await openSession(url, alice)
+    const stream = await openHttp(url, { method: 'GET', headers: headersOf(alice, { 'mcp-session-id': id }) })
+    const hanging = postMessage(url, alice, id, '{"jsonrpc":"2.0","id":2,"method":"tools/call","params":{"name":"hang"}}')
+    await eventually('the call at the server', async () => {
+      const { text } = await postMessage(url, alice, id, '{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"received"}}')
+      return text.includes('hang') || undefined
+    })
+    await narrow()
+    const [, answer] = await within('the end of both', Promise.all([stream.ended.catch(() => 'broken'), hanging]), AT_ONCE_MS)
+    expect(answer.status).toBe(404)
+    expect(JSON.parse(answer.text)).toMatchObject({ id: 2, error: { code: -32001 } })
+  } finally {
+    await widen()
+    await agent.close()
+    await cluster.admin(deleteResource, { kind: 'app', name: 'running' })
+  }
+  ended += 1
+  for (const filter of [{ type: 'mcp.session.request', tool: 'hang' }, { type: 'mcp.session.end' }])
+    expect(await cluster.eventsOnceThere({ server: 'running', ...filter }, ended)).toHaveLength(ended)
+})
+
 test('a change of its token ends the sessions of what a host may not serve any more', async () => {
   const agent = await startRemoteAgent(cluster, { token: 'dev-hosts' })
-  const saveToken = (env: string): Promise<void> =>
-    cluster.save({
-      kind: 'token',
-      version: 'v2',
-      metadata: { name: 'dev-hosts' },
-      spec: { roles: ['App', 'Db'], app_labels: { env }, db_labels: { env: 'dev' } },
-    })
-  const mcp = { command: process.execPath, args: [ECHO_STDIO], run_as_host_user: userInfo().username }
-  await cluster.save({ kind: 'app', version: 'v3', metadata: { name: 'running', labels: { env: 'dev' } }, spec: { mcp } })
+  await saveRunning('dev')
   const client = new Client({ name: 'test', version: '1' })
   try {
     await sees(cluster, alice, 'running', 'tools-dev')

@@ -124,3 +124,22 @@ test('at the end all are gone, and nothing is told any more', async () => {
   await heartbeat.settled()
   expect(heard).toEqual([['a@h'], ['-a%40h']])
 })
+
+test('what this host may not offer is said once, until it may', async () => {
+  const refused = [{ name: 'a', reason: 'not for this host' }]
+  const answers = [refused, refused, [], refused]
+  const api = createApiClient(async () => ({ status: 200, headers: {}, body: JSON.stringify({ refused: answers.shift() }) }))
+  const told: string[] = []
+  const heartbeat = new Heartbeat(
+    { api, hostId: 'h', hostname: 'host', version: '1.0.0', now: () => START, log: silentLogger },
+    appServers(() => undefined),
+    (name, reason) => told.push(`${name}: ${reason}`),
+  )
+  for (const expected of [1, 1, 1, 2]) {
+    heartbeat.announce(appOf('a'))
+    await heartbeat.settled()
+    expect(told).toHaveLength(expected)
+  }
+  expect(told[0]).toBe('a: not for this host')
+  await heartbeat.close()
+})

@@ -52,6 +52,7 @@ export const DATABASE_SERVERS: HeartbeatStore<Database> = {
 export class Heartbeat<T extends { metadata: { name: string } }> {
   readonly #options: HeartbeatOptions
   readonly #store: HeartbeatStore<T>
+  readonly #onRefused: (name: string, reason: string) => void
   readonly #timer: NodeJS.Timeout
   readonly #offered = new Map<string, T>()
   readonly #rounds: Rounds<T>
@@ -64,8 +65,10 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
   readonly #untold = new Map<string, number>()
   #writing: Promise<void> | undefined
 
-  constructor(options: HeartbeatOptions, store: HeartbeatStore<T>) {
+  /** @param onRefused told once of what this host may not offer, or no longer. */
+  constructor(options: HeartbeatOptions, store: HeartbeatStore<T>, onRefused: (name: string, reason: string) => void = () => {}) {
     this.#options = options
+    this.#onRefused = onRefused
     this.#store = store
     this.#rounds = new Rounds(this.#offered, PERIOD_MS, options.now())
     this.#timer = setInterval(() => this.beat(), STEP_MS).unref()
@@ -185,6 +188,7 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
     else if (this.#refused.get(name) !== reason) {
       this.#refused.set(name, reason)
       this.#options.log.warn('this host may not offer what it serves', { name, reason })
+      this.#onRefused(name, reason)
     }
   }
 

@@ -49,7 +49,11 @@ export interface RunningDatabases {
 /** The databases of an agent: those of its configuration, and those of the cluster that its selectors match. */
 export function startDatabases(options: DatabasesStart): RunningDatabases {
   const { databases: config, limits, api, log, clusterName, version, feed, bridge, callers, audit, tokens, sessionTag } = options
-  const heartbeat = new Heartbeat(options, DATABASE_SERVERS)
+  const heartbeat = new Heartbeat(options, DATABASE_SERVERS, (name, reason) => {
+    const refused = databaseServerName(name)
+    databases.find(refused)?.endpoint.cut(() => reason)
+    streams.cut(({ server }) => (server === refused ? reason : undefined))
+  })
   const deps = {
     api,
     clusterName,

@@ -88,7 +88,7 @@ export function startAgent(options: AgentOptions): Agent {
   const callers = new Callers({ ...options, keys: options.assertionKeys })
   const audit = { spool, ids, now, monotonic, cluster, redactor, metrics }
   const offers = appServers((name) => servers.find(name)?.health?.current())
-  const heartbeat = new Heartbeat(options, offers)
+  const heartbeat = new Heartbeat(options, offers, (name, reason) => servers.find(name)?.endpoint.cut(() => reason))
   const tokens = new IdentityTokens(options.api, now)
   const secrets = new Secrets({ api: options.api, feed, redactor, announced: () => heartbeat.settled() })
   const accounts = new AccountTokens(options.api, now)

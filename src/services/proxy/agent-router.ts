@@ -2,7 +2,8 @@ import { AppError } from '../../lib/errors.ts'
 import { isModern } from '../../mcp/eras/revisions.ts'
 import { findRequestId } from '../../mcp/message.ts'
 import { Outlet } from '../../mcp/outlet.ts'
-import type { ResourceFeed } from '../../resources/feed.ts'
+import { databaseServerName } from '../../resources/db-app.ts'
+import type { Change, ResourceFeed } from '../../resources/feed.ts'
 import type { Clock } from '../../tunnel/clock.ts'
 import type { Exchange, ExchangeTarget } from '../../tunnel/exchange.ts'
 import { findTag } from '../../tunnel/session-tag.ts'
@@ -53,6 +54,7 @@ export class AgentRouter {
     this.#startedAt = options.clock.now()
     this.#offers = new Offers(options.feed)
     options.tunnels.onChange((hostId) => this.#release(hostId))
+    options.feed.subscribe((change) => this.#apply(change))
   }
 
   /** Hands an exchange to its agent; never throws. */
@@ -72,6 +74,26 @@ export class AgentRouter {
     if (error.details?.['carried_out'] !== 'no' || this.#retried.has(exchange)) return refuse(exchange, error)
     this.#retried.add(exchange)
     this.target(exchange)
+  }
+
+  /** What a host may not serve any more ends there, too, where it is under way. */
+  #apply(change: Change): void {
+    if (change.type === 'revoked') return
+    if (change.kind === 'host') this.#cut(undefined, change.name)
+    if (change.kind === 'app') this.#cut(change.name)
+    if (change.kind === 'db') this.#cut(databaseServerName(change.name))
+  }
+
+  #cut(server: string | undefined, host?: string): void {
+    const verdicts = new Map<string, boolean>()
+    this.#options.tunnels.cut((exchange, hostId) => {
+      if (server !== undefined && exchange.server !== server) return undefined
+      const key = `${hostId} ${exchange.server}`
+      const mayGoOn = verdicts.get(key) ?? this.#offers.mayGoOn(exchange.server, hostId)
+      verdicts.set(key, mayGoOn)
+      if (mayGoOn) return undefined
+      return sessionIdOf(exchange) === undefined ? notAllowed(exchange.server) : gone()
+    }, host)
   }
 
   #continue(exchange: Exchange, hostId: string | undefined): void {
@@ -176,6 +198,11 @@ function callerOf({ assertion, remoteAddress }: Exchange): string {
 function gone(): AppError {
   const message = 'unknown MCP session: the agent that had it is gone. Initialize again, another one may take over'
   return new AppError('not_found', message, { details: { rpc: -32001 } })
+}
+
+/** Of a request that belongs to no session. */
+function notAllowed(server: string): AppError {
+  return new AppError('unavailable', `the host that served MCP server "${server}" may not do so any more: try again, another may`)
 }
 
 /** The session is still there: a client that begins a new one would lose it. */

@@ -88,6 +88,12 @@ export class Tunnels {
     return [...(this.#hosts.get(hostId) ?? [])].findLast(({ tunnel }) => tunnel.isTaking())?.tunnel
   }
 
+  /** Ends exchanges under way; see `ProxyTunnel.cut`. @param hostId of this agent alone. */
+  cut(reasonFor: (exchange: Exchange, hostId: string) => AppError | undefined, hostId?: string): void {
+    for (const { facts, tunnel } of hostId === undefined ? this.#all() : (this.#hosts.get(hostId) ?? []))
+      tunnel.cut((exchange) => reasonFor(exchange, facts.name))
+  }
+
   /** Takes the connection of an agent, or ends it: whoever connects is nobody before its certificate says otherwise. */
   accept(socket: TLSSocket): void {
     void this.#take(socket)
