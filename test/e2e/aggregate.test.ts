@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { deleteApiToken, listApiTokens } from '../../src/api/api-tokens.ts'
 import { deleteResource } from '../../src/api/resources.ts'
+import { resetUser } from '../../src/api/users.ts'
 import { findEverything } from '../../src/cli/server/demo.ts'
 import { type Cluster, startCluster } from '../cluster.ts'
 import { startEchoHttp } from '../fakes/echo-http.ts'
@@ -16,7 +17,7 @@ import { openHttp } from '../fakes/raw-http.ts'
 import { headersOf, openSession, postMessage } from '../fakes/raw-mcp.ts'
 import { ECHO_STDIO } from '../fakes/stdio-app.ts'
 import { ROOT } from '../programs.ts'
-import { AT_ONCE_MS, within } from '../wait.ts'
+import { AT_ONCE_MS, eventually, within } from '../wait.ts'
 import { wholeList } from '../whole-list.ts'
 import { asGuestOf } from './aggregate-guest.ts'
 import { guestOfV1, guestOfV2 } from './everything-guest.ts'
@@ -218,7 +219,8 @@ describe('what an administrator does', () => {
     ['a lock', 403, 'is in force: lunch', (name: string) => lock(name)],
     ['the end of the token', 401, 'not valid', (name: string) => revoke(name)],
     ['the end of the user', 401, '', (name: string) => cluster.admin(deleteResource, { kind: 'user', name })],
-  ])('%s ends session and stream at once', async (_, status, why, act) => {
+    ['a reset of the user', 401, '', (name: string) => cluster.admin(resetUser, { name })],
+  ])('%s ends session, stream and running call at once', async (_, status, why, act) => {
     const name = `leaver${leavers++}`
     await user(name, { env: 'test' })
     const bearer = await cluster.tokenOf(name)
@@ -226,12 +228,49 @@ describe('what an administrator does', () => {
     await postMessage(at('/mcp'), bearer, session, '{"jsonrpc":"2.0","id":1,"method":"tools/list"}')
     const stream = await openHttp(at('/mcp'), { method: 'GET', headers: headersOf(bearer, { 'mcp-session-id': session }) })
     expect(stream.status).toBe(200)
+    const running = runHanging(bearer, session)
+    await running.began
     await act(name)
-    await within('the end of the stream', stream.ended, AT_ONCE_MS)
+    await within('the end of both', Promise.all([stream.ended, running.ended]), AT_ONCE_MS)
+    const hung = await cluster.eventsOnceThere({ type: 'mcp.session.request', user: name, tool: 'hang' }, 1)
+    expect(hung).toMatchObject([{ server: 'local', success: false }])
     const next = await postMessage(at('/mcp'), bearer, session, '{"jsonrpc":"2.0","id":2,"method":"ping"}')
     expect([next.status, next.text]).toEqual([status, expect.stringContaining(why)])
   })
   let leavers = 0
+
+  it.each([
+    ['the loss of the role', (name: string) => grant(name, { env: 'none' }), async () => undefined],
+    ['another label of the server', () => saveLocal('other'), () => saveLocal('test')],
+    ['the end of the server', () => cluster.admin(deleteResource, { kind: 'app', name: 'local' }), () => saveLocal('test')],
+  ])('%s ends a running call at once, and the session goes on', async (_, act, undo) => {
+    const name = `loser${leavers++}`
+    await user(name, { env: 'test' })
+    const bearer = await cluster.tokenOf(name)
+    const session = await openSession(at('/mcp'), bearer)
+    const running = runHanging(bearer, session)
+    await running.began
+    await act(name)
+    const { text } = await within('the end of the call', running.ended, AT_ONCE_MS)
+    expect(text).toContain('"error"')
+    const next = await postMessage(at('/mcp'), bearer, session, '{"jsonrpc":"2.0","id":2,"method":"ping"}')
+    expect(next.status).toBe(200)
+    const hung = await cluster.eventsOnceThere({ type: 'mcp.session.request', user: name, tool: 'hang' }, 1)
+    expect(hung).toMatchObject([{ server: 'local', success: false }])
+    await undo()
+  })
+  const saveLocal = (env: string): Promise<void> => cluster.saveStdioApp('local', process.execPath, [ECHO_STDIO], { env })
+
+  /** A call that is never answered; `began` when the server has it. */
+  function runHanging(bearer: string, session: string) {
+    const call = (id: number, name: string) => `{"jsonrpc":"2.0","id":${id},"method":"tools/call","params":{"name":"local_${name}"}}`
+    const ended = postMessage(at('/mcp'), bearer, session, call(10, 'hang'))
+    const began = eventually('the call at the server', async () => {
+      const { text } = await postMessage(at('/mcp'), bearer, session, call(11, 'received'))
+      return text.includes('hang') || undefined
+    })
+    return { ended, began }
+  }
 
   it('ends the sessions of one token, not those of another', async () => {
     await user('twin', { env: 'test' })

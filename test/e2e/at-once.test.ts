@@ -1,6 +1,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { deleteApiToken, listApiTokens } from '../../src/api/api-tokens.ts'
 import { deleteResource } from '../../src/api/resources.ts'
+import { resetUser } from '../../src/api/users.ts'
+import { loadHostId } from '../../src/cli/server/host-id.ts'
 import { type AuditEvent, type Cluster, startCluster } from '../cluster.ts'
 import { openHttp, type RawAnswer } from '../fakes/raw-http.ts'
 import { headersOf, openSession, postMessage } from '../fakes/raw-mcp.ts'
@@ -56,30 +58,75 @@ function isRunning(pid: number): boolean {
   }
 }
 
-test.each([
-  ['a lock of the user', 'lock targeting user:"u0" is in force: lunch', (user: string) => lock(user, { user })],
-  ['a lock of the role', 'lock targeting role:"role-u1" is in force: lunch', (user: string) => lock(user, { role: `role-${user}` })],
-  ['the end of the user', 'no longer exists', (user: string) => cluster.admin(deleteResource, { kind: 'user', name: user })],
-  ['the end of the token', 'was revoked', revoke],
-  [
-    'the loss of the role',
-    'denied',
-    (user: string) => cluster.save({ kind: 'user', version: 'v2', metadata: { name: user }, spec: { roles: ['other'] } }),
-  ],
-  ['another rule about servers', 'denied', (user: string) => cluster.saveRole(`role-${user}`, { allow: { app_labels: { env: 'none' } } })],
-])('%s ends request, stream and program at once', async (_, why, act) => {
+interface Way {
+  what: string
+  /** What the client is told. */
+  why: string
+  status?: number
+  act: (user: string) => Promise<unknown>
+  /** So that the next one finds all as it was. */
+  undo?: (user: string) => Promise<unknown>
+}
+
+const saveLocal = (env: string) => cluster.saveStdioApp('local', process.execPath, [ECHO_STDIO], { env })
+
+const WAYS: Way[] = [
+  { what: 'a lock of the user', why: 'lock targeting user:"u0" is in force: lunch', act: (user) => lock(user, { user }) },
+  {
+    what: 'a lock of the role',
+    why: 'lock targeting role:"role-u1" is in force: lunch',
+    act: (user) => lock(user, { role: `role-${user}` }),
+  },
+  {
+    what: 'a lock of the host',
+    why: 'is in force: lunch',
+    act: async (user) => lock(user, { server_id: await loadHostId(cluster.dataDirectory) }),
+    undo: (user) => cluster.admin(deleteResource, { kind: 'lock', name: user }),
+  },
+  { what: 'the end of the user', why: 'no longer exists', act: (user) => cluster.admin(deleteResource, { kind: 'user', name: user }) },
+  { what: 'a reset of the user', why: 'no longer exists', act: (user) => cluster.admin(resetUser, { name: user }) },
+  { what: 'the end of the token', why: 'was revoked', act: revoke },
+  {
+    what: 'the loss of the role',
+    why: 'denied',
+    act: (user) => cluster.save({ kind: 'user', version: 'v2', metadata: { name: user }, spec: { roles: ['other'] } }),
+  },
+  {
+    what: 'another rule about servers',
+    why: 'denied',
+    act: (user) => cluster.saveRole(`role-${user}`, { allow: { app_labels: { env: 'none' } } }),
+  },
+  { what: 'another label of the server', why: 'denied', act: () => saveLocal('none'), undo: () => saveLocal('test') },
+  {
+    what: 'the end of the server',
+    why: 'no longer served',
+    status: 404,
+    act: () => cluster.admin(deleteResource, { kind: 'app', name: 'local' }),
+    undo: () => saveLocal('test'),
+  },
+]
+
+test.each(WAYS)('$what ends request, stream and program at once, and that is recorded once', async ({ why, status = 403, act, undo }) => {
   const user = `u${users++}`
   await cluster.saveRole(`role-${user}`, { allow: { app_labels: { env: 'test' }, mcp: { tools: ['*'] } } })
   await cluster.saveUser(user, [`role-${user}`])
   const { bearer, id, request, stream, child } = await live(user)
   await act(user)
   const [answer, streamed] = await within(`the end of all after ${why}`, Promise.all([request, stream, child]), AT_ONCE_MS)
-  expect(answer.status).toBe(403)
+  expect(answer.status).toBe(status)
   expect(JSON.parse(answer.text)).toMatchObject({ id: 2, error: { message: expect.stringContaining(why) } })
   expect(streamed).toContain(why)
   const next = await postMessage(cluster.mcpUrl('local'), bearer, id, call('3', '{"name":"pid"}'))
   expect([401, 403, 404]).toContain(next.status)
   if (why.startsWith('lock')) expect(next).toMatchObject({ status: 403, text: expect.stringContaining('is in force: lunch') })
+  const failure = { success: false, outcome: 'failure' }
+  expect(await cluster.eventsOnceThere({ type: 'mcp.session.end', user }, 1)).toMatchObject([
+    { ...failure, reason: expect.stringContaining(why) },
+  ])
+  expect(await cluster.eventsOnceThere({ type: 'mcp.session.request', user, tool: 'hang' }, 1)).toMatchObject([
+    { ...failure, error: expect.stringContaining(why) },
+  ])
+  await undo?.(user)
 })
 let users = 0
 
