@@ -50,9 +50,10 @@ export function parsePrivateKey(pem: string): KeyObject {
 /**
  * A public key from a stranger: exactly one SubjectPublicKeyInfo PEM (RFC 7468) with an EC P-256 key (uncompressed point) or
  * an Ed25519 key, in its one DER spelling. Anything else, also a private key or a certificate, throws `invalid_argument`.
+ * @param field what it is called where the stranger wrote it.
  */
-export function parsePublicKey(pem: string): KeyObject {
-  const unreadable = 'the public key cannot be read: it must be one PEM block "PUBLIC KEY" with an EC P-256 or Ed25519 key'
+export function parsePublicKey(pem: string, field = 'the public key'): KeyObject {
+  const unreadable = `${field} cannot be read: it must be one PEM block "PUBLIC KEY" with an EC P-256 or Ed25519 key`
   const [, body] =
     pem.length > 1024 ? [] : (pem.match(/^\s*-----BEGIN PUBLIC KEY-----\r?\n([A-Za-z0-9+/=\r\n]+)-----END PUBLIC KEY-----\s*$/) ?? [])
   if (!body) throw new AppError('invalid_argument', unreadable)

@@ -2,8 +2,10 @@ import { createHmac, createPublicKey } from 'node:crypto'
 import type { KeyObject } from 'node:crypto'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { whoami } from '../../src/api/identity.ts'
+import { join as joinRoute, startJoin } from '../../src/api/join.ts'
+import { joinDigest, possessionChallenge } from '../../src/api/possession.ts'
 import { getResource, listResources } from '../../src/api/resources.ts'
-import { generateKeyPair, renderPublicKey } from '../../src/ca/keys.ts'
+import { generateKeyPair, renderPublicKey, signPossession } from '../../src/ca/keys.ts'
 import type { ApiClient } from '../../src/client/call.ts'
 import { issueBotOutput, joinCluster, openIdentityApi, renewIdentity } from '../../src/client/join.ts'
 import type { Joined, JoinProof } from '../../src/client/join.ts'
@@ -163,6 +165,22 @@ test('a key that was named beforehand joins, renews, and joins again as often as
     previous_instance_id: first.botInstanceId,
   })
   await expect(join(second.joinState)).rejects.toThrow('this key has joined as often as it may')
+})
+
+test('a key that cannot be read is refused with the name of its field', async () => {
+  const onboarding = { initial_public_key: 'ssh-ed25519 AAAA' }
+  await expect(saveToken('unreadable', 'bound_keypair', { onboarding })).rejects.toThrow(
+    'spec.bound_keypair.onboarding.initial_public_key cannot be read: it must be one PEM block "PUBLIC KEY"',
+  )
+  await boundToken('readable')
+  const { nonce } = await cluster.admin(startJoin, {})
+  const keys = await generateKeyPair()
+  const public_key = renderPublicKey(keys.publicKey)
+  const proof = { method: 'bound_keypair' as const, public_key: 'ssh-ed25519 AAAA', possession: 'x'.repeat(20) }
+  const statement = { nonce, role: 'Bot' as const, token: 'readable', proof }
+  const possession = signPossession(keys.privateKey, possessionChallenge('join', joinDigest(statement), public_key))
+  const request = { ...statement, public_key, possession }
+  await expect(cluster.admin(joinRoute, request)).rejects.toThrow('proof.public_key cannot be read')
 })
 
 test('another key is refused, and so is a wrong registration secret; the right one binds once and is shown to nobody', async () => {

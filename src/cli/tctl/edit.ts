@@ -17,7 +17,7 @@ const HEAD = '# Edit the resource and save it. What begins with # is ignored; a 
 export async function run({ call, io, withApi }: Context): Promise<void> {
   const { kinds, name } = parseNamedRef(call.argument('ref') ?? '')
   await withApi(async (api) => {
-    const before = await withFirstKind(kinds, (kind) => fetchResource(api, kind, name, { withSecrets: true }))
+    const before = await withFirstKind(api, { kinds, name }, (kind) => fetchResource(api, kind, name, { withSecrets: true }))
     const folder = await mkdtemp(join(tmpdir(), 'tctl-edit-'))
     const file = join(folder, `${before.kind}.yaml`)
     const edited = await editUntilValid({ io, file, before, signal: call.signal })

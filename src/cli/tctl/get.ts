@@ -12,7 +12,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
   const found = await withApi(async (api) => {
     const all: StoredResource[] = []
     for (const { kinds, name } of refs) {
-      if (name !== undefined) all.push(await withFirstKind(kinds, (kind) => fetchResource(api, kind, name, { withSecrets })))
+      if (name !== undefined) all.push(await withFirstKind(api, { kinds, name }, (kind) => fetchResource(api, kind, name, { withSecrets })))
       else for (const kind of kinds) all.push(...(await fetchResources(api, kind, { withSecrets })))
     }
     return all

@@ -71,6 +71,22 @@ test('connectors are of two kinds, and a name is looked for in both', async () =
   expect(listed.sent.map(({ path }) => path)).toEqual(['/v1/resources/oidc', '/v1/resources/github'])
 })
 
+test.each(['get', 'rm', 'edit'])('%s of a misspelt name or kind suggests the nearest', async (command) => {
+  const missing = failure(404, 'not_found', 'role "aces" not found')
+  const named = (name: string) => ({ ...ROLE, metadata: { name } })
+  const { code, err, sent } = await run([command, 'role/aces'], { answers: [missing, ok({ items: [named('editor'), named('access')] })] })
+  expect([code, err]).toEqual([6, 'ERROR: role "aces" not found (did you mean "access"?)\n'])
+  expect(sent.at(-1)?.path).toBe('/v1/resources/role')
+  const forbidden = failure(403, 'permission_denied', 'no')
+  expect((await run([command, 'role/aces'], { answers: [missing, forbidden] })).err).toBe('ERROR: role "aces" not found\n')
+  expect((await run([command, 'rle/access'])).err).toContain('unsupported resource "rle" (did you mean "role"?)')
+})
+
+test('no name of a token is suggested', async () => {
+  const { err, sent } = await run(['get', 'token/secre'], { answers: [failure(404, 'not_found', 'token not found')] })
+  expect([err, sent.length]).toEqual(['ERROR: token not found\n', 1])
+})
+
 test.each([
   [['oidc', '--issuer-url=https://a.example', '--id=i'], '--claims-to-roles is required'],
   [['oidc', '--issuer-url=https://a.example', '--id=i', '-r', 'groups,admins'], 'names no role'],

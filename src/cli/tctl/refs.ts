@@ -1,4 +1,7 @@
+import { fetchResources } from '../../client/admin.ts'
+import type { ApiClient } from '../../client/call.ts'
 import { AppError } from '../../lib/errors.ts'
+import { renderNearest } from '../../lib/nearest.ts'
 import { isKind, kindRow, KINDS, parseKinds } from '../../resources/registry.ts'
 import type { Kind } from '../../resources/registry.ts'
 
@@ -31,16 +34,29 @@ export function parseNamedRef(text: string): { kinds: readonly Kind[]; name: str
   return { kinds, name: named }
 }
 
-/** Does something with the first kind that has such a resource; throws `not_found` of the last when none has. */
-export async function withFirstKind<T>(kinds: readonly Kind[], use: (kind: Kind) => Promise<T>): Promise<T> {
+/** Does something with the first kind that has such a resource; throws `not_found` of the last, with the nearest name, when none has. */
+export async function withFirstKind<T>(
+  api: ApiClient,
+  { kinds, name }: { kinds: readonly Kind[]; name: string },
+  use: (kind: Kind) => Promise<T>,
+): Promise<T> {
+  let missing = new AppError('internal', 'a reference without a kind')
   for (const kind of kinds) {
     try {
       return await use(kind)
     } catch (thrown) {
-      if (!(thrown instanceof AppError) || thrown.code !== 'not_found' || kind === kinds.at(-1)) throw thrown
+      if (!(thrown instanceof AppError) || thrown.code !== 'not_found') throw thrown
+      missing = thrown
     }
   }
-  throw new AppError('internal', 'a reference without a kind')
+  throw new AppError(missing.code, `${missing.message}${renderNearest(name, await namesOf(api, kinds))}`, { cause: missing })
+}
+
+/** None of those that the caller may not list, and no secrets. */
+async function namesOf(api: ApiClient, kinds: readonly Kind[]): Promise<string[]> {
+  const listed = kinds.filter((kind) => kindRow(kind).secretName !== true && kindRow(kind).singleton === undefined)
+  const lists = await Promise.allSettled(listed.map((kind) => fetchResources(api, kind)))
+  return lists.flatMap((list) => (list.status === 'fulfilled' ? list.value.map(({ metadata }) => metadata.name) : []))
 }
 
 function parseRef(text: string): Ref {

@@ -9,7 +9,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
   const refs = joined.flatMap((word) => word.split(/(?<!\\),/)).map((word) => parseNamedRef(word.replaceAll('\\,', ',')))
   await withApi(async (api) => {
     for (const { kinds, name } of refs) {
-      const kind = await withFirstKind(kinds, async (each) => {
+      const kind = await withFirstKind(api, { kinds, name }, async (each) => {
         await removeResource(api, each, name)
         return each
       })

@@ -18,7 +18,7 @@ import { rolesOf } from './authorize.ts'
 
 /** The key a certificate is asked for; throws `invalid_argument` unless the request proves that its private half is at hand. */
 export function parseProvenKey(purpose: PossessionPurpose, user: string, request: { public_key: string; possession: string }): KeyObject {
-  const key = parsePublicKey(request.public_key)
+  const key = parsePublicKey(request.public_key, 'public_key')
   if (!verifyPossession(key, possessionChallenge(purpose, user, request.public_key), request.possession))
     throw new AppError('invalid_argument', 'possession is not a signature of this request by the private key of public_key')
   return key

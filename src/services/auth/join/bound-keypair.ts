@@ -27,7 +27,7 @@ export function verifyBoundKey(context: AuthContext, token: Token, input: Parsed
     throw new JoinRefusal(reason, { join_token: token.metadata.name })
   }
   if (proof.method !== 'bound_keypair') return refuse('no proof by a key')
-  const key = parsePublicKey(proof.public_key)
+  const key = parsePublicKey(proof.public_key, 'proof.public_key')
   if (!verifyPossession(key, possessionChallenge('bound-keypair', joinDigest(input), input.public_key), proof.possession))
     return refuse('the join is not signed by the key it names')
   const status = token.status?.bound_keypair

@@ -80,7 +80,7 @@ export function prepareToken(
   if (before?.bound_public_key !== undefined) return { ...rest, status: { bound_keypair: before } }
   const { initial_public_key: key, registration_secret: given } = token.spec.bound_keypair?.onboarding ?? {}
   if (key !== undefined) {
-    parsePublicKey(key)
+    parsePublicKey(key, 'spec.bound_keypair.onboarding.initial_public_key')
     return rest
   }
   const secret = given ?? before?.registration_secret ?? Buffer.from(context.random(24)).toString('base64url')
