@@ -17,11 +17,39 @@ it('has headers, dashes, and columns as wide as their widest cell', () => {
   )
 })
 
-it('cuts the last column to the terminal, and only there', () => {
+const at = (columns: number) => ({ isTTY: true, columns })
+
+it('cuts nothing that goes elsewhere than to a terminal, or into one that does not say how wide it is', () => {
   const rows = [['one', 'env=dev,team=payments']]
-  expect(renderTable(['Name', 'Labels'], rows, { width: 20 })).toBe('Name  Labels\n----  --------------\none   env=dev,tea...\n')
-  expect(renderTable(['Name', 'Labels'], rows, { width: 3 })).toBe('Name  Labels\n----  ------\none   env...\n')
-  expect(renderTable(['Name', 'Labels'], rows)).toContain('env=dev,team=payments')
+  for (const screen of [undefined, { columns: 20 }, { isTTY: false, columns: 20 }, { isTTY: true }, at(0)])
+    expect(renderTable(['Name', 'Labels'], rows, screen)).toContain('env=dev,team=payments')
+})
+
+it('cuts the widest columns to the terminal, the first one last', () => {
+  const rows = [['everything', 'one two three', 'env=dev,team=payments']]
+  const heads = ['Name', 'About', 'Labels']
+  expect(renderTable(heads, rows, at(48))).toBe(renderTable(heads, rows))
+  expect(renderTable(heads, rows, at(40))).toBe(
+    ['Name        About          Labels', '----------  -------------  -------------', 'everything  one two three  env=dev,team…', ''].join(
+      '\n',
+    ),
+  )
+  expect(renderTable(heads, rows, at(32))).toBe(
+    ['Name        About      Labels', '----------  ---------  ---------', 'everything  one two …  env=dev,…', ''].join('\n'),
+  )
+  expect(renderTable(heads, rows, at(28))).toBe(
+    ['Name      About     Labels', '--------  --------  --------', 'everyth…  one two…  env=dev…', ''].join('\n'),
+  )
+})
+
+it('fits any terminal that has room for three characters a column, and no line is longer than needed', () => {
+  const row = ['identifier-of-forty-characters-or-so-here', 'x'.repeat(300), 'y', '😀'.repeat(50), '2027-01-31T12:00:00Z', 'a b']
+  for (let columns = 28; columns < 500; columns += 7) {
+    const lines = renderTable(['ID', 'Long', 'Y', 'Faces', 'Time', 'Words'], [row], at(columns)).trimEnd().split('\n')
+    const longest = Math.max(...lines.map((line) => [...line].length))
+    expect(longest).toBe(Math.min(columns, 41 + 300 + 1 + 50 + 20 + 5 + 10))
+  }
+  expect(renderTable(['Name', 'Labels'], [['a', 'env=dev']], at(1))).toBe('Na…  La…\n---  ---\na    en…\n')
 })
 
 it('takes missing cells, no rows and characters beyond the basic plane', () => {

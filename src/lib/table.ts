@@ -1,37 +1,70 @@
 import { replaceControls } from './output.ts'
 
+/** Standard output, as far as tables mind it. */
+export interface Screen {
+  isTTY?: boolean | undefined
+  columns?: number | undefined
+}
+
+/** The narrowest that a column gets while there is another one to cut, and the narrowest of all. */
+const NARROW = 8
+const NARROWEST = 3
+
 /**
  * A text table: the headers as given, dashes under them, one line a row, columns two spaces apart and as wide as their widest cell.
- * With `width` (columns of the terminal; leave it out when standard output is none) the last column is cut to fit. Cells cannot drive
+ * On a terminal the widest columns are cut to fit, with `…`; the first one, which other commands ask for, last. Cells cannot drive
  * the terminal or break the row: control characters appear as `\u{fffd}`, white space as a space. Ends with a newline.
  */
 export function renderTable(
   headers: readonly string[],
   rows: readonly (readonly string[])[],
-  { width }: { width?: number | undefined } = {},
+  { isTTY = false, columns = 0 }: Screen = {},
 ): string {
   const titles = headers.map(clean)
   const cells = rows.map((row) => titles.map((_, column) => clean(row[column] ?? '')))
-  const widths = titles.map((title, column) =>
+  const wanted = titles.map((title, column) =>
     cells.reduce((widest, row) => Math.max(widest, lengthOf(row[column] ?? '')), lengthOf(title)),
   )
-  const last = titles.length - 1
-  const room = width === undefined ? Infinity : width - widths.slice(0, last).reduce((sum, each) => sum + each + 2, 0)
-  const lastWidth = Math.min(widths[last] ?? 0, Math.max(room, lengthOf(titles[last] ?? '')))
-  const dashes = widths.map((each, column) => '-'.repeat(column === last ? lastWidth : each))
-  return [titles, dashes, ...cells].map((row) => renderRow(row, widths, lastWidth)).join('')
+  const widths = isTTY && columns > 0 ? fit(wanted, columns - 2 * (titles.length - 1)) : wanted
+  return [titles, widths.map((width) => '-'.repeat(width)), ...cells].map((row) => renderRow(row, widths)).join('')
 }
 
-function renderRow(row: readonly string[], widths: readonly number[], lastWidth: number): string {
-  const last = widths.length - 1
-  const columns = row.map((cell, column) =>
-    column === last ? cut(cell, lastWidth) : cell + ' '.repeat((widths[column] ?? 0) - lengthOf(cell)),
-  )
+/** The widest columns give up what is too much, as evenly as they can. */
+function fit(wanted: readonly number[], room: number): number[] {
+  const widths = [...wanted]
+  const others = widths.map((_, column) => column).slice(1)
+  for (const [columns, least] of [
+    [others, NARROW],
+    [[0], NARROW],
+    [[0, ...others], NARROWEST],
+  ] as const) {
+    for (let excess = sum(widths) - room; excess > 0; excess = sum(widths) - room) {
+      const widest = Math.max(...columns.map((column) => widths[column] ?? 0))
+      if (widest <= least) break
+      const next = Math.max(least, ...columns.map((column) => widths[column] ?? 0).filter((width) => width < widest))
+      const those = columns.filter((column) => widths[column] === widest)
+      const step = Math.max(1, Math.min(widest - next, Math.floor(excess / those.length)))
+      for (const column of those) if (sum(widths) > room) widths[column] = widest - step
+    }
+  }
+  return widths
+}
+
+function sum(widths: readonly number[]): number {
+  return widths.reduce((total, width) => total + width, 0)
+}
+
+function renderRow(row: readonly string[], widths: readonly number[]): string {
+  const columns = row.map((cell, column) => {
+    const width = widths[column] ?? 0
+    const shown = cut(cell, width)
+    return shown + ' '.repeat(width - lengthOf(shown))
+  })
   return `${columns.join('  ').trimEnd()}\n`
 }
 
 function cut(cell: string, width: number): string {
-  return lengthOf(cell) <= width ? cell : `${[...cell].slice(0, Math.max(0, width - 3)).join('')}...`
+  return lengthOf(cell) <= width ? cell : `${[...cell].slice(0, width - 1).join('')}…`
 }
 
 function clean(cell: string): string {

@@ -24,6 +24,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
           : `\n\n${renderTable(
               ['Subject', 'Name', 'Verdict', 'Detail'],
               steps.map((step) => [step.subject, step.name, step.verdict, step.detail]),
+              io,
             )}`
       return `${allow ? 'ALLOWED' : 'DENIED'}: ${reason}${by === null || reason === `allowed by ${by}` ? '' : ` (by ${by})`}${table}`
     }),

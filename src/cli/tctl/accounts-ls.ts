@@ -11,7 +11,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
   io.stdout.write(
     renderOutput(format, accounts, (items) => {
       const rows = items.map(({ id, user, server, issuer, scope, created }) => [id, user, server, issuer, scope, created])
-      return renderTable(['ID', 'User', 'MCP server', 'Issuer', 'Scope', 'Since (UTC)'], rows)
+      return renderTable(['ID', 'User', 'MCP server', 'Issuer', 'Scope', 'Since (UTC)'], rows, io)
     }),
   )
 }

@@ -19,7 +19,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
         item.expires,
         item.last_used ?? 'never',
       ])
-      return renderTable(['ID', 'User', 'Name', 'Servers', 'Roles', 'Expiry Time (UTC)', 'Last Used'], rows)
+      return renderTable(['ID', 'User', 'Name', 'Servers', 'Roles', 'Expiry Time (UTC)', 'Last Used'], rows, io)
     }),
   )
 }

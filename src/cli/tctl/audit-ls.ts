@@ -18,5 +18,5 @@ export async function listEvents({ call, io, now, withApi }: Context, text: stri
   })
   const format = formatOf(call)
   if (events.length === 0 && format === 'text') return void io.stderr.write('No events match.\n')
-  io.stdout.write(renderOutput(format, events, (shown) => renderEvents(shown, io.isTTY ? io.columns : undefined)))
+  io.stdout.write(renderOutput(format, events, (shown) => renderEvents(shown, io)))
 }

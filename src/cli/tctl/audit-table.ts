@@ -1,4 +1,4 @@
-import { renderTable } from '../../lib/table.ts'
+import { renderTable, type Screen } from '../../lib/table.ts'
 
 const HEADERS = ['Time', 'Event', 'Code', 'User', 'Server', 'Tool', 'Outcome', 'Reason']
 
@@ -10,8 +10,8 @@ export function parseLine(line: string): AuditRecord {
   return typeof value === 'object' && value !== null ? { ...value } : {}
 }
 
-export function renderEvents(events: readonly AuditRecord[], width: number | undefined): string {
-  return renderTable(HEADERS, events.map(cells), { width })
+export function renderEvents(events: readonly AuditRecord[], screen: Screen): string {
+  return renderTable(HEADERS, events.map(cells), screen)
 }
 
 /** One event on one line, for output that goes on. */

@@ -26,6 +26,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
           status.renewable ? `${status.generation}` : 'n/a',
           status.certificate_expires,
         ]),
+        io,
       ),
     ),
   )

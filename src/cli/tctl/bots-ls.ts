@@ -14,6 +14,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
       renderTable(
         ['Bot', 'User', 'Roles'],
         items.map(({ metadata, spec, status }) => [metadata.name, status?.user_name ?? '', spec.roles.join(',')]),
+        io,
       ),
     ),
   )

@@ -1,7 +1,7 @@
 import { fetchResource, fetchResources } from '../../client/admin.ts'
 import type { StoredResource } from '../../client/admin.ts'
 import { renderOutput, renderYamlDocuments } from '../../lib/output.ts'
-import { renderTable } from '../../lib/table.ts'
+import { renderTable, type Screen } from '../../lib/table.ts'
 import type { Context } from './context.ts'
 import { formatOf } from './format.ts'
 import { parseRefs, withFirstKind } from './refs.ts'
@@ -20,10 +20,10 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
   const format = formatOf(call)
   if (found.length === 0 && format !== 'json')
     return void io.stderr.write(`There is no ${refs.flatMap(({ kinds }) => kinds).join(', ')} here.\n`)
-  io.stdout.write(format === 'yaml' ? renderYamlDocuments(found) : renderOutput(format, found, renderText))
+  io.stdout.write(format === 'yaml' ? renderYamlDocuments(found) : renderOutput(format, found, (shown) => renderText(shown, io)))
 }
 
-function renderText(resources: readonly StoredResource[]): string {
+function renderText(resources: readonly StoredResource[], screen: Screen): string {
   const rows = resources.map(({ kind, metadata, spec }) => [
     kind,
     metadata.name,
@@ -32,7 +32,7 @@ function renderText(resources: readonly StoredResource[]): string {
     text(metadata['expires']) || (typeof spec === 'object' && spec !== null ? text(Reflect.get(spec, 'expires')) : ''),
     text(metadata['description']),
   ])
-  return renderTable(['Kind', 'Name', 'Labels', 'Expires', 'Description'], rows)
+  return renderTable(['Kind', 'Name', 'Labels', 'Expires', 'Description'], rows, screen)
 }
 
 function labelsOf(metadata: StoredResource['metadata']): string {

@@ -23,6 +23,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
           [status.join_method, status.join_token].filter(Boolean).join(' '),
           status.last_seen,
         ]),
+        io,
       ),
     ),
   )

@@ -19,7 +19,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
         item.created,
         item.expires,
       ])
-      return renderTable(['ID', 'User', 'Client', 'Endpoints', 'Scope', 'Since (UTC)', 'Expiry Time (UTC)'], rows)
+      return renderTable(['ID', 'User', 'Client', 'Endpoints', 'Scope', 'Since (UTC)', 'Expiry Time (UTC)'], rows, io)
     }),
   )
 }

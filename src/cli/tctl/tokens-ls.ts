@@ -24,6 +24,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
           // How certificates, events and locks name it.
           token.status?.safe_name ?? token.metadata.name,
         ]),
+        io,
       ),
     ),
   )

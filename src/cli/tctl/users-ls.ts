@@ -14,6 +14,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
       renderTable(
         ['User', 'Roles', 'MCP Tools'],
         items.map(({ metadata, spec }) => [metadata.name, spec.roles.join(','), spec.traits?.['mcp_tools']?.join(',') ?? '']),
+        io,
       ),
     ),
   )

@@ -20,7 +20,7 @@ export async function run(context: Context): Promise<void> {
         item.expires,
         item.last_used ?? 'never',
       ])
-      return renderTable(['ID', 'Name', 'Servers', 'Roles', 'Expiry Time (UTC)', 'Last Used'], rows)
+      return renderTable(['ID', 'Name', 'Servers', 'Roles', 'Expiry Time (UTC)', 'Last Used'], rows, io)
     }),
   )
 }

@@ -1,7 +1,7 @@
 import { fetchDatabases } from '../../client/databases.ts'
 import type { UsableDatabase } from '../../client/databases.ts'
 import { renderOutput } from '../../lib/output.ts'
-import { renderTable } from '../../lib/table.ts'
+import { renderTable, type Screen } from '../../lib/table.ts'
 import { withConnection } from './context.ts'
 import type { Context } from './context.ts'
 import { formatOf } from './format.ts'
@@ -23,10 +23,10 @@ export async function run(context: Context): Promise<void> {
         : 'None of your databases matches: tsh db ls without filters lists all.\n',
     )
   const isVerbose = call.flag('verbose')
-  io.stdout.write(renderOutput(format, databases, (shown) => renderDatabases(shown, isVerbose, io.isTTY ? io.columns : undefined)))
+  io.stdout.write(renderOutput(format, databases, (shown) => renderDatabases(shown, isVerbose, io)))
 }
 
-function renderDatabases(databases: readonly UsableDatabase[], isVerbose: boolean, width: number | undefined): string {
+function renderDatabases(databases: readonly UsableDatabase[], isVerbose: boolean, screen: Screen): string {
   const rows = databases.map((database) => {
     const { users, names } = database
     return [
@@ -39,7 +39,7 @@ function renderDatabases(databases: readonly UsableDatabase[], isVerbose: boolea
     ]
   })
   const heads = ['Name', 'Description', ...(isVerbose ? ['Protocol', 'URI'] : []), 'Allowed Users', 'Allowed Names', 'Labels']
-  return renderTable(heads, rows, { width })
+  return renderTable(heads, rows, isVerbose ? {} : screen)
 }
 
 function renderPatterns({ allowed, denied }: UsableDatabase['users']): string {

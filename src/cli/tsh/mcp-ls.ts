@@ -1,7 +1,7 @@
 import { fetchServers } from '../../client/servers.ts'
 import type { UsableServer } from '../../client/servers.ts'
 import { renderOutput } from '../../lib/output.ts'
-import { renderTable } from '../../lib/table.ts'
+import { renderTable, type Screen } from '../../lib/table.ts'
 import { withConnection } from './context.ts'
 import type { Context } from './context.ts'
 import { formatOf } from './format.ts'
@@ -22,13 +22,12 @@ export async function run(context: Context): Promise<void> {
         ? 'There are no MCP servers you may use now: ask an administrator for a role that allows one.\n'
         : 'None of your MCP servers matches: tsh mcp ls without filters lists all.\n',
     )
-  const width = io.isTTY ? io.columns : undefined
   io.stdout.write(
-    renderOutput(format, servers, (shown) => (call.flag('verbose') ? renderVerbose(shown) : renderShort(shown, width)) + footnote(shown)),
+    renderOutput(format, servers, (shown) => (call.flag('verbose') ? renderVerbose(shown) : renderShort(shown, io)) + footnote(shown)),
   )
 }
 
-function renderShort(servers: readonly UsableServer[], width: number | undefined): string {
+function renderShort(servers: readonly UsableServer[], screen: Screen): string {
   const rows = servers.map((server) => [
     server.metadata.name + healthMark(server),
     descriptionOf(server),
@@ -36,7 +35,7 @@ function renderShort(servers: readonly UsableServer[], width: number | undefined
     allowedTools(server),
     renderLabels(server, isOwnLabel),
   ])
-  return renderTable(['Name', 'Description', 'Type', 'Allowed Tools', 'Labels'], rows, { width })
+  return renderTable(['Name', 'Description', 'Type', 'Allowed Tools', 'Labels'], rows, screen)
 }
 
 function renderVerbose(servers: readonly UsableServer[]): string {

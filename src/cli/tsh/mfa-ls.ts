@@ -20,7 +20,7 @@ export async function run(context: Context): Promise<void> {
         added,
         last_used ?? 'never',
       ])
-      return renderTable([...(isVerbose ? ['ID'] : []), 'Name', 'Type', 'Added At', 'Last Used'], rows)
+      return renderTable([...(isVerbose ? ['ID'] : []), 'Name', 'Type', 'Added At', 'Last Used'], rows, isVerbose ? {} : io)
     }),
   )
 }
