@@ -72,7 +72,7 @@ export async function startAgentHost(options: ProcessOptions, membership: Member
     closers.push(async () => inventory.close())
     const tunnels = openTunnels(membership, { enrolment, feed: link.feed, target: agent.accept, onChange: inventory.tell }, options)
     closers.push(async () => {
-      await agent.drain(DRAIN_MS)
+      if (!(await agent.drain(DRAIN_MS))) log.warn('calls that are still under way are cut off', { waited_ms: DRAIN_MS })
       // The sessions say goodbye over the tunnel.
       await Promise.all([agent.close(), tunnels.close(DRAIN_MS)])
     })

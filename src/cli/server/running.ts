@@ -6,6 +6,7 @@ import { createApiClient } from '../../client/call.ts'
 import { renderProxyAddress } from '../../client/proxy-address.ts'
 import { ensurePrivateDirectory } from '../../lib/atomic-file.ts'
 import { AppError } from '../../lib/errors.ts'
+import type { Logger } from '../../lib/log.ts'
 import { acquireInstanceLock } from '../../lib/single-instance.ts'
 import type { Agent } from '../../services/agent/start.ts'
 import { type AuthService, startAuthService } from '../../services/auth/start.ts'
@@ -80,7 +81,7 @@ export async function startRunning(options: ProcessOptions): Promise<Running> {
     if (diagnostics) addQuarantineMetrics(diagnostics.metrics, () => aggregate.quarantine())
     const listener = await startWebListener(options, auth, proxyServer, tunnels, closers)
     later.listener = listener
-    closers.push(() => leaveInOrder({ auth, agent, aggregate, tunnels, listener }))
+    closers.push(() => leaveInOrder({ auth, agent, aggregate, tunnels, listener, log }))
     const address = listener.address()
     if (publicAddresses(config.proxy).length === 0)
       publicAddress = `${address.host.includes(':') ? `[${address.host}]` : address.host}:${address.port}`
@@ -139,16 +140,18 @@ interface Leaving {
   aggregate: Aggregate
   tunnels: Tunnels
   listener: Listener
+  log: Logger
 }
 
 /**
  * Calls under way may end, while nothing new is accepted; only then the event streams, which never end, are ended. The aggregate is a client
  * of the agents: it leaves first, in good order, and does not take an agent that goes for servers that are gone.
  */
-async function leaveInOrder({ auth, agent, aggregate, tunnels, listener }: Leaving): Promise<void> {
+async function leaveInOrder({ auth, agent, aggregate, tunnels, listener, log }: Leaving): Promise<void> {
   auth.endWatches()
   const closing = listener.close({ graceMs: DRAIN_MS + FAREWELL_MS })
-  await Promise.all([agent?.drain(DRAIN_MS), tunnels.drain(DRAIN_MS)])
+  const [isDone] = await Promise.all([agent?.drain(DRAIN_MS), tunnels.drain(DRAIN_MS)])
+  if (isDone === false) log.warn('calls that are still under way are cut off', { waited_ms: DRAIN_MS })
   await aggregate.close()
   await agent?.close()
   tunnels.close()

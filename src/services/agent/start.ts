@@ -72,8 +72,8 @@ export interface Agent {
   serves(server: string): boolean
   /** Settles when the Auth Service knows what is served now. */
   announced(): Promise<void>
-  /** Settles when no request is under way any more, subscriptions aside, but after at most `ms`. */
-  drain(ms: number): Promise<void>
+  /** Settles when no request is under way any more, subscriptions aside, or after `ms`: whether none is. */
+  drain(ms: number): Promise<boolean>
   /** Ends every session and flushes. Safe to call twice. */
   close(): Promise<void>
 }
@@ -180,8 +180,10 @@ const GOODBYE_MS = 5000
 /** Of an agent that hears nothing of the Auth Service. */
 const STALE_CHECK_MS = 30_000
 
-async function drain(list: () => Served[], ms: number): Promise<void> {
-  for (let left = ms; left > 0 && list().some(({ endpoint }) => endpoint.isBusy); left -= DRAIN_POLL_MS) await sleep(DRAIN_POLL_MS)
+async function drain(list: () => Served[], ms: number): Promise<boolean> {
+  const isBusy = (): boolean => list().some(({ endpoint }) => endpoint.isBusy)
+  for (let left = ms; left > 0 && isBusy(); left -= DRAIN_POLL_MS) await sleep(DRAIN_POLL_MS)
+  return !isBusy()
 }
 
 /** Changes after which somebody may have to leave. */
