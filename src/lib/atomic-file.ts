@@ -61,7 +61,7 @@ export async function ensurePrivateDirectory(path: string, { uid = process.getui
  */
 export async function readTextIfPresent(
   path: string,
-  { maxBytes = DEFAULT_MAX_BYTES }: { maxBytes?: number } = {},
+  { maxBytes = DEFAULT_MAX_BYTES, keepsMark = false }: { maxBytes?: number; keepsMark?: boolean } = {},
 ): Promise<string | undefined> {
   let handle: FileHandle
   try {
@@ -71,7 +71,7 @@ export async function readTextIfPresent(
     throw error
   }
   try {
-    return decode(await readBounded(handle, path, maxBytes), path)
+    return decode(await readBounded(handle, path, maxBytes), path, keepsMark)
   } finally {
     await handle.close()
   }
@@ -89,9 +89,9 @@ async function readBounded(handle: FileHandle, path: string, maxBytes: number): 
   }
 }
 
-function decode(bytes: Buffer, path: string): string {
+function decode(bytes: Buffer, path: string, keepsMark: boolean): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(bytes)
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: keepsMark }).decode(bytes)
   } catch (cause) {
     throw new AppError('invalid_argument', `${path} is not UTF-8 text`, { cause })
   }

@@ -128,6 +128,23 @@ test('mcp config of a misspelt server names the nearest', async () => {
   ])
 })
 
+test('mcp config writes and shows the notation of a client that has no JSON, and leaves alone what it does not understand', async () => {
+  const path = join(folder, 'config.toml')
+  const servers = [server('a', ['*'])]
+  await writeFile(path, 'mcp_servers = {}\n')
+  const refused = await run(['mcp', 'config', '--all', `--client-config=${path}`], { servers })
+  expect([refused.code, refused.err]).toEqual([2, expect.stringContaining('config.toml:1:1 "mcp_servers" is written in a way')])
+  expect(refused.err).toContain('The file was left as it is.')
+  await writeFile(path, '# mine\n')
+  const { code, out } = await run(['mcp', 'config', '--all', `--client-config=${path}`], { servers })
+  expect([code, out]).toEqual([0, expect.stringContaining('Start a new Codex session.')])
+  expect(await readFile(path, 'utf8')).toContain(
+    '# mine\n\n[mcp_servers.teleport-mcp-a]\ncommand = "/bin/tsh"\nargs = ["mcp", "connect", "a"]\n',
+  )
+  const sample = await run(['mcp', 'config', '--all', '--format=continue'], { servers })
+  expect(sample.out).toContain('Here is a sample YAML configuration for launching them (continue):\nname: Local Config\n')
+})
+
 test('mcp config --as-one and --set: one entry for all, beside what is there; a file that is damaged is left alone', async () => {
   const path = join(folder, 'one.json')
   await writeFile(path, '{"theme": "dark", "mcpServers": {"mine": {"command": "x"}, "teleport-mcp": {"command": "old"}}}')

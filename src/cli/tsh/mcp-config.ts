@@ -1,3 +1,4 @@
+import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import type { ApiClient } from '../../client/call.ts'
 import { fetchEndpointToken, fetchServers, type UsableServer } from '../../client/servers.ts'
@@ -6,9 +7,9 @@ import { AppError } from '../../lib/errors.ts'
 import { renderNearest } from '../../lib/nearest.ts'
 import { escapeControls, sanitizeTerminal } from '../../lib/output.ts'
 import { renderMcpEndpoint } from '../../resources/mcp-endpoint.ts'
-import { JSON_FORMATS, renderWhole, updateClientConfig } from '../../services/desktop/installers/client-config.ts'
-import type { JsonFormat } from '../../services/desktop/installers/client-config.ts'
-import { findTarget, FORMATS, renderEntry } from '../../services/desktop/installers/clients.ts'
+import { JSON_FORMATS, renderClientConfig, updateClientConfig } from '../../services/desktop/installers/client-config.ts'
+import type { Entries, JsonFormat } from '../../services/desktop/installers/client-config.ts'
+import { CONFIG_FORMATS, findTarget, FORMATS, isConfigFormat } from '../../services/desktop/installers/clients.ts'
 import type { ConfigFormat, StdioEntry } from '../../services/desktop/installers/clients.ts'
 import { withConnection } from './context.ts'
 import type { Context } from './context.ts'
@@ -43,21 +44,18 @@ export async function run(context: Context): Promise<void> {
     home: io.env['HOME'] ?? homedir(),
     cwd: process.cwd(),
     env: io.env,
+    exists: existsSync,
   })
-  const { container, restart } = FORMATS[target.format]
-  const changed = await updateClientConfig(
-    target.path,
-    container,
-    entriesFor(context, chosen, target.format),
-    readJsonFormat(call.text('json-format')),
-  )
+  const row = FORMATS[target.format]
+  const entries = entriesFor(context, chosen, target.format)
+  const changed = await updateClientConfig(target.path, row, entries, readJsonFormat(call.text('json-format')))
   io.stdout.write(sanitizeTerminal(chosen.found))
   io.stdout.write(
     changed
       ? sanitizeTerminal(`Updated client configuration at:\n${target.path}\n\n${chosen.naming}\n`)
       : `Nothing to change in:\n${target.path}\n`,
   )
-  if (changed) io.stdout.write(`You may need to restart the client for it to take notice. ${restart}\n`)
+  if (changed) io.stdout.write(`You may need to restart the client for it to take notice. ${row.restart}\n`)
 }
 
 /** @throws AppError not_found when there is nothing of what was asked for. */
@@ -111,22 +109,29 @@ function nothingFound(name: string | undefined, all: readonly UsableServer[]): A
 function printSample(context: Context, chosen: Chosen): void {
   const { call, io } = context
   const format = readFormat(call.text('format')) ?? 'claude'
-  io.stdout.write(sanitizeTerminal(`${chosen.found}Here is a sample JSON configuration for launching them (${format}):\n`))
+  io.stdout.write(sanitizeTerminal(chosen.found))
+  writeSample(call, format, entriesFor(context, chosen, format), 'launching them')
   io.stdout.write(
-    escapeControls(
-      renderWhole(
-        { [FORMATS[format].container]: entriesFor(context, chosen, format) },
-        call.text('json-format') === 'compact' ? 'compact' : 'pretty',
-      ),
-    ),
-  )
-  io.stdout.write(
-    '\nIf you already have a configuration for your client, add these entries to it, or write them with --client-config=claude|claude-code|cursor|vscode or the path of its file.\n',
+    `\nIf you already have a configuration for your client, add these entries to it, or write them with ${CLIENTS} or the path of its file.\n`,
   )
 }
 
-function entriesFor(context: Context, { entries }: Chosen, format: ConfigFormat): Record<string, unknown> {
-  return Object.fromEntries(entries.map(([name, words]) => [name, renderEntry(format, entryFor(context, words))]))
+/** What goes before the path of a file. */
+export const CLIENTS = `--client-config=${CONFIG_FORMATS.join('|')}`
+
+/** A whole file of these entries, as an example to copy. */
+export function writeSample(call: Context['call'], format: ConfigFormat, entries: Entries, what: string): void {
+  const { io } = call
+  const row = FORMATS[format]
+  const layout = call.text('json-format') === 'compact' ? 'compact' : 'pretty'
+  const text = renderClientConfig('', row, entries, layout)
+  io.stdout.write(`Here is a sample ${row.notation.toUpperCase()} configuration for ${what} (${format}):\n`)
+  // Of JSON alone escapes are known to be read everywhere.
+  io.stdout.write(row.notation === 'json' ? escapeControls(text) : sanitizeTerminal(text))
+}
+
+function entriesFor(context: Context, { entries }: Chosen, format: ConfigFormat): Entries {
+  return Object.fromEntries(entries.map(([name, words]) => [name, FORMATS[format].render(entryFor(context, words))]))
 }
 
 /** What was chosen here for the connection is written down; a profile is found by itself. */
@@ -147,7 +152,7 @@ function entryFor({ call, io }: Context, last: readonly string[]): StdioEntry {
 
 /** The value of `--format`. */
 export function readFormat(text: string | undefined): ConfigFormat | undefined {
-  return text === 'claude' || text === 'claude-code' || text === 'cursor' || text === 'vscode' ? text : undefined
+  return isConfigFormat(text) ? text : undefined
 }
 
 /** The value of `--json-format`. */

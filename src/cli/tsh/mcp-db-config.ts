@@ -1,15 +1,16 @@
+import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { resolve } from 'node:path'
 import { fetchCaller } from '../../client/admin.ts'
 import { fetchDatabases } from '../../client/databases.ts'
 import { AppError } from '../../lib/errors.ts'
-import { escapeControls, sanitizeTerminal } from '../../lib/output.ts'
+import { sanitizeTerminal } from '../../lib/output.ts'
 import { type DatabaseUri, parseDatabaseUri, renderDatabaseUri } from '../../resources/database-uri.ts'
-import { findEntry, renderWhole, updateClientConfig } from '../../services/desktop/installers/client-config.ts'
-import { findTarget, FORMATS, renderEntry, type StdioEntry } from '../../services/desktop/installers/clients.ts'
+import { findEntry, updateClientConfig } from '../../services/desktop/installers/client-config.ts'
+import { findTarget, FORMATS, readEntry, type StdioEntry } from '../../services/desktop/installers/clients.ts'
 import { withConnection } from './context.ts'
 import type { Context } from './context.ts'
-import { readFormat, readJsonFormat } from './mcp-config.ts'
+import { CLIENTS, readFormat, readJsonFormat, writeSample } from './mcp-config.ts'
 
 /** The one entry for all databases of a person. */
 const ENTRY = 'teleport-databases'
@@ -24,16 +25,17 @@ export async function run(context: Context): Promise<void> {
     home: io.env['HOME'] ?? homedir(),
     cwd: process.cwd(),
     env: io.env,
+    exists: existsSync,
   })
-  const { container, restart } = FORMATS[target.format]
-  const before = readEntry(await findEntry(target.path, container, ENTRY))
+  const row = FORMATS[target.format]
+  const before = readOwn(await findEntry(target.path, row, ENTRY))
   const kept = before.uris.filter((one) => !isSameDatabase(one, uri))
   const entry = entryFor(context, [...kept, uri], call.flag('overwrite') ? undefined : before.env)
-  await updateClientConfig(target.path, container, { [ENTRY]: renderEntry(target.format, entry) }, readJsonFormat(call.text('json-format')))
+  await updateClientConfig(target.path, row, { [ENTRY]: row.render(entry) }, readJsonFormat(call.text('json-format')))
   const verb = kept.length < before.uris.length ? 'Updated' : 'Added'
   io.stdout.write(
     sanitizeTerminal(
-      `${verb} database "${uri.database}" on the client configuration at:\n${target.path}\n\nTeleport database access MCP server is named "${ENTRY}" in this configuration.\n\nYou may need to restart the client for it to take notice. ${restart}\n`,
+      `${verb} database "${uri.database}" on the client configuration at:\n${target.path}\n\nTeleport database access MCP server is named "${ENTRY}" in this configuration.\n\nYou may need to restart the client for it to take notice. ${row.restart}\n`,
     ),
   )
 }
@@ -54,15 +56,10 @@ async function findUri(context: Context): Promise<DatabaseUri> {
 function printSample(context: Context, uri: DatabaseUri): void {
   const { call, io } = context
   const format = readFormat(call.text('format')) ?? 'claude'
-  const entry = renderEntry(format, entryFor(context, [uri], undefined))
-  io.stdout.write(`Here is a sample JSON configuration for launching Teleport MCP servers (${format}):\n`)
+  const entry = FORMATS[format].render(entryFor(context, [uri], undefined))
+  writeSample(call, format, { [ENTRY]: entry }, 'launching Teleport MCP servers')
   io.stdout.write(
-    escapeControls(
-      renderWhole({ [FORMATS[format].container]: { [ENTRY]: entry } }, call.text('json-format') === 'compact' ? 'compact' : 'pretty'),
-    ),
-  )
-  io.stdout.write(
-    '\nIf you already have an entry for "teleport-databases", add the database URI above to its args list, or write it with --client-config=claude|claude-code|cursor|vscode or the path of its file.\n',
+    `\nIf you already have an entry for "teleport-databases", add the database URI above to its args list, or write it with ${CLIENTS} or the path of its file.\n`,
   )
 }
 
@@ -81,14 +78,9 @@ function entryFor({ call, io }: Context, uris: readonly DatabaseUri[], env: Reco
 }
 
 /** What an earlier call, or a person, wrote: its databases and its environment. */
-function readEntry(entry: unknown): { uris: DatabaseUri[]; env: Record<string, string> } {
-  const members: Record<string, unknown> = typeof entry === 'object' && entry !== null ? { ...entry } : {}
-  const args: unknown[] = Array.isArray(members['args']) ? members['args'] : []
-  const env: Record<string, unknown> = typeof members['env'] === 'object' && members['env'] !== null ? { ...members['env'] } : {}
-  return {
-    uris: args.flatMap((arg) => (typeof arg === 'string' && arg.startsWith('teleport://') ? [parseDatabaseUri(arg)] : [])),
-    env: Object.fromEntries(Object.entries(env).map(([key, value]) => [key, String(value)])),
-  }
+function readOwn(entry: unknown): { uris: DatabaseUri[]; env: Record<string, string> } {
+  const { args, env } = readEntry(entry)
+  return { uris: args.filter((arg) => arg.startsWith('teleport://')).map(parseDatabaseUri), env }
 }
 
 function isSameDatabase(one: DatabaseUri, other: DatabaseUri): boolean {

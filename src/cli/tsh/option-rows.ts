@@ -1,4 +1,5 @@
 import type { OptionRow } from '../../lib/command-rows.ts'
+import { CONFIG_FORMATS } from '../../services/desktop/installers/clients.ts'
 import { FORMAT } from './format.ts'
 
 /** The flags of a command that lists what a person may use. */
@@ -15,17 +16,17 @@ export function listOptions(things: 'servers' | 'databases', shown: 'commands' |
 export const CLIENT_CONFIG: readonly OptionRow[] = [
   {
     flags: '--client-config <client>',
-    description: 'Client to write to: claude, claude-code, cursor, vscode, or the path of its file',
+    description: `Client to write to: ${CONFIG_FORMATS.join(', ')}, or the path of its file`,
     env: ['SALLYPORT_MCP_CLIENT_CONFIG', 'TELEPORT_MCP_CLIENT_CONFIG'],
   },
   {
     flags: '--format <format>',
     description: 'Notation, when the path does not tell',
-    choices: ['claude', 'claude-code', 'cursor', 'vscode'],
+    choices: [...CONFIG_FORMATS],
   },
   {
     flags: '--json-format <format>',
-    description: 'Layout of the file',
+    description: 'Layout of a JSON file',
     choices: ['pretty', 'compact', 'auto', 'none'],
     default: 'auto',
     env: ['SALLYPORT_MCP_CONFIG_JSON_FORMAT', 'TELEPORT_MCP_CONFIG_JSON_FORMAT'],

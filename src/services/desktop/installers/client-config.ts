@@ -2,14 +2,20 @@ import { mkdir, realpath, stat } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { readTextIfPresent, writeFileAtomic } from '../../../lib/atomic-file.ts'
 import { AppError } from '../../../lib/errors.ts'
+import type { FormatRow } from './clients.ts'
 import { contentEnd, hasTrailingComma, parseJsonc } from './jsonc.ts'
 import type { JsoncNode } from './jsonc.ts'
+import { findTomlEntry, setTomlEntries } from './toml-entries.ts'
+import { findYamlEntry, setYamlEntries } from './yaml-entries.ts'
 
 /** `auto` writes as the file is written; `none` puts new entries in on one line. `pretty` and `compact` re-format the whole file. */
 export const JSON_FORMATS = ['pretty', 'compact', 'auto', 'none'] as const
 export type JsonFormat = (typeof JSON_FORMATS)[number]
 
-export type Entries = Record<string, unknown>
+export type Entries = Record<string, Record<string, unknown>>
+
+/** Where the servers stand in a file, and how. */
+export type Place = Pick<FormatRow, 'notation' | 'container'>
 
 /**
  * The text of a client's config with these entries set in its container. Everything else stays byte for byte: order, unknown keys,
@@ -23,13 +29,26 @@ export function setEntries(text: string, container: string, entries: Entries, fo
   return edited
 }
 
+/** Of the byte order; some editors write it first. */
+const MARK = '\ufeff'
+/** What a file of Continue begins with. */
+const YAML_HEAD = 'name: Local Config\nversion: 1.0.0\nschema: v1\n'
+
+/** The text of a client's file with these entries, in whichever notation; see `setEntries`, `setTomlEntries` and `setYamlEntries`. */
+export function renderClientConfig(text: string, { notation, container }: Place, entries: Entries, format: JsonFormat): string {
+  if (notation === 'toml') return setTomlEntries(text, container, entries)
+  if (notation === 'yaml') return setYamlEntries(text, container, entries, YAML_HEAD)
+  return setEntries(text, container, entries, format)
+}
+
 /** Writes the entries into a client's file, made when absent; a changed file's former text is kept beside it as `.bak`. Tells whether anything changed. */
-export async function updateClientConfig(path: string, container: string, entries: Entries, format: JsonFormat): Promise<boolean> {
+export async function updateClientConfig(path: string, place: Place, entries: Entries, format: JsonFormat): Promise<boolean> {
   const target = await realpath(path).catch(() => path)
-  const before = await readTextIfPresent(target)
+  const before = await readTextIfPresent(target, { keepsMark: true })
+  const mark = before?.startsWith(MARK) === true ? MARK : ''
   let after: string
   try {
-    after = setEntries(before ?? '', container, entries, format)
+    after = mark + renderClientConfig(before?.slice(mark.length) ?? '', place, entries, format)
   } catch (thrown) {
     if (thrown instanceof AppError)
       throw new AppError(thrown.code, `${path}:${thrown.message}\nThe file was left as it is.`, { cause: thrown })
@@ -46,10 +65,13 @@ export async function updateClientConfig(path: string, container: string, entrie
 }
 
 /** The entry of that name in a client's file; undefined when there is none, or when it cannot be read without its comments. */
-export async function findEntry(path: string, container: string, name: string): Promise<unknown> {
+export async function findEntry(path: string, { notation, container }: Place, name: string): Promise<unknown> {
   const text = await readTextIfPresent(path)
   if (text === undefined || text.trim() === '') return undefined
-  const servers = memberOf(parseJsonc(text), container)
+  if (notation === 'toml') return findTomlEntry(text, container, name)
+  if (notation === 'yaml') return findYamlEntry(text, container, name)
+  const root = parseJsonc(text)
+  const servers = containerPath(root, container).reduce<JsoncNode | undefined>((node, key) => node && memberOf(node, key), root)
   const entry = servers && memberOf(servers, name)
   if (!entry) return undefined
   try {
@@ -68,13 +90,25 @@ function setEntry(text: string, container: string, name: string, entry: unknown,
   const root = parseJsonc(text)
   if (root.kind !== 'object') throw new AppError('invalid_argument', '1:1 the file must hold an object')
   const layout = layoutOf(text, format)
-  const servers = memberOf(root, container)
-  if (!servers) return insertMember(text, root, container, { [name]: entry }, layout, 0)
-  if (servers.kind !== 'object') throw new AppError('invalid_argument', `1:1 "${container}" must be an object`)
+  let servers = root
+  const path = containerPath(root, container)
+  for (const [depth, key] of path.entries()) {
+    const next = memberOf(servers, key)
+    if (!next) return insertMember(text, servers, key, { [name]: entry }, layout, depth)
+    if (next.kind !== 'object') throw new AppError('invalid_argument', `1:1 "${key}" must be an object`)
+    servers = next
+  }
   const present = memberOf(servers, name)
-  if (!present) return insertMember(text, servers, name, entry, layout, 1)
+  if (!present) return insertMember(text, servers, name, entry, layout, path.length)
   if (isSame(text.slice(present.start, present.end), entry)) return text
-  return text.slice(0, present.start) + renderValue(entry, layout, 2) + text.slice(present.end)
+  return text.slice(0, present.start) + renderValue(entry, layout, path.length + 1) + text.slice(present.end)
+}
+
+/** opencode has the servers in `mcp`, or, where that is so already, in `mcp.servers`; a server of that name would say its `type`. */
+function containerPath(root: JsoncNode, container: string): string[] {
+  const nested = container === 'mcp' ? memberOf(memberOf(root, 'mcp') ?? root, 'servers') : undefined
+  const isNested = nested?.kind === 'object' && memberOf(root, 'mcp') !== undefined && memberOf(nested, 'type') === undefined
+  return isNested ? [container, 'servers'] : [container]
 }
 
 interface Layout {
