@@ -2,36 +2,25 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Cluster, startCluster } from '../../test/cluster.ts'
-import { ROOT, runProgram, temporaryDirectory } from '../../test/programs.ts'
-import { runTctl } from '../../test/tctl.ts'
+import { type Example, startExample } from '../../test/example.ts'
 
-const here = join(ROOT, 'examples', 'first-server')
-
-let cluster: Cluster
-let home: Awaited<ReturnType<typeof temporaryDirectory>>
+let example: Example
 
 beforeAll(async () => {
-  cluster = await startCluster()
-  home = await temporaryDirectory()
+  example = await startExample('first-server')
 })
-afterAll(async () => {
-  await cluster.close()
-  await home.dispose()
-})
-
-const tctl = (...args: string[]): Promise<string> => runTctl(cluster.dataDirectory, ...args)
+afterAll(() => example.close())
 
 test('the files and commands of its README work, and the client sees what the role says', async () => {
-  const app = join(home.path, 'app.yaml')
-  await writeFile(app, (await readFile(join(here, 'app.yaml'), 'utf8')).replace('ACCOUNT', userInfo().username))
+  const { cluster, home, path, tctl } = example
+  const app = join(home, 'app.yaml')
+  await writeFile(app, (await readFile(path('app.yaml'), 'utf8')).replace('ACCOUNT', userInfo().username))
   expect(await tctl('create', app)).toBe('app "first-server" has been created\n')
-  expect(await tctl('create', join(here, 'role.yaml'))).toBe('role "first-server-reader" has been created\n')
-  await tctl('users', 'add', 'alice', '--roles=first-server-reader')
-  const token = /spt_\w+/.exec(await tctl('api-tokens', 'add', 'example', '--user=alice', '--ttl=1h'))?.[0] ?? ''
+  expect(await tctl('create', path('role.yaml'))).toBe('role "first-server-reader" has been created\n')
+  const token = await example.tokenOf('alice', 'first-server-reader')
 
   const env = { SALLYPORT_URL: `${cluster.url}/mcp/apps/first-server`, SALLYPORT_TOKEN: token }
-  const { code, stdout, stderr } = await runProgram(process.execPath, [join(here, 'client.mjs')], { env })
+  const { code, stdout, stderr } = await example.runClient(env)
   expect(stderr).toBe('')
   expect(code).toBe(0)
   const lines = stdout.trimEnd().split('\n')

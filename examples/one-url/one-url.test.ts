@@ -2,37 +2,26 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Cluster, startCluster } from '../../test/cluster.ts'
-import { ROOT, runProgram, temporaryDirectory } from '../../test/programs.ts'
-import { runTctl } from '../../test/tctl.ts'
+import { type Example, startExample } from '../../test/example.ts'
 
-const here = join(ROOT, 'examples', 'one-url')
-
-let cluster: Cluster
-let home: Awaited<ReturnType<typeof temporaryDirectory>>
+let example: Example
 
 beforeAll(async () => {
-  cluster = await startCluster()
-  home = await temporaryDirectory()
+  example = await startExample('one-url')
 })
-afterAll(async () => {
-  await cluster.close()
-  await home.dispose()
-})
-
-const tctl = (...args: string[]): Promise<string> => runTctl(cluster.dataDirectory, ...args)
+afterAll(() => example.close())
 
 test('the files and commands of its README work: all servers at one URL, and a set of them at another', async () => {
-  const servers = join(home.path, 'servers.yaml')
-  await writeFile(servers, (await readFile(join(here, 'servers.yaml'), 'utf8')).replaceAll('ACCOUNT', userInfo().username))
+  const { cluster, home, path, tctl } = example
+  const servers = join(home, 'servers.yaml')
+  await writeFile(servers, (await readFile(path('servers.yaml'), 'utf8')).replaceAll('ACCOUNT', userInfo().username))
   expect(await tctl('create', servers)).toBe('app "north" has been created\napp "south" has been created\n')
-  await tctl('create', join(here, 'role.yaml'))
-  expect(await tctl('create', join(here, 'set.yaml'))).toBe('mcp_set "sums" has been created\n')
-  await tctl('users', 'add', 'alice', '--roles=one-url')
-  const token = /spt_\w+/.exec(await tctl('api-tokens', 'add', 'example', '--user=alice', '--ttl=1h'))?.[0] ?? ''
+  await tctl('create', path('role.yaml'))
+  expect(await tctl('create', path('set.yaml'))).toBe('mcp_set "sums" has been created\n')
+  const token = await example.tokenOf('alice', 'one-url')
 
   const env = { SALLYPORT_URL: cluster.url, SALLYPORT_TOKEN: token }
-  const { code, stdout, stderr } = await runProgram(process.execPath, [join(here, 'client.mjs')], { env })
+  const { code, stdout, stderr } = await example.runClient(env)
   expect(stderr).toBe('')
   expect(code).toBe(0)
   expect(stdout.trimEnd().split('\n')).toEqual([

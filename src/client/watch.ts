@@ -2,6 +2,7 @@ import { WATCH_BEAT_MS, type WatchLine } from '../api/watch.ts'
 import { AppError, toAppError } from '../lib/errors.ts'
 import { createLineReader } from '../lib/lines.ts'
 import type { Logger } from '../lib/log.ts'
+import { pause } from '../lib/pause.ts'
 import type { Change, ResourceFeed } from '../resources/feed.ts'
 import { isKind } from '../resources/registry.ts'
 import type { Kind } from '../resources/registry.ts'
@@ -111,9 +112,9 @@ export class WatchedFeed implements ResourceFeed {
         if (failures === 0) log.warn('the watch of resources broke off: trying again', { error: this.#fault })
       }
       this.#isInStep = false
-      const pause = Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 10))
+      const most = Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(failures, 10))
       failures += 1
-      await this.#pause(pause * (0.5 + this.#options.random() / 2))
+      await pause(most * (0.5 + this.#options.random() / 2), this.#closing.signal, this.#options)
     }
   }
 
@@ -219,20 +220,6 @@ export class WatchedFeed implements ResourceFeed {
       if (this.#heardUntil - at <= RECENT_MS && this.#recent.size <= MAX_RESOURCES) return
       this.#recent.delete(oldest)
     }
-  }
-
-  #pause(ms: number): Promise<void> {
-    const { signal } = this.#closing
-    return new Promise((resolve) => {
-      if (signal.aborted) return resolve()
-      const done = (): void => {
-        cancel()
-        signal.removeEventListener('abort', done)
-        resolve()
-      }
-      const cancel = this.#options.after(ms, done)
-      signal.addEventListener('abort', done, { once: true })
-    })
   }
 }
 

@@ -1,17 +1,26 @@
 import { AppError } from './errors.ts'
+import type { Timers } from './timers.ts'
 
-/** Waits; ends early, without an error, when the signal fires. */
-export function pause(ms: number, signal: AbortSignal): Promise<void> {
+/** Waits; ends early, without an error, when the signal fires. Keeps the process alive, unless by timers that do not. */
+export function pause(ms: number, signal: AbortSignal, timers: Timers = KEEPING_ALIVE): Promise<void> {
   if (signal.aborted) return Promise.resolve()
   return new Promise((fulfil) => {
+    let cancel = (): void => {}
     const end = (): void => {
-      clearTimeout(timer)
+      cancel()
       signal.removeEventListener('abort', end)
       fulfil()
     }
-    const timer = setTimeout(end, ms)
     signal.addEventListener('abort', end, { once: true })
+    cancel = timers.after(ms, end)
   })
+}
+
+const KEEPING_ALIVE: Timers = {
+  after: (ms, run) => {
+    const timer = setTimeout(run, ms)
+    return () => clearTimeout(timer)
+  },
 }
 
 /** Settles as the promise does. @throws AppError cancelled, with these words, when the signal fires first. */

@@ -1,87 +1,32 @@
-import { Client, StreamableHTTPClientTransport } from '@modelcontextprotocol/client'
-import { userInfo } from 'node:os'
 import { afterAll, afterEach, beforeAll, expect, it } from 'vitest'
-import { listResources } from '../../src/api/resources.ts'
-import { parseResource } from '../../src/resources/registry.ts'
-import { type Cluster, startCluster } from '../cluster.ts'
-import { ECHO_STDIO } from '../fakes/stdio-app.ts'
 import { type RemoteAgent, sees, startRemoteAgent } from '../remote-agent.ts'
-import { type SecondProxy, startBalancer, startSecondProxy } from '../second-proxy.ts'
+import { startBalancer } from '../second-proxy.ts'
+import { saveTools, startToolsBehindProxies, type ToolsBehindProxies } from '../tools-behind-proxies.ts'
 import { eventually, succeeds } from '../wait.ts'
 
 // An agent that knows one address keeps a tunnel to every proxy of the cluster.
 
-let cluster: Cluster
-let alice = ''
-const closers: (() => Promise<unknown>)[] = []
+let story: ToolsBehindProxies
 
 beforeAll(async () => {
-  cluster = await startCluster({ file: { app_service: { enabled: 'no' } } })
-  await cluster.saveRole('dev', { allow: { app_labels: { env: 'dev' }, mcp: { tools: ['echo', 'pid'] } } })
-  await cluster.saveUser('alice', ['dev'])
-  alice = await cluster.tokenOf('alice')
-  await cluster.save({
-    kind: 'app',
-    version: 'v3',
-    metadata: { name: 'tools', labels: { env: 'dev' } },
-    spec: { mcp: { command: process.execPath, args: [ECHO_STDIO], run_as_host_user: userInfo().username } },
-  })
+  story = await startToolsBehindProxies()
 })
-afterAll(() => cluster.close())
-afterEach(async () => {
-  for (const close of closers.splice(0).toReversed()) await close()
-})
+afterEach(() => story.closeAll())
+afterAll(() => story.cluster.close())
 
 async function startAgent(options: Parameters<typeof startRemoteAgent>[1] = {}): Promise<RemoteAgent> {
-  const agent = await startRemoteAgent(cluster, options)
-  closers.push(() => agent.close())
+  const agent = await startRemoteAgent(story.cluster, options)
+  story.closeLater(() => agent.close())
   return agent
 }
 
-async function startProxy(options: Parameters<typeof startSecondProxy>[1] = {}): Promise<SecondProxy> {
-  const proxy = await startSecondProxy(cluster, options)
-  closers.push(() => proxy.close())
-  return proxy
-}
-
-async function connect(url: URL): Promise<Client> {
-  const client = new Client({ name: 'test', version: '1' })
-  await client.connect(new StreamableHTTPClientTransport(url, { requestInit: { headers: { authorization: `Bearer ${alice}` } } }))
-  closers.push(() => client.close().catch(() => undefined))
-  return client
-}
-
-/** A message of an MCP session, or the first of one, as a client sends it. */
-async function post(url: URL, sessionId?: string): Promise<{ status: number; message: string; sessionId: string | undefined }> {
-  const params = { protocolVersion: '2025-06-18', capabilities: {}, clientInfo: { name: 't', version: '1' } }
-  const answer = await fetch(url, {
-    method: 'POST',
-    headers: {
-      authorization: `Bearer ${alice}`,
-      'content-type': 'application/json',
-      accept: 'application/json, text/event-stream',
-      ...(sessionId !== undefined && { 'mcp-session-id': sessionId }),
-    },
-    body: JSON.stringify({ jsonrpc: '2.0', id: 1, ...(sessionId === undefined ? { method: 'initialize', params } : { method: 'ping' }) }),
-  })
-  const text = await answer.text()
-  return {
-    status: answer.status,
-    message: text,
-    sessionId: answer.headers.get('mcp-session-id') ?? undefined,
-  }
-}
-
-async function proxiesOf(agent: RemoteAgent): Promise<readonly string[]> {
-  const { items } = await cluster.admin(listResources, { kind: 'host' })
-  const host = items.map((item) => parseResource('host', item)).find(({ metadata }) => metadata.name === agent.host.hostId)
-  return host?.status.proxy_ids ?? []
-}
+const proxiesOf = async (agent: RemoteAgent): Promise<readonly string[]> => (await story.proxyIds()).get(agent.host.hostId) ?? []
 
 it('a session begun at one proxy goes on at the other, and when the one is gone', async () => {
+  const { cluster, token, connect, post, startProxy } = story
   const second = await startProxy()
   const agent = await startAgent()
-  await sees(cluster, alice, 'tools')
+  await sees(cluster, token, 'tools')
   await eventually('both tunnels', () => second.tunnels.isConnected(agent.host.hostId) || undefined)
   const begun = await post(second.mcpUrl('tools'))
   expect(begun).toMatchObject({ status: 200 })
@@ -96,8 +41,9 @@ it('a session begun at one proxy goes on at the other, and when the one is gone'
 })
 
 it('dials a proxy that comes later, lets go of one that says goodbye, and the inventory knows', async () => {
+  const { cluster, token, connect, startProxy } = story
   const agent = await startAgent()
-  await sees(cluster, alice, 'tools')
+  await sees(cluster, token, 'tools')
   const second = await startProxy()
   const client = await succeeds('the second proxy serves', () => connect(second.mcpUrl('tools')))
   expect(await client.callTool({ name: 'echo', arguments: { text: 'late' } })).toMatchObject({
@@ -111,8 +57,9 @@ it('dials a proxy that comes later, lets go of one that says goodbye, and the in
 })
 
 it('says that an agent is connected to another proxy only, and does not call its sessions gone', async () => {
+  const { cluster, token, post, startProxy } = story
   const agent = await startAgent()
-  await sees(cluster, alice, 'tools')
+  await sees(cluster, token, 'tools')
   await eventually('the inventory to know', async () => ((await proxiesOf(agent)).length === 1 ? true : undefined))
   const unknown = await startProxy({ isAnnounced: false })
   const begun = await post(cluster.mcpUrl('tools'))
@@ -132,29 +79,26 @@ it('says that an agent is connected to another proxy only, and does not call its
 })
 
 it('reaches every proxy through a load balancer that nobody can steer', async () => {
+  const { cluster, token, startProxy } = story
   const second = await startProxy()
   const ports = [cluster.running.address.port, second.port]
   const balancer = await startBalancer(() => ports)
   const agent = await startAgent({ proxy: { host: '127.0.0.1', port: balancer.port } })
-  await sees(cluster, alice, 'tools')
+  await sees(cluster, token, 'tools')
   await eventually('both tunnels', () => second.tunnels.isConnected(agent.host.hostId) || undefined)
   await balancer.close()
 })
 
 it('tells the Auth Service through another proxy when the one it knows is gone', async () => {
+  const { cluster, token, startProxy } = story
   const second = await startProxy()
   const way = await startBalancer(() => [cluster.running.address.port])
   const agent = await startAgent({ proxy: { host: '127.0.0.1', port: way.port } })
-  await sees(cluster, alice, 'tools')
+  await sees(cluster, token, 'tools')
   await eventually('both tunnels', () => second.tunnels.isConnected(agent.host.hostId) || undefined)
   await way.close()
-  await cluster.save({
-    kind: 'app',
-    version: 'v3',
-    metadata: { name: 'more', labels: { env: 'dev' } },
-    spec: { mcp: { command: process.execPath, args: [ECHO_STDIO], run_as_host_user: userInfo().username } },
-  })
-  await sees(cluster, alice, 'more', 'tools')
+  await saveTools(cluster, 'more')
+  await sees(cluster, token, 'more', 'tools')
   await agent.restart()
-  await sees(cluster, alice, 'more', 'tools')
+  await sees(cluster, token, 'more', 'tools')
 })

@@ -1,9 +1,9 @@
 import { explain } from '../../client/admin.ts'
 import { AppError } from '../../lib/errors.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import { renderOutput } from '../../lib/output.ts'
 import { renderTable } from '../../lib/table.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 
 export async function run({ call, io, withApi }: Context): Promise<void> {
   const args = call.text('args')

@@ -1,8 +1,8 @@
 import { fetchUpstreamAccounts } from '../../client/upstream-accounts.ts'
 import { renderOutput } from '../../lib/output.ts'
 import { renderTable } from '../../lib/table.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 
 export async function run({ call, io, withApi }: Context): Promise<void> {
   const { items: accounts } = await withApi((api) => fetchUpstreamAccounts(api, call.text('user') ?? '*'))

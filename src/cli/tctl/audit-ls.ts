@@ -1,10 +1,10 @@
 import { fetchAllEvents } from '../../client/audit.ts'
 import { renderOutput } from '../../lib/output.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import { parseLine, renderEvents } from './audit-table.ts'
 import type { AuditRecord } from './audit-table.ts'
 import { readFilter, readLimit } from './audit-filter.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 
 export const run = (context: Context): Promise<void> => listEvents(context, undefined)
 

@@ -1,11 +1,11 @@
 import { setTimeout as delay } from 'node:timers/promises'
 import { fetchAllEvents } from '../../client/audit.ts'
 import { escapeControls, sanitizeTerminal } from '../../lib/output.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import { parseLine, renderEvent } from './audit-table.ts'
 import type { AuditRecord } from './audit-table.ts'
 import { readFilter, readLimit } from './audit-filter.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 
 const POLL_MS = 1000
 

@@ -4,9 +4,9 @@ import { parseChained, verifyChain } from '../../audit/chain.ts'
 import type { ChainVerdict } from '../../audit/chain.ts'
 import { fetchAllEvents } from '../../client/audit.ts'
 import { AppError } from '../../lib/errors.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import { renderOutput } from '../../lib/output.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 
 /** What the commands `doctor` and `lint` of others give when they found something. */
 const FOUND_PROBLEMS = 7

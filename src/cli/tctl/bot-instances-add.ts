@@ -1,8 +1,8 @@
 import { fetchResource } from '../../client/admin.ts'
 import { renderOutput } from '../../lib/output.ts'
 import { parseResource } from '../../resources/registry.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 import { addBotSecret, describeBotJoin, fetchBotToken, renderBotJoin } from './joining.ts'
 
 export async function run({ call, io, now, withApi }: Context): Promise<void> {

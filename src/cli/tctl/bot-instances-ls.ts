@@ -3,8 +3,8 @@ import { renderOutput } from '../../lib/output.ts'
 import { renderTable } from '../../lib/table.ts'
 import type { BotInstance } from '../../resources/bot-instance.ts'
 import { parseResource } from '../../resources/registry.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 
 export async function run({ call, io, withApi }: Context): Promise<void> {
   const bot = call.argument('bot')

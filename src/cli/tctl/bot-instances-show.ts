@@ -1,12 +1,12 @@
 import { fetchResource, fetchResources } from '../../client/admin.ts'
 import { AppError } from '../../lib/errors.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import { renderOutput, renderYamlDocuments } from '../../lib/output.ts'
 import { renderTable } from '../../lib/table.ts'
 import type { BotInstance } from '../../resources/bot-instance.ts'
 import type { Lock } from '../../resources/lock.ts'
 import { parseResource } from '../../resources/registry.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 
 export async function run({ call, io, withApi }: Context): Promise<void> {
   const [bot, id] = splitInstance(call.argument('instance') ?? '')

@@ -1,9 +1,9 @@
 import { addResource, removeResource } from '../../client/admin.ts'
 import { AppError } from '../../lib/errors.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import { renderOutput } from '../../lib/output.ts'
 import { parseResource } from '../../resources/registry.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 import { addBotSecret, describeBotJoin, fetchBotToken, renderBotJoin } from './joining.ts'
 import { parsePairs } from './pairs.ts'
 

@@ -2,8 +2,8 @@ import { fetchResources } from '../../client/admin.ts'
 import { renderOutput } from '../../lib/output.ts'
 import { renderTable } from '../../lib/table.ts'
 import { parseResource } from '../../resources/registry.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 
 export async function run({ call, io, withApi }: Context): Promise<void> {
   const bots = (await withApi((api) => fetchResources(api, 'bot'))).map((bot) => parseResource('bot', bot))

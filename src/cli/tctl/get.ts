@@ -2,8 +2,8 @@ import { fetchResource, fetchResources } from '../../client/admin.ts'
 import type { StoredResource } from '../../client/admin.ts'
 import { renderOutput, renderYamlDocuments } from '../../lib/output.ts'
 import { renderTable, type Screen } from '../../lib/table.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 import { parseRefs, withFirstKind } from './refs.ts'
 
 export async function run({ call, io, withApi }: Context): Promise<void> {

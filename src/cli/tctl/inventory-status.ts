@@ -2,8 +2,8 @@ import { fetchResource, fetchResources } from '../../client/admin.ts'
 import { renderOutput, renderYamlDocuments } from '../../lib/output.ts'
 import type { Host } from '../../resources/host.ts'
 import { parseResource } from '../../resources/registry.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 
 /** A host that was not seen for longer is taken for one that is off. */
 const SILENT_MS = 5 * 60_000

@@ -1,11 +1,11 @@
 import { setTimeout as wait } from 'node:timers/promises'
 import { beginSsoTest, fetchSsoTest } from '../../client/admin.ts'
 import { AppError } from '../../lib/errors.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import { renderOutput, sanitizeTerminal } from '../../lib/output.ts'
 import { isConnectorKind } from '../../resources/connector.ts'
 import type { Context } from './context.ts'
 import { parseResources, readInput } from './documents.ts'
-import { formatOf } from './format.ts'
 
 const POLL_MS = 500
 

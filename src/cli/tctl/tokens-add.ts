@@ -3,11 +3,11 @@ import { addResource, fetchStatus } from '../../client/admin.ts'
 import type { ClusterStatus } from '../../client/admin.ts'
 import { parseDuration } from '../../lib/duration.ts'
 import { AppError } from '../../lib/errors.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import { renderOutput } from '../../lib/output.ts'
 import { parseResource } from '../../resources/registry.ts'
 import { JOIN_ROLES } from '../../resources/token.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 import { parsePairs } from './pairs.ts'
 
 export async function run({ call, io, now, withApi }: Context): Promise<void> {

@@ -3,8 +3,8 @@ import { renderOutput } from '../../lib/output.ts'
 import { renderTable } from '../../lib/table.ts'
 import { parseResource } from '../../resources/registry.ts'
 import type { Token } from '../../resources/token.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 
 export async function run({ call, io, withApi }: Context): Promise<void> {
   const stored = await withApi((api) => fetchResources(api, 'token', { withSecrets: call.flag('with-secrets') }))

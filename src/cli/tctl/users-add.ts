@@ -1,7 +1,7 @@
 import { invite } from '../../client/admin.ts'
 import { renderOutput } from '../../lib/output.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 import { parsePairs, parseSeconds } from './pairs.ts'
 
 export async function run({ call, io, withApi }: Context): Promise<void> {

@@ -1,6 +1,6 @@
 import { renderOutput } from '../../lib/output.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 
 export async function run({ call, io }: Context): Promise<void> {
   const version = { client: io.version ?? 'dev', runtime: process.version }

@@ -1,9 +1,9 @@
 import { addApiToken } from '../../client/admin.ts'
 import { parseDuration } from '../../lib/duration.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import { renderOutput } from '../../lib/output.ts'
 import { withConnection } from './context.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 
 export async function run(context: Context): Promise<void> {
   const { call, io } = context

@@ -1,9 +1,9 @@
 import { fetchApiTokens } from '../../client/admin.ts'
 import { renderOutput } from '../../lib/output.ts'
 import { renderTable } from '../../lib/table.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import { withConnection } from './context.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 
 export async function run(context: Context): Promise<void> {
   const { call, io } = context

@@ -2,9 +2,9 @@ import { fetchDatabases } from '../../client/databases.ts'
 import type { UsableDatabase } from '../../client/databases.ts'
 import { renderOutput } from '../../lib/output.ts'
 import { renderTable, type Screen } from '../../lib/table.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import { withConnection } from './context.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 import { descriptionOf, labelsOf, selectServers } from './select-servers.ts'
 
 export async function run(context: Context): Promise<void> {

@@ -2,9 +2,9 @@ import { callTool } from '../../client/mcp-call.ts'
 import type { CallAnswer } from '../../client/mcp-call.ts'
 import { createMcpEndpoint } from '../../client/mcp-endpoint.ts'
 import { AppError } from '../../lib/errors.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import { renderOutput } from '../../lib/output.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 import { pause } from '../../lib/pause.ts'
 
 const TIMEOUT_MS = 300_000

@@ -10,7 +10,7 @@ import { renderMcpEndpoint } from '../../resources/mcp-endpoint.ts'
 import { JSON_FORMATS, renderClientConfig, updateClientConfig } from '../../services/desktop/installers/client-config.ts'
 import type { Entries, JsonFormat } from '../../services/desktop/installers/client-config.ts'
 import { CONFIG_FORMATS, findTarget, FORMATS, isConfigFormat } from '../../services/desktop/installers/clients.ts'
-import type { ConfigFormat, StdioEntry } from '../../services/desktop/installers/clients.ts'
+import type { ConfigFormat, ConfigTarget, StdioEntry } from '../../services/desktop/installers/clients.ts'
 import { withConnection } from './context.ts'
 import type { Context } from './context.ts'
 import { joinHeaders, parseHeaders } from './headers.ts'
@@ -39,13 +39,7 @@ export async function run(context: Context): Promise<void> {
   const chosen = await withConnection(context, ({ api }) => choose(api, call))
   const client = call.text('client-config')
   if (client === undefined) return printSample(context, chosen)
-  const target = findTarget(client, readFormat(call.text('format')), {
-    platform: process.platform,
-    home: io.env['HOME'] ?? homedir(),
-    cwd: process.cwd(),
-    env: io.env,
-    exists: existsSync,
-  })
+  const target = targetOf(context, client)
   const row = FORMATS[target.format]
   const entries = entriesFor(context, chosen, target.format)
   const changed = await updateClientConfig(target.path, row, entries, readJsonFormat(call.text('json-format')))
@@ -148,6 +142,17 @@ function entryFor({ call, io }: Context, last: readonly string[]): StdioEntry {
   const env: Record<string, string> = {}
   for (const key of ['SALLYPORT_TSH_HOME', 'TELEPORT_HOME']) if (io.env[key] && !identity) env[key] = resolve(io.env[key])
   return { command, args: [...args, ...last], env }
+}
+
+/** The file of the client that `--client-config` names, or the file that it is. */
+export function targetOf({ call, io }: Context, client: string): ConfigTarget {
+  return findTarget(client, readFormat(call.text('format')), {
+    platform: process.platform,
+    home: io.env['HOME'] ?? homedir(),
+    cwd: process.cwd(),
+    env: io.env,
+    exists: existsSync,
+  })
 }
 
 /** The value of `--format`. */

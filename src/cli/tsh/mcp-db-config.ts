@@ -1,5 +1,3 @@
-import { existsSync } from 'node:fs'
-import { homedir } from 'node:os'
 import { resolve } from 'node:path'
 import { fetchCaller } from '../../client/admin.ts'
 import { fetchDatabases } from '../../client/databases.ts'
@@ -7,10 +5,10 @@ import { AppError } from '../../lib/errors.ts'
 import { sanitizeTerminal } from '../../lib/output.ts'
 import { type DatabaseUri, parseDatabaseUri, renderDatabaseUri } from '../../resources/database-uri.ts'
 import { findEntry, updateClientConfig } from '../../services/desktop/installers/client-config.ts'
-import { findTarget, FORMATS, readEntry, type StdioEntry } from '../../services/desktop/installers/clients.ts'
+import { FORMATS, readEntry, type StdioEntry } from '../../services/desktop/installers/clients.ts'
 import { withConnection } from './context.ts'
 import type { Context } from './context.ts'
-import { CLIENTS, readFormat, readJsonFormat, writeSample } from './mcp-config.ts'
+import { CLIENTS, readFormat, readJsonFormat, targetOf, writeSample } from './mcp-config.ts'
 
 /** The one entry for all databases of a person. */
 const ENTRY = 'teleport-databases'
@@ -20,13 +18,7 @@ export async function run(context: Context): Promise<void> {
   const uri = await findUri(context)
   const client = call.text('client-config')
   if (client === undefined) return printSample(context, uri)
-  const target = findTarget(client, readFormat(call.text('format')), {
-    platform: process.platform,
-    home: io.env['HOME'] ?? homedir(),
-    cwd: process.cwd(),
-    env: io.env,
-    exists: existsSync,
-  })
+  const target = targetOf(context, client)
   const row = FORMATS[target.format]
   const before = readOwn(await findEntry(target.path, row, ENTRY))
   const kept = before.uris.filter((one) => !isSameDatabase(one, uri))

@@ -4,10 +4,10 @@ import type { Profile } from '../../client/profile.ts'
 import { parseProxyAddress, renderProxyAddress } from '../../client/proxy-address.ts'
 import { renderDuration } from '../../lib/duration.ts'
 import { AppError } from '../../lib/errors.ts'
+import { formatOf } from '../../lib/output-format.ts'
 import { renderOutput } from '../../lib/output.ts'
 import { withConnection } from './context.ts'
 import type { Context } from './context.ts'
-import { formatOf } from './format.ts'
 
 interface Shown {
   profile_url: string

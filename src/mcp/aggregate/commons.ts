@@ -1,13 +1,13 @@
 import { AppError, toAppError } from '../../lib/errors.ts'
 import type { Ids } from '../../lib/ids.ts'
 import type { Logger } from '../../lib/log.ts'
+import { pause } from '../../lib/pause.ts'
 import type { Timers } from '../../lib/timers.ts'
 import { type ClientMessage, fieldsOf, readClientMessages } from '../message.ts'
 import type { Sealer } from '../sealed.ts'
 import { adopt, findRemembered, NOTHING_REMEMBERED, type Remembered, renderRemembered } from './remembered.ts'
 import type { Session } from './session.ts'
 import type { SessionShelf } from './session-shelf.ts'
-import { pause } from './waiting.ts'
 
 export interface CommonsOptions {
   shelf: SessionShelf | undefined
@@ -159,7 +159,7 @@ export class Commons {
     const name = await this.#send(session, bytes)
     try {
       for (const ms of LOOKS_MS) {
-        await pause(timers, ms, this.#closing.signal)
+        await pause(ms, this.#closing.signal, timers)
         if (!(await shelf.find(name))) return true
       }
       return (await shelf.take(name)) === undefined

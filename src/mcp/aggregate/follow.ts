@@ -1,7 +1,8 @@
 import type { SseEvent } from '../../lib/sse.ts'
 import { type MemberReply, readEvents } from './member-exchange.ts'
 import type { Timers } from '../../lib/timers.ts'
-import { pause, within } from './waiting.ts'
+import { pause } from '../../lib/pause.ts'
+import { within } from './waiting.ts'
 
 export interface Followed {
   /** Opens the stream, after the event of this id when there was one; `signal` ends it. */
@@ -54,7 +55,7 @@ export async function follow(followed: Followed): Promise<void> {
       attempt.abort()
       signal.removeEventListener('abort', onEnd)
     }
-    await pause(timers, waitMs, signal)
+    await pause(waitMs, signal, timers)
     waitMs = Math.min(2 * waitMs, LONGEST_WAIT_MS)
   }
 }

@@ -30,17 +30,3 @@ export async function within<T>(
     outer?.removeEventListener('abort', onGone)
   }
 }
-
-/** Resolves after `ms` milliseconds, or at once when the signal fires. */
-export function pause(timers: Timers, ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve()
-    const done = (): void => {
-      cancel()
-      signal.removeEventListener('abort', done)
-      resolve()
-    }
-    const cancel = timers.after(ms, done)
-    signal.addEventListener('abort', done, { once: true })
-  })
-}

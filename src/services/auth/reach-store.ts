@@ -1,5 +1,6 @@
 import { AppError, toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
+import { pause } from '../../lib/pause.ts'
 import type { Timers } from '../../lib/timers.ts'
 import type { Database } from '../../storage/database.ts'
 import { isAway } from '../../storage/store.ts'
@@ -10,7 +11,7 @@ export interface ReachOptions {
   signal: AbortSignal | undefined
   /** Milliseconds since 1970. */
   now: () => number
-  /** Those of the machine unless given. */
+  /** Those of the machine unless given: nothing else keeps the process alive while it waits. */
   timers?: Timers
   log: Logger
   patienceMs?: number
@@ -27,9 +28,9 @@ const MAX_PAUSE_MS = 15_000
  */
 export async function reachStore({
   open,
-  signal,
+  signal = new AbortController().signal,
   now,
-  timers = KEEPING_ALIVE,
+  timers,
   log,
   patienceMs = PATIENCE_MS,
 }: ReachOptions): Promise<Database> {
@@ -46,30 +47,8 @@ export async function reachStore({
       if (left <= 0) throw new AppError(code, `${message} (waited for ${Math.round(patienceMs / 60_000)} minutes)`, { cause: thrown })
       const waitMs = Math.min(pauseMs, left)
       log.warn('the database is away: waiting for it', { error: message, next_try_ms: waitMs, gives_up_ms: left })
-      await pause(timers, waitMs, signal)
+      await pause(waitMs, signal, timers)
+      if (signal.aborted) throw new AppError('cancelled', 'stopped while waiting for the database')
     }
-  }
-}
-
-/** Nothing else keeps the process alive while it waits. */
-const KEEPING_ALIVE: Timers = {
-  after: (ms, run) => {
-    const timer = setTimeout(run, ms)
-    return () => clearTimeout(timer)
-  },
-}
-
-/** @throws AppError cancelled when the signal fires. */
-async function pause(timers: Timers, ms: number, signal: AbortSignal | undefined): Promise<void> {
-  const { promise, resolve, reject } = Promise.withResolvers<void>()
-  const stop = (): void => reject(new AppError('cancelled', 'stopped while waiting for the database'))
-  const cancel = timers.after(ms, resolve)
-  if (signal?.aborted === true) stop()
-  signal?.addEventListener('abort', stop, { once: true })
-  try {
-    await promise
-  } finally {
-    cancel()
-    signal?.removeEventListener('abort', stop)
   }
 }
