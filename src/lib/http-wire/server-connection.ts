@@ -43,10 +43,12 @@ interface Known {
 const IDLE_MS = 75_000
 const BODY_MS = 60_000
 const SILENCE_MS = 15 * 60_000
-/** A client that does not even take the end. */
+/** A client that does not even take the end; one that takes it slowly, or sends on meanwhile, has `SILENCE_MS`. */
 const FAREWELL_MS = 60_000
 /** Of requests that a client sends before it has the answer to the one before. */
 const MAX_EARLY_BYTES = 64 * 1024
+/** A piece costs some hundred bytes beside its own. */
+const MAX_EARLY_PIECES = 256
 const HEAD_END = '\r\n\r\n'
 const TIMED_OUT = 'HTTP/1.1 408 Request Timeout\r\nconnection: close\r\n\r\n'
 
@@ -56,8 +58,8 @@ export class ServerConnection implements AnswerLink, Listed {
   readonly socket: Socket
   readonly #host: ConnectionHost
   readonly #remoteAddress: string
-  #phase: 'idle' | 'body' | 'answering' | 'gone' = 'idle'
-  /** Since when it is idle, waits for a body, or is silent. */
+  #phase: 'idle' | 'body' | 'answering' | 'leaving' | 'gone' = 'idle'
+  /** Since when it is idle, waits for a body, is silent, or takes its leave. */
   #since: number
   #known: Known | undefined
   /** Of the request that is being read; with `#body`. */
@@ -71,6 +73,8 @@ export class ServerConnection implements AnswerLink, Listed {
   /** The client sends no more. Like http.Server's, this one does not answer whoever hangs up in the middle. */
   readonly #onEnd = (): void => this.#end()
   readonly #onClose = (): void => this.#leave()
+  /** The client took what was written. */
+  readonly #onDrain = (): void => this.#next()
 
   constructor(socket: Socket, host: ConnectionHost) {
     this.socket = socket
@@ -113,7 +117,7 @@ export class ServerConnection implements AnswerLink, Listed {
     // A stream may last for hours, and there may be 10,000 of them: what would be known of the next request is let go.
     if (this.#phase === 'answering') this.#known = undefined
     if (this.#phase === 'idle' && elapsed > IDLE_MS) this.#end()
-    else if (this.#phase === 'answering' && elapsed > SILENCE_MS) this.socket.destroy()
+    else if ((this.#phase === 'answering' || this.#phase === 'leaving') && elapsed > SILENCE_MS) this.socket.destroy()
     else if (this.#phase === 'body' && elapsed > BODY_MS) {
       this.socket.write(TIMED_OUT)
       this.#end()
@@ -127,21 +131,29 @@ export class ServerConnection implements AnswerLink, Listed {
   /** It is somebody else's from now on. */
   release(): void {
     this.#phase = 'gone'
-    this.#known = undefined
-    this.socket.off('data', this.#onData)
-    this.socket.off('end', this.#onEnd)
+    this.#deafen()
     this.socket.off('close', this.#onClose)
   }
 
-  #enter(phase: 'idle' | 'body' | 'answering'): void {
+  /** What still comes is for nobody here. */
+  #deafen(): void {
+    this.#known = undefined
+    this.socket.off('data', this.#onData)
+    this.socket.off('end', this.#onEnd)
+    this.socket.off('drain', this.#onDrain)
+  }
+
+  #enter(phase: 'idle' | 'body' | 'answering' | 'leaving'): void {
     this.#phase = phase
     this.#since = this.#host.clockMs
   }
 
   #take(bytes: Buffer): void {
-    if (this.#phase === 'idle' && !this.#early) this.#begin(bytes)
-    else if (this.#phase === 'body') this.#collect(bytes)
-    else if (this.#phase !== 'gone') this.#keep(bytes)
+    if (this.#phase === 'body') return this.#collect(bytes)
+    const isNext = this.#phase === 'idle' && !this.#early
+    if (isNext && !this.socket.writableNeedDrain) return this.#begin(bytes)
+    if (this.#phase !== 'gone') this.#keep(bytes)
+    if (isNext) this.#next()
   }
 
   /** The beginning of a request, and possibly more. */
@@ -210,14 +222,21 @@ export class ServerConnection implements AnswerLink, Listed {
     this.#early ??= []
     this.#early.push(bytes)
     this.#earlyBytes += bytes.length
-    if (this.#earlyBytes > MAX_EARLY_BYTES) this.socket.pause()
+    if (this.#hasTooMuch(this.#early)) this.socket.pause()
+  }
+
+  #hasTooMuch(early: readonly Buffer[]): boolean {
+    return this.#earlyBytes > MAX_EARLY_BYTES || early.length > MAX_EARLY_PIECES
   }
 
   #next(): void {
-    if (this.#phase !== 'idle' || !this.#early) return
-    const [first] = this.#early
-    const bytes = this.#early.length === 1 && first ? first : Buffer.concat(this.#early)
-    const wasPaused = this.#earlyBytes > MAX_EARLY_BYTES
+    const early = this.#early
+    if (this.#phase !== 'idle' || !early) return
+    // Who takes no answers gets no more of them: all that are not taken are in memory.
+    if (this.socket.writableNeedDrain) return void this.socket.once('drain', this.#onDrain)
+    const [first] = early
+    const bytes = early.length === 1 && first ? first : Buffer.concat(early)
+    const wasPaused = this.#hasTooMuch(early)
     this.#early = undefined
     this.#earlyBytes = 0
     if (wasPaused) this.socket.resume()
@@ -226,7 +245,12 @@ export class ServerConnection implements AnswerLink, Listed {
 
   /** Once all that was written has gone out. */
   #end(): void {
-    this.#leave()
+    if (this.#phase === 'gone' || this.#phase === 'leaving') return
+    this.#enter('leaving')
+    this.#deafen()
+    this.#early = undefined
+    this.#answer?.leave()
+    this.#answer = undefined
     this.socket.setTimeout(FAREWELL_MS, () => this.socket.destroy())
     this.socket.destroySoon()
   }
