@@ -17,6 +17,32 @@ describe('known values', () => {
     expect(text('http://h/?v=s3%20%22q%22%26x')).toBe('http://h/?v=<REDACTED>')
   })
 
+  test('are replaced in JSON of other languages', () => {
+    const { text } = createRedactor({ knownSecrets: ['k/9+<é>"&x'] })
+    for (const spelled of [
+      'k\\/9+<é>\\"&x',
+      'k/9+\\u003cé\\u003e\\"\\u0026x',
+      'k/9+<\\u00e9>\\"&x',
+      'k/9\\u002B\\u003C\\u00E9\\u003E\\u0022\\u0026x',
+    ])
+      expect(text(`{"v":"${spelled}"}`)).toBe('{"v":"<REDACTED>"}')
+  })
+
+  test('a long one that is cut does not survive in part', () => {
+    const secret = 'very-long'.repeat(700)
+    const { value } = createRedactor({ knownSecrets: [secret] })
+    for (const at of [0, 1000, 2000, 4000])
+      expect(JSON.stringify(value({ text: `${'x '.repeat(at / 2)}${secret} ${'y '.repeat(9000)}` }, { maxBytes: 4096 }))).not.toContain(
+        'very',
+      )
+  })
+
+  test('nor does a long JWT', () => {
+    const jwt = `eyJhbGciOiJFUzI1NiJ9.${'claims'.repeat(1500)}.c2lnbmF0dXJl`
+    for (const at of [0, 1000, 2000, 4000])
+      expect(JSON.stringify(redactor.value({ text: `${'x '.repeat(at / 2)}${jwt}` }, { maxBytes: 4096 }))).not.toContain('claims')
+  })
+
   test('the longer of two goes first', () => {
     expect(createRedactor({ knownSecrets: ['abcd', 'abcdefgh'] }).text('abcdefgh abcd')).toBe('<REDACTED> <REDACTED>')
   })

@@ -35,6 +35,7 @@ export function createRedactor(options: { readonly knownSecrets?: Iterable<strin
   const counts = new Map<string, number>()
   /** Every spelling of every known secret, longest first: one may be part of another. */
   let spellings: readonly string[] = []
+  let window = WINDOW
   /** Short texts without a secret that come again and again, so that they are searched once. None with a secret is kept here. */
   const keys = new Map<string, RedactedKey>()
   const clean = new Set<string>()
@@ -66,6 +67,7 @@ export function createRedactor(options: { readonly knownSecrets?: Iterable<strin
     keys.clear()
     clean.clear()
     spellings = [...new Set([...counts.keys()].flatMap(spell))].toSorted((a, b) => b.length - a.length)
+    window = Math.max(WINDOW, spellings[0]?.length ?? 0)
   }
 
   function add(secret: string): boolean {
@@ -90,7 +92,7 @@ export function createRedactor(options: { readonly knownSecrets?: Iterable<strin
         return shortText(value)
       const chars = countClean(value, { text, key, maxChars: maxBytes }, CLEAN_DEPTH)
       if (chars * MOST_BYTES_PER_CHAR <= maxBytes || (chars <= maxBytes && countBytes(value) <= maxBytes)) return value
-      const copying: Copying = { text, key, maxChars: maxBytes, left: 4 * maxBytes }
+      const copying: Copying = { text, key, maxChars: maxBytes, left: 4 * maxBytes, window }
       const copied = copy(value, copying, 0)
       const used = 4 * maxBytes - copying.left
       return used * MOST_BYTES_PER_CHAR <= maxBytes ? copied : fitJson(copied, maxBytes)
@@ -114,9 +116,20 @@ export function redactHeaders(
   return Object.fromEntries(redacted)
 }
 
-/** As it is, inside a JSON string, and in a URL. */
+/** As it is, in a URL, and inside a JSON string as JavaScript, PHP, Go, Python and .NET write one. */
 function spell(secret: string): string[] {
-  return [secret, JSON.stringify(secret).slice(1, -1), encodeURIComponent(secret.toWellFormed())]
+  const json = JSON.stringify(secret).slice(1, -1)
+  const escaped = (unsafe: RegExp, toHex: (hex: string) => string): string =>
+    json.replaceAll(unsafe, (character) => `\\u${toHex(character.charCodeAt(0).toString(16).padStart(4, '0'))}`)
+  return [
+    secret,
+    json,
+    encodeURIComponent(secret.toWellFormed()),
+    json.replaceAll('/', '\\/'),
+    escaped(/[&<>]/g, (hex) => hex),
+    escaped(/[^ -~]/g, (hex) => hex),
+    escaped(/[&<>'+`]|[^ -~]/g, (hex) => hex.toUpperCase()).replaceAll('\\"', '\\u0022'),
+  ]
 }
 
 interface RedactedKey {
@@ -165,6 +178,8 @@ interface Copying extends Rules {
   readonly maxChars: number
   /** Characters that may still be copied. A few times the size wanted, so that large values do not cost their full size. */
   left: number
+  /** At least `WINDOW`, and as long as the longest secret that is known. */
+  readonly window: number
 }
 
 function copy(value: unknown, copying: Copying, depth: number): unknown {
@@ -192,9 +207,9 @@ function copyText(value: string, copying: Copying): string {
   // What is longer than all that is wanted is cut anyway: to what `fitJson` would leave of it, so that it is not searched, and pruned, in vain.
   const most = value.length > copying.maxChars ? copying.maxChars >> 1 : copying.maxChars
   const chars = Math.max(0, Math.min(most, copying.left))
-  const isCut = value.length > chars + WINDOW
-  const redacted = copying.text(isCut ? value.slice(0, chars + WINDOW) : value)
-  const kept = isCut ? redacted.slice(0, -WINDOW) : redacted
+  const isCut = value.length > chars + copying.window
+  const redacted = copying.text(isCut ? value.slice(0, chars + copying.window) : value)
+  const kept = isCut ? redacted.slice(0, -copying.window) : redacted
   copying.left -= Math.min(kept.length, chars)
   return cutText(kept, chars, isCut ? Math.max(0, Buffer.byteLength(value) - Buffer.byteLength(kept)) : 0)
 }

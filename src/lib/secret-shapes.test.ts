@@ -3,6 +3,13 @@ import { isSecretName, redactShapes } from './secret-shapes.ts'
 
 const JWT = 'eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJl-_'
 
+/** JSON in a text in JSON, so many times. */
+function nest(value: unknown, depth: number): string {
+  let text = JSON.stringify(value)
+  for (let level = 1; level < depth; level++) text = JSON.stringify(text)
+  return text
+}
+
 describe('shapes', () => {
   test.each([
     ['a -----BEGIN PRIVATE KEY-----\nMIIE\n-----END PRIVATE KEY----- b', 'a <REDACTED> b'],
@@ -14,6 +21,7 @@ describe('shapes', () => {
     [`eyJ eyJhbGciOiJFUzI1NiJ9 ${JWT} ${JWT}`, 'eyJ eyJhbGciOiJFUzI1NiJ9 <REDACTED> <REDACTED>'],
     [`eyJx.${JWT}`, 'eyJx.<REDACTED>'],
     ['eyJhbGciOiJkaXIifQ..aXY.Y2lwaGVy.dGFn', '<REDACTED>'],
+    ['cut eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9aaaa', 'cut <REDACTED>'],
     ['header Bearer abc.def~12 end', 'header Bearer <REDACTED> end'],
     ['BEARER%20abcdef', 'BEARER%20<REDACTED>'],
     ['Bearer token-abc', 'Bearer <REDACTED>'],
@@ -53,6 +61,13 @@ describe('shapes', () => {
     ['authorization: Bearer abcdefgh\r\nhost: x', 'authorization: <REDACTED>\r\nhost: x'],
     ['set-cookie: a=b; path=/\nx', 'set-cookie: <REDACTED>\nx'],
     ['secret=a secret=b', 'secret=<REDACTED> secret=<REDACTED>'],
+    ['API Key: abc, access key=def', 'API Key: <REDACTED>, access key=<REDACTED>'],
+    // Quotes and backslashes in a value of JSON that stands in JSON, at each depth.
+    [nest({ password: 'a"b', x: 1 }, 2), nest({ password: '<REDACTED>', x: 1 }, 2)],
+    [nest({ password: 'a\\', x: 1 }, 2), nest({ password: '<REDACTED>', x: 1 }, 2)],
+    [nest({ password: 'a\\"b', x: 1 }, 2), nest({ password: '<REDACTED>', x: 1 }, 2)],
+    [nest({ password: 'a"b\\', x: 1 }, 3), nest({ password: '<REDACTED>', x: 1 }, 3)],
+    [nest({ password: 'a\\\\"b', x: 1 }, 4), nest({ password: '<REDACTED>', x: 1 }, 4)],
   ])('assigned: %j', (text, expected) => {
     expect(redactShapes(text)).toBe(expected)
     expect(redactShapes(expected)).toBe(expected)
@@ -77,6 +92,17 @@ describe('shapes', () => {
 
 test('names', () => {
   expect(['Password', 'X-Api-Key', 'clientSecret', 'id_token', 'requestState'].map(isSecretName)).toEqual([true, true, true, true, true])
+  expect(
+    ['DB_PASSWORD', 'userPassword', 'PGPASSWORD', 'openai_api_key', 'API Key', 'webhook-secret', 'signingKey'].map(isSecretName),
+  ).toEqual([true, true, true, true, true, true, true])
+  expect([`${'x'.repeat(100)}_token`, 'github_token'].map(isSecretName)).toEqual([true, true])
+  expect(['next_page_token', 'nextToken', 'token_count', 'public_key', 'monkey'].map(isSecretName)).toEqual([
+    false,
+    false,
+    false,
+    false,
+    false,
+  ])
   expect(['', 'passwords', 'progressToken', 'k'.repeat(1_000_000)].map(isSecretName)).toEqual([false, false, false, false])
 })
 
@@ -98,6 +124,8 @@ describe('a megabyte made to be slow ends', () => {
     'token="',
     'token=\\"',
     'password=\\',
+    'password=\\"a\\\\\\"',
+    '\\\\\\"',
     '--',
     '--token ',
     '--a',

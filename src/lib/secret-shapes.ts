@@ -1,9 +1,13 @@
 /** What stands where a secret stood. */
 export const REDACTED = '<REDACTED>'
 
-/** Whether a member or header of this name holds a secret, in any case, with `-` or `_` or camel-case: `X-Api-Key`, `clientSecret`. */
+/**
+ * Whether a member or header of this name holds a secret, in any case, with `-` or `_` or camel-case: `X-Api-Key`, `clientSecret`; also by its end
+ * alone, as in a text: `DATABASE_PASSWORD`.
+ */
 export function isSecretName(name: string): boolean {
-  return name.length <= LONGEST_NAME && SECRET_NAMES.has(name.replaceAll(NAME_SEPARATORS, '').toLowerCase())
+  if (name.length <= LONGEST_NAME && SECRET_NAMES.has(name.replaceAll(NAME_SEPARATORS, '').toLowerCase())) return true
+  return SECRET_END.test(name.length <= LONGEST_NAME ? name : name.slice(-LONGEST_NAME))
 }
 
 /**
@@ -75,6 +79,7 @@ function isWord(text: string): boolean {
 const JWT_RUN = /[\w-]*/y
 const JWT_REST = /[\w.-]*/y
 const SHORTEST_JWT_HEADER = 10
+const SHORTEST_CUT_PAYLOAD = 20
 
 /** Compact JWS and JWE (RFC 7515, RFC 7516): a header that begins with `{"` in base64url, then further parts after dots. */
 function redactJwts(text: string): string {
@@ -83,7 +88,9 @@ function redactJwts(text: string): string {
   for (let start = text.indexOf('eyJ'); start !== -1;) {
     const headerEnd = skip(JWT_RUN, text, start)
     const payloadEnd = text[headerEnd] === '.' ? skip(JWT_RUN, text, headerEnd + 1) : headerEnd
-    const isJwt = headerEnd - start >= SHORTEST_JWT_HEADER && payloadEnd > headerEnd && text[payloadEnd] === '.'
+    // A payload that the end of the text cuts may be of any length.
+    const hasMore = text[payloadEnd] === '.' || (payloadEnd === text.length && payloadEnd - headerEnd > SHORTEST_CUT_PAYLOAD)
+    const isJwt = headerEnd - start >= SHORTEST_JWT_HEADER && payloadEnd > headerEnd && hasMore
     const next = isJwt ? skip(JWT_REST, text, payloadEnd) : headerEnd
     if (isJwt) {
       out += text.slice(done, start) + REDACTED
@@ -102,11 +109,12 @@ function skip(sticky: RegExp, text: string, start: number): number {
 }
 
 /** After a name: its closing quote, escaped or not, and the sign. */
-const SIGN = '\\\\{0,4}["\']?[ \\t]{0,8}[:=]{1,2}>?[ \\t]{0,8}'
+const SIGN = '\\\\{0,8}["\']?[ \\t]{0,8}[:=]{1,2}>?[ \\t]{0,8}'
 const NAME =
   '(?:pass(?:word|wd|phrase|code)|secret(?:[_-]?access)?(?:[_-]?key)?|' +
-  '(?:api|access|private|signing|encryption|auth)[_-]?key|credentials?|' +
+  '(?:api|access|private|signing|encryption|auth)[ _-]?key|credentials?|' +
   '(?<!(?:page|progress|continuation|next|previous|sync|cancellation)[_-]?)token)'
+const SECRET_END = new RegExp(`${NAME}$`, 'i')
 /** `name=value`, `"name": "value"`, `--name value`. */
 const ASSIGNED = new RegExp(`${NAME}${SIGN}|(?<![\\w-])--[\\w-]{0,40}?${NAME}[ \\t]{1,8}(?!-)`, 'gi')
 /** Names whose unquoted value is the rest of the line. */
@@ -135,11 +143,20 @@ function findValue(text: string, at: number, isLine: boolean): [number, number] 
   const quote = text[open]
   if (quote !== '"' && quote !== "'") return [at, findBareEnd(text, at, isLine)]
   if (open === at) return [at + 1, findQuote(text, at + 1, quote)]
-  // Quoted inside a quoted text: it ends at the next quote, whose own backslashes are not part of it.
-  const close = text.indexOf(quote, open + 1)
-  let end = close === -1 ? text.length : close
-  while (end > open + 1 && text[end - 1] === '\\') end--
-  return [open + 1, end]
+  return [open + 1, findInnerQuote(text, open + 1, quote, open - at)]
+}
+
+/**
+ * Where a value ends that is quoted inside a quoted text, whose quotes follow this many backslashes: 1 in JSON within JSON, 3 one level deeper. There
+ * a backslash of the value is written as one more of them, and a quote of the value follows an odd number of those.
+ */
+function findInnerQuote(text: string, start: number, quote: string, escapes: number): number {
+  for (let close = text.indexOf(quote, start); close !== -1; close = text.indexOf(quote, close + 1)) {
+    let from = close
+    while (from > start && text[from - 1] === '\\') from--
+    if (((close - from - escapes) / (escapes + 1)) % 2 !== 1) return Math.max(from, close - escapes)
+  }
+  return text.length
 }
 
 function findQuote(text: string, start: number, quote: string): number {
