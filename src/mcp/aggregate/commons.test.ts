@@ -178,6 +178,22 @@ test('one that is too large is refused to both, at once', async () => {
   expect(answers).toMatchObject([{ code: -32603 }])
 })
 
+test('one of quotes alone goes, as long as it may be', async () => {
+  const { here, there, b } = createTwo()
+  const { answers } = asks(b)
+  const session = await here.open()
+  await there.call(session, 'tools/list')
+  const call = there.send({
+    text: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'a_x', arguments: {} } }),
+    headers: { 'mcp-session-id': session },
+  })
+  await settle(there, here)
+  const said = answer(here, session, { id: call.events[0].id, result: { text: '"'.repeat(131_000) } })
+  for (let round = 0; round < 5; round++) await Promise.all([here.timers.advance(100), there.timers.advance(100)])
+  expect(said.status).toBe(202)
+  expect(answers).toEqual([{ text: '"'.repeat(131_000) }])
+})
+
 test('a request is cancelled wherever the client says so', async () => {
   const { here, there, b } = createTwo()
   b.on['tools/call'] = () => {}
@@ -206,6 +222,28 @@ test('a session that is deleted at one is over at the other', async () => {
   await settle(there, here)
   expect((await there.call(session, 'ping')).status).toBe(404)
   expect((await createFixture([], {}, shelf).call(session, 'ping')).status).toBe(404)
+})
+
+test('a session that is deleted at one is over at the other, even when that changes it at the same moment', async () => {
+  const shelf = createShelf()
+  const [here, there] = [createFixture([fakeMember('a', ['x'])], {}, shelf), createFixture([fakeMember('a', ['x'])], {}, shelf)]
+  const session = await here.open()
+  await there.call(session, 'resources/subscribe', NOTE)
+  await settle(there, here)
+  const { find } = shelf
+  const deleted = Promise.withResolvers<void>()
+  shelf.find = (name) => deleted.promise.then(() => find(name))
+  const changing = there.send({
+    text: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'logging/setLevel', params: { level: 'info' } }),
+    headers: { 'mcp-session-id': session },
+  })
+  await settle(there)
+  shelf.find = find
+  expect((await here.ask({ method: 'DELETE', headers: { 'mcp-session-id': session } })).status).toBe(200)
+  deleted.resolve()
+  await settle(there, here)
+  expect(changing.isOver).toBe(true)
+  expect((await there.call(session, 'ping')).status).toBe(404)
 })
 
 test('one that was idle here goes on when it comes back', async () => {

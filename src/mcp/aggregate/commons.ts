@@ -134,12 +134,13 @@ export class Commons {
       if (!(await shelf.keep({ name, owner, revision, expiresAt: this.#options.now() + LIFE_MS, body }))) continue
       if (revision > standing.revision) session.isShared = true
       standing.revision = revision + 1
+      // Of that we are told once more, but it is no news then.
+      if (after.hasEnded) return this.#options.end(session)
       const later = standing.pending.filter((one) => !alterations.includes(one))
-      if (!after.hasEnded)
-        adopt(
-          session,
-          later.reduce((remembered, alter) => alter(remembered), after),
-        )
+      adopt(
+        session,
+        later.reduce((remembered, alter) => alter(remembered), after),
+      )
       return
     }
     throw new AppError('aborted', 'others changed it at the same time')
@@ -191,7 +192,8 @@ export class Commons {
     const standing = this.#standingOf(session)
     standing.sending++
     try {
-      const body = this.#seal(name, owner, bytes.toString('utf8'), MESSAGE_MS)
+      // In base64 it has the same size whatever it says: as JSON within JSON it could have twice as much.
+      const body = this.#seal(name, owner, bytes.toString('base64'), MESSAGE_MS)
       await shelf?.keep({ name, owner, body, revision: 0, expiresAt: now() + MESSAGE_MS })
       return name
     } catch (thrown) {
@@ -231,7 +233,7 @@ export class Commons {
     const { shelf, isWanted, deliver } = this.#options
     const found = await shelf?.find(name)
     const text = found && this.#unseal(name, session.owner, found.body)
-    const [message] = typeof text === 'string' ? readClientMessages(Buffer.from(text)).messages : []
+    const [message] = typeof text === 'string' ? readClientMessages(Buffer.from(text, 'base64')).messages : []
     if (!message) return
     session.isShared = true
     const wanted = isWanted(session, message)
