@@ -5,6 +5,8 @@ import { findBoundCertificate, thumbprintOf } from '../../ca/assertion.ts'
 import { isEndpointToken } from '../../ca/endpoint-token.ts'
 
 const MAX_KEPT = 10_000
+/** Of one that is kept: strangers may send as many as they like, of any length. Longer ones are read each time. */
+const MAX_KEPT_CHARS = 4096
 
 /**
  * Assertions that clients bring themselves. Each is good on connections with the certificate it was issued for, and nowhere else: an agent that
@@ -31,6 +33,7 @@ export class BoundAssertions {
   #boundTo(assertion: string): string | undefined {
     if (this.#bound.has(assertion)) return this.#bound.get(assertion)
     const bound = findBoundCertificate(assertion)
+    if (assertion.length > MAX_KEPT_CHARS) return bound
     this.#bound.set(assertion, bound)
     for (const oldest of this.#bound.keys()) {
       if (this.#bound.size <= MAX_KEPT) break
