@@ -60,6 +60,24 @@ test('the disk is looked at again after so many bytes, and every second while th
   expect(vi.getTimerCount()).toBe(0)
 })
 
+test('while nobody can look at the disk, what was found last holds', () => {
+  let use: DiskUse | undefined = { ...LARGE, bytes: 100 * MIB }
+  const measure = (): DiskUse => {
+    if (!use) throw new Error('EMFILE: too many open files')
+    return use
+  }
+  const room = new JournalRoom({ maxBytes: 100 * MIB, measure })
+  use = undefined
+  vi.advanceTimersByTime(3000)
+  expect(() => room.assertForCall()).toThrow('the audit journal of the gateway holds')
+  use = { ...LARGE, bytes: 0 }
+  vi.advanceTimersByTime(1000)
+  use = undefined
+  room.wrote(4 * MIB)
+  expect(() => room.assertForCall()).not.toThrow()
+  room.close()
+})
+
 test('the files of a journal are what it takes', () => {
   const directory = mkdtempSync(join(tmpdir(), 'room-'))
   writeFileSync(join(directory, 'a'), 'x'.repeat(10))

@@ -37,7 +37,7 @@ export class JournalRoom {
 
   constructor(options: RoomOptions) {
     this.#options = options
-    this.#look()
+    this.#judge(options.measure())
   }
 
   /** @throws AppError resource_exhausted when no call may begin. */
@@ -61,8 +61,18 @@ export class JournalRoom {
 
   #look(): void {
     this.#sinceLook = 0
-    const { maxBytes, measure } = this.#options
-    const { bytes, freeBytes, diskBytes } = measure()
+    let use: DiskUse
+    try {
+      use = this.#options.measure()
+    } catch {
+      // A process that has all the files it may have open cannot look; it can write. What was found last holds until the next time.
+      return
+    }
+    this.#judge(use)
+  }
+
+  #judge({ bytes, freeBytes, diskBytes }: DiskUse): void {
+    const { maxBytes } = this.#options
     const reserve = Math.min(RESERVE_BYTES, diskBytes * RESERVE_SHARE)
     this.#refusal = findRefusal({ bytes, freeBytes, diskBytes }, maxBytes, reserve)
     this.#isSpent = bytes >= maxBytes + RESERVE_BYTES || freeBytes < reserve / 2
