@@ -12,8 +12,11 @@ export interface Route {
   /** What is left of the headers in exchanges. */
   headers: PlainRequest['headers']
   maxBodyBytes: number
-  /** Asked before a body is waited for: settles when it may come. Never rejects. */
-  admit(remoteAddress: string): Promise<unknown> | undefined
+  /**
+   * Asked before a body is waited for: settles when it may come, with who answers in place of `serve` where it is of no use: whatever comes of it
+   * is not kept then. Never rejects.
+   */
+  admit(remoteAddress: string): Promise<Route['serve'] | undefined> | undefined
   /** Answers; never throws. */
   serve(exchange: WireExchange): void
 }
@@ -39,6 +42,15 @@ interface Known {
   route: Route
 }
 
+/** A request whose body is still to come, in part. */
+interface Reading {
+  known: Known
+  missing: number
+  body: ByteBuffer
+  /** Answers without the body. */
+  refuse?: Route['serve']
+}
+
 /** The limits of `createProxyServer`'s own: see there. */
 const IDLE_MS = 75_000
 const BODY_MS = 60_000
@@ -62,9 +74,7 @@ export class ServerConnection implements AnswerLink, Listed {
   /** Since when it is idle, waits for a body, is silent, or takes its leave. */
   #since: number
   #known: Known | undefined
-  /** Of the request that is being read; with `#body`. */
-  #reading: Known | undefined
-  #body: ByteBuffer | undefined
+  #reading: Reading | undefined
   #answer: WireAnswer | undefined
   /** What came while an answer was due. */
   #early: Buffer[] | undefined
@@ -166,14 +176,20 @@ export class ServerConnection implements AnswerLink, Listed {
       if (bytes.length > end) this.#keep(bytes.subarray(end))
       return this.#serve(known, bytes.subarray(bodyAt, end))
     }
-    this.#reading = known
-    this.#body = createByteBuffer(known.head.bodyBytes, 'a request')
+    const reading: Reading = { known, missing: end - bytes.length, body: createByteBuffer(known.head.bodyBytes, 'a request') }
+    this.#reading = reading
     this.#enter('body')
-    this.#body.append(bytes.subarray(bodyAt))
+    reading.body.append(bytes.subarray(bodyAt))
     const admitted = known.route.admit(this.#remoteAddress)
     if (!admitted) return
     this.socket.pause()
-    void admitted.then(() => this.socket.resume())
+    void admitted.then((refuse) => {
+      if (refuse) {
+        reading.refuse = refuse
+        reading.body.take()
+      }
+      this.socket.resume()
+    })
   }
 
   /** The head at the beginning of `bytes`; undefined when it is not whole, not plain, or of a request that somebody else answers. */
@@ -195,15 +211,15 @@ export class ServerConnection implements AnswerLink, Listed {
 
   #collect(bytes: Buffer): void {
     const reading = this.#reading
-    const body = this.#body
-    if (!reading || !body) return
-    const missing = reading.head.bodyBytes - body.length
-    body.append(bytes.length > missing ? bytes.subarray(0, missing) : bytes)
-    if (bytes.length < missing) return
+    if (!reading) return
+    const { known, missing, body, refuse } = reading
+    reading.missing -= Math.min(missing, bytes.length)
+    if (!refuse) body.append(bytes.length > missing ? bytes.subarray(0, missing) : bytes)
+    if (reading.missing > 0) return
     this.#reading = undefined
-    this.#body = undefined
     if (bytes.length > missing) this.#keep(bytes.subarray(missing))
-    this.#serve(reading, body.take())
+    if (refuse) this.#give(known.head, known.route.headers, body.take(), refuse)
+    else this.#serve(known, body.take())
   }
 
   #serve(known: Known, body: Buffer): void {
@@ -213,9 +229,13 @@ export class ServerConnection implements AnswerLink, Listed {
     if (!route || head.bodyBytes > route.maxBodyBytes)
       return this.#host.handOver(this, Buffer.concat([known.bytes, body, ...(this.#early ?? [])]))
     known.route = route
+    this.#give(head, route.headers, body, route.serve)
+  }
+
+  #give(head: PlainRequest, headers: Route['headers'], body: Buffer, serve: Route['serve']): void {
     this.#enter('answering')
     this.#answer = new WireAnswer(this, head.isKept)
-    route.serve(new WireExchange(head, route.headers, body, this.#remoteAddress, this.#answer))
+    serve(new WireExchange(head, headers, body, this.#remoteAddress, this.#answer))
   }
 
   #keep(bytes: Buffer): void {

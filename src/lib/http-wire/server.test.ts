@@ -108,16 +108,31 @@ test('what follows a request for another path goes on with the other server, not
 })
 
 test('a body in pieces is waited for, but not before its sender may send it', async () => {
-  const gate = Promise.withResolvers<void>()
+  const gate = Promise.withResolvers<undefined>()
   f.admission = gate.promise
   const body = 'x'.repeat(50_000)
   const [head, rest] = [post(body).slice(0, 80), post(body).slice(80)]
   const received = f.send([head, rest], /answer 1/)
   await new Promise((resolve) => setImmediate(resolve))
   expect(f.served).toEqual([])
-  gate.resolve()
+  gate.resolve(undefined)
   await received
   expect(f.served).toEqual([`POST /mcp ${body}`])
+})
+
+test('a body of which nothing is wanted is read and forgotten, and the connection goes on after it', async () => {
+  const refused: number[] = []
+  f.admission = Promise.resolve(({ answer, body }) => {
+    refused.push(body.length)
+    answer.head(401, {})
+    answer.end(Buffer.from('no'))
+  })
+  const request = post('x'.repeat(90_000))
+  const next = post('a')
+  const answer = await f.send([request.slice(0, 80), request.slice(80, 50_000), request.slice(50_000) + next], /answer 1/)
+  expect(refused).toEqual([0])
+  expect(f.served).toEqual(['POST /mcp a'])
+  expect(answer).toMatch(/^HTTP\/1\.1 401 Unauthorized\r\n[^]*\r\n\r\nnoHTTP\/1\.1 200 OK/)
 })
 
 test('a stream goes out in chunks, and the connection can be used after it', async () => {

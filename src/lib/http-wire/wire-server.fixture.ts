@@ -24,7 +24,7 @@ export interface WireServerFixture {
   /** How many bodies were waited for. */
   waits: number
   /** Something to wait for before a body is read. */
-  admission: Promise<unknown> | undefined
+  admission: Promise<((exchange: HttpExchange) => void) | undefined> | undefined
   /** What comes back when all of `pieces` was sent, each in a write of its own, until the server ends or `until` matches. */
   send(pieces: readonly (string | Buffer)[], until?: Until): Promise<string>
   close(): Promise<void>

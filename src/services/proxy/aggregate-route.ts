@@ -155,7 +155,11 @@ export class Aggregate {
       isCurrent: () => foreign.names === names,
       headers: headersForAgent(head.headers, names),
       maxBodyBytes: this.#options.maxRequestBytes,
-      admit: (remoteAddress) => this.#visitorOf(token, remoteAddress, set).catch(() => undefined), // said with the answer
+      admit: (remoteAddress) =>
+        this.#visitorOf(token, remoteAddress, set).then(
+          () => undefined,
+          (thrown: unknown) => (exchange) => refuseExchange(exchange, askedBy(head, socket), toAppError(thrown), this.#options.log),
+        ),
       serve: (exchange) => void this.#serveExchange(exchange, token, set, askedBy(head, socket)),
     }
   }

@@ -83,7 +83,7 @@ export class McpRoutes {
   /** The same for requests of our own server. @throws AppError unauthenticated, to be said by the other; a proof of a key is its business too. */
   routeOf(head: PlainRequest, socket: Socket, server: string): Route {
     const { headers } = head
-    const { assertions, foreign, maxRequestBytes } = this.#options
+    const { assertions, foreign, maxRequestBytes, log } = this.#options
     const token = this.#bound.credentialOf(readBearer(headers['authorization'] ?? foreign.find(headers)), socket)
     const isOwn = this.#bound.isAcceptable(token, { socket })
     const { names } = foreign
@@ -94,7 +94,10 @@ export class McpRoutes {
       admit: (remoteAddress) =>
         isOwn || assertions.find(token, server) !== undefined
           ? undefined
-          : assertions.get(token, server, remoteAddress).catch(() => undefined), // said with the answer
+          : assertions.get(token, server, remoteAddress).then(
+              () => undefined,
+              (thrown: unknown) => (exchange) => refuseExchange(exchange, askedBy(head, socket), explained(toAppError(thrown), token), log),
+            ),
       serve: (exchange) => {
         try {
           const known = isOwn ? token : assertions.find(token, server)

@@ -356,6 +356,21 @@ describe.each(['our own server', 'http.Server'])('%s', (kind) => {
     })
   })
 
+  test('a token that is refused is asked about once, though its body comes late', async () => {
+    issue = async () => {
+      throw new AppError('unauthenticated', 'the API token is not valid')
+    }
+    const socket = connect(port, '127.0.0.1')
+    const head = 'POST /mcp/apps/tools HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n'
+    socket.write(raw(`${head}Content-Length: 500\r\nAuthorization: Bearer a`, 'x'.repeat(100)))
+    await asked.promise
+    socket.write(`${'x'.repeat(400)}GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
+    const chunks: string[] = []
+    for await (const chunk of socket) chunks.push(String(chunk))
+    expect(chunks.join('').match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 401', 'HTTP/1.1 200'])
+    expect(issued).toEqual(['a tools'])
+  })
+
   test('an unexpected failure is answered with an id and nothing else', async () => {
     issue = async () => {
       throw new Error('password in a stack trace')
