@@ -94,6 +94,20 @@ describe('argument rules that throw, so that callers deny', () => {
     expect(() => onArgs(text)).toThrow(expect.objectContaining({ name: 'AppError' }))
   })
 
+  test.each([
+    ['args.path.startsWith("/srv/")', { path: '/srv/x', PATH: '/etc/shadow' }],
+    ['args.path.startsWith("/srv/")', { Path: '/etc/shadow', path: '/srv/x' }],
+    ['args["path"] == "/srv/x"', { path: '/srv/x', Path: '' }],
+    ['!has(args.path) || args.path.startsWith("/srv/")', { Path: '/etc/shadow' }],
+    ['!("path" in args) || args.path.startsWith("/srv/")', { Path: '/etc/shadow' }],
+    ['args.task == 1', { task: 1, 'tas\u212a': 2 }],
+    ['args.to.host == "a"', { to: { host: 'a', hoSt: 'b' } }],
+    ['args.all.exists(one, one.host == "a")', { all: [{ host: 'a', 'ho\u017ft': 'b' }] }],
+    ['args.exists(name, name == "path" && args[name] == "/srv/x")', { path: '/srv/x', PATH: '/etc/shadow' }],
+  ])('%s of %j, which a server may read otherwise', (text, given) => {
+    expect(() => onArgs(text, given)).toThrow(expect.objectContaining({ name: 'AppError' }))
+  })
+
   test.each([[null], ['text'], [5], [[1, 2]]])('arguments %j are no object', (given) => {
     expect(() => onArgs('true', given)).toThrow('not an object')
   })
@@ -133,6 +147,10 @@ describe('argument rules', () => {
     ['server.name == "files" && server.labels.env == "prod"', true],
   ])('%s is %j', (text, expected) => {
     expect(onArgs(text)).toBe(expected)
+  })
+
+  test('keys that no rule asks for may differ only in case', () => {
+    expect(onArgs('args.n == 4 && args.env.size() == 2', { n: 4, env: { http_proxy: 'a', HTTP_PROXY: 'b' } })).toBe(true)
   })
 
   test('a call without arguments has none', () => {

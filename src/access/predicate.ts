@@ -1,4 +1,5 @@
 import { AppError } from '../lib/errors.ts'
+import { isSpelledAs } from '../lib/message-names.ts'
 import type { Labels, Resource } from '../resources/envelope.ts'
 import type { Identity } from '../resources/identity.ts'
 import { compileExpression, Defaulting, type Evaluate, type ExpressionMode } from './expression.ts'
@@ -31,7 +32,7 @@ export function evaluateWhere(text: string, facts: { identity: Subject; resource
 
 /**
  * `where` of an argument rule: CEL over `args` (the arguments of the call), `user` {name, roles, traits} and `server` {name, labels}.
- * A key that is not there is an error, unless asked for with has() or `in`. Integers of the call are CEL ints, other numbers doubles.
+ * A key that is not there is an error, unless asked for with has() or `in`; one that is there in another case too, or instead, always is. Integers of the call are CEL ints, other numbers doubles.
  * Regexes (regexp.match, matches) are RE2 and are searched for anywhere in the text. Throws AppError as above, and
  * for arguments that are no object or hold more than 10,000 values.
  */
@@ -132,12 +133,35 @@ function argumentsOf(args: unknown): Map<string, unknown> {
     if (typeof value === 'number') return Number.isSafeInteger(value) ? BigInt(value) : value
     if (Array.isArray(value)) return value.map((item) => convert(item, depth + 1))
     if (typeof value === 'object' && value !== null)
-      return new Map(Object.entries(value).map(([key, item]) => [key, convert(item, depth + 1)]))
+      return toCarefulMap(Object.entries(value).map(([key, item]) => [key, convert(item, depth + 1)]))
     return value
   }
   const converted = convert(args, 0)
   if (isMap(converted)) return converted
   throw new AppError('invalid_argument', 'the arguments are not an object')
+}
+
+/**
+ * A map that says nothing about a key when there is another that differs from it in case only: a server that does not mind the case (Go's
+ * encoding/json, .NET for the web) may take that one. It is a `Map` itself, since the language knows no other.
+ */
+function toCarefulMap(entries: readonly [string, unknown][]): Map<string, unknown> {
+  const careful = new Map(entries)
+  const plain = new Map(entries)
+  const assertClear = (name: string): void => {
+    for (const key of plain.keys())
+      if (key !== name && key.length === name.length && isSpelledAs(name, key))
+        throw new AppError('invalid_argument', `the argument ${JSON.stringify(key)} differs only in case from ${JSON.stringify(name)}`)
+  }
+  careful.get = (name) => {
+    assertClear(name)
+    return plain.get(name)
+  }
+  careful.has = (name) => {
+    assertClear(name)
+    return plain.has(name)
+  }
+  return careful
 }
 
 /** Maps instead of objects, so that keys such as `constructor` are keys like any other. */
