@@ -3,6 +3,7 @@ import type { Labels } from '../resources/envelope.ts'
 import type { Identity } from '../resources/identity.ts'
 import { evaluateArgumentRule, evaluateLabelsExpression } from './predicate.ts'
 import type { ArgumentRule, CompiledConditions, CompiledRole, NameList } from './role-set.ts'
+import { followedUris, similarUris } from './uri-readings.ts'
 
 /** An MCP server as roles see it. */
 export interface ServerView {
@@ -41,18 +42,23 @@ export function allowsServer({ allow }: CompiledRole, server: ServerView, identi
   return settle(false, () => expressionHolds(conditions, server, identity) ?? true)
 }
 
-/** Whether a role refuses a name, on whatever server. What cannot be told refuses. */
+/** Whether a role refuses a name, on whatever server; a resource by whatever URI servers may take for the same. What cannot be told refuses. */
 export function deniesName({ deny }: CompiledRole, what: Named, name: string): Verdict {
-  return settle(true, () => namesOf(deny, what)?.matches(name) ?? false)
+  const names = namesOf(deny, what)
+  if (!names) return NO
+  return settle(true, () => names.matches(name) || (what === 'resource' && similarUris(name).some((uri) => names.matches(uri))))
 }
 
 /**
  * Whether a role that grants the server grants the name. The tools of a database are ours and fixed: what they may do there is decided by
- * `checkDatabase`. Otherwise: tools and methods have to be listed, resources and prompts only where there is a list.
+ * `checkDatabase`. Otherwise: tools and methods have to be listed, resources and prompts only where there is a list. A resource has to be granted by
+ * where its URI leads, too.
  */
 export function allowsName({ allow }: CompiledRole, server: ServerView, what: Named, name: string): Verdict {
   if (server.kind === 'db' && what !== 'method') return YES
-  return settle(false, () => namesOf(allow, what)?.matches(name) ?? true)
+  const names = namesOf(allow, what)
+  if (!names) return YES
+  return settle(false, () => names.matches(name) && (what !== 'resource' || followedUris(name).every((uri) => names.matches(uri))))
 }
 
 /** The argument rules that speak of a tool. One that might, because a pattern is bad, is among them. */
