@@ -52,8 +52,8 @@ export interface RunningRequest extends Listed {
   abort(): void
 }
 
-/** Requests of one conversation that have no answer yet, and questions of its server. */
-const MAX_OPEN = 1000
+/** Requests of one conversation that have no answer yet, and questions of its server; bytes of the requests, which are kept, whoever leaves. */
+const [MAX_OPEN, MAX_OPEN_BYTES] = [1000, 64 * 1024 * 1024]
 
 /**
  * What one client and one MCP server have with each other: a session of the legacy revisions, or the running requests
@@ -76,6 +76,7 @@ export class Conversation {
   /** Fires at the end. Requests listen to signals of their own: thousands of them would pile up on this one. */
   readonly #ending = new AbortController()
   readonly #running = new Roster<RunningRequest>()
+  #runningBytes = 0
   /** Requests of the server that the client has not answered. */
   readonly #asked = new Set<string>()
   readonly #outlets = new Roster<Outlet>()
@@ -151,8 +152,9 @@ export class Conversation {
 
   /** @throws AppError resource_exhausted for too many requests at a time, invalid_argument for an id that another request of the session has. */
   assertRoomFor(id: string | undefined): void {
-    if (this.#running.size >= MAX_OPEN)
-      throw new AppError('resource_exhausted', `${MAX_OPEN} requests of this MCP session have no answer yet: wait, or cancel some`)
+    const { size } = this.#running
+    if (size >= MAX_OPEN || this.#runningBytes >= MAX_OPEN_BYTES)
+      throw new AppError('resource_exhausted', `${size} requests of this MCP session have no answer yet: wait, or cancel some`)
     if (this.era === 'legacy' && this.findWaiting(keyOfRaw(id))) {
       throw new AppError('invalid_argument', 'the request id is in use in this MCP session: use another', { details: { rpc: -32600 } })
     }
@@ -160,10 +162,11 @@ export class Conversation {
 
   begin(request: RunningRequest): void {
     this.#running.add(request)
+    this.#runningBytes += request.message.bytes.byteLength
   }
 
   finish(request: RunningRequest): void {
-    this.#running.delete(request)
+    if (this.#running.delete(request)) this.#runningBytes -= request.message.bytes.byteLength
   }
 
   /** The request that a response on a stream of this conversation answers, by its `idKey`. Few run at a time: looking through them is quick. */

@@ -27,6 +27,20 @@ test('a full journal does not keep the server of an ended session alive', async 
   expect(f.upstream.closed).toBe(1)
 })
 
+test('requests without an answer are no more than can be kept, whether their clients are there or not', async () => {
+  const f = createFixture()
+  const session = await f.open()
+  f.upstream.script = (_, signal) => never(signal)
+  const headers = { 'mcp-session-id': session }
+  const large = (id: number) => call(String(id), `echo","arguments":{"x":"${'x'.repeat(10_000_000)}"},"y":"`)
+  const sent = Array.from({ length: 7 }, (_, id) => f.send({ text: large(id), headers }))
+  for (const one of sent) one.leave()
+  expect((await f.ask({ text: call('7', 'echo'), headers })).text).toContain('7 requests of this MCP session have no answer yet')
+  await f.ask({ text: '{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":3}}', headers })
+  f.upstream.script = (message) => result(message, '{}')
+  expect((await f.ask({ text: call('8', 'echo'), headers })).status).toBe(200)
+})
+
 test('headers made of traits are not those of yesterday', async () => {
   const f = createFixture()
   await f.ask(modern('1', 'tools/list'), f.caller('ana', { traits: { team: ['a'] } }))

@@ -1,6 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { createApiClient } from '../../client/call.ts'
 import { withToken } from '../../client/presented-token.ts'
+import { BodyRoom } from '../../lib/body-room.ts'
 import type { WireServer } from '../../lib/http-wire/server.ts'
 import { createIds } from '../../lib/ids.ts'
 import { createRedactor } from '../../lib/redact.ts'
@@ -24,6 +25,8 @@ import type { ProcessOptions } from './process-options.ts'
 
 /** Another replica hears of a change within some milliseconds. */
 const SETTLE_MS = 25
+/** Of large requests that have no answer yet, of all callers. */
+const MAX_BODIES_BYTES = 512 * 1024 * 1024
 
 /** The Proxy Service, which asks the Auth Service with its callers' credentials; of its own it has one that gives names to tools, and nothing else. */
 export function createProxy(
@@ -53,6 +56,7 @@ export function createProxy(
     target: router.target,
     foreign,
     maxRequestBytes: config.proxy.max_request_bytes,
+    room: new BodyRoom(MAX_BODIES_BYTES),
     proofs: createProofs(auth, config, now),
   }
   const aggregate = new Aggregate({

@@ -1,5 +1,7 @@
 import type { Socket } from 'node:net'
+import { type BodyRoom, HeldBody, noRoom } from '../body-room.ts'
 import { type ByteBuffer, createByteBuffer } from '../byte-buffer.ts'
+import type { AppError } from '../errors.ts'
 import type { Listed } from '../roster.ts'
 import { MAX_PLAIN_HEAD_BYTES, parsePlainRequest, type PlainRequest } from './plain-request.ts'
 import { type AnswerLink, WireAnswer } from './wire-answer.ts'
@@ -12,19 +14,19 @@ export interface Route {
   /** What is left of the headers in exchanges. */
   headers: PlainRequest['headers']
   maxBodyBytes: number
-  /**
-   * Asked before a body is waited for: settles when it may come, with who answers in place of `serve` where it is of no use: whatever comes of it
-   * is not kept then. Never rejects.
-   */
-  admit(remoteAddress: string): Promise<Route['serve'] | undefined> | undefined
+  /** Asked before a body is waited for: settles when it may come, or with why nothing of it is to be kept. Never rejects. */
+  admit(remoteAddress: string): Promise<AppError | undefined> | undefined
   /** Answers; never throws. */
   serve(exchange: WireExchange): void
+  /** The same for a request whose body was not kept. */
+  refuse(exchange: WireExchange, error: AppError): void
 }
 
 /** The server of a connection. */
 export interface ConnectionHost {
   /** Milliseconds, as they were at the last sweep. */
   readonly clockMs: number
+  readonly room: BodyRoom
   /** Undefined for what somebody else answers. */
   route(head: PlainRequest, socket: Socket): Route | undefined
   standing(isKept: boolean): string
@@ -47,8 +49,8 @@ interface Reading {
   known: Known
   missing: number
   body: ByteBuffer
-  /** Answers without the body. */
-  refuse?: Route['serve']
+  /** Why the body is not kept. */
+  refusal?: AppError
 }
 
 /** The limits of `createProxyServer`'s own: see there. */
@@ -75,6 +77,8 @@ export class ServerConnection implements AnswerLink, Listed {
   #since: number
   #known: Known | undefined
   #reading: Reading | undefined
+  /** For the request under way. */
+  readonly #held: HeldBody
   #answer: WireAnswer | undefined
   /** What came while an answer was due. */
   #early: Buffer[] | undefined
@@ -89,6 +93,7 @@ export class ServerConnection implements AnswerLink, Listed {
   constructor(socket: Socket, host: ConnectionHost) {
     this.socket = socket
     this.#host = host
+    this.#held = new HeldBody(host.room)
     this.#remoteAddress = socket.remoteAddress ?? ''
     this.#since = host.clockMs
     socket.on('data', this.#onData)
@@ -114,6 +119,7 @@ export class ServerConnection implements AnswerLink, Listed {
 
   answered(isKept: boolean): void {
     this.#answer = undefined
+    this.#held.letGo()
     if (this.#phase !== 'answering') return
     if (!isKept) return this.#end()
     this.#enter('idle')
@@ -148,6 +154,8 @@ export class ServerConnection implements AnswerLink, Listed {
   /** What still comes is for nobody here. */
   #deafen(): void {
     this.#known = undefined
+    this.#reading = undefined
+    this.#held.letGo()
     this.socket.off('data', this.#onData)
     this.socket.off('end', this.#onEnd)
     this.socket.off('drain', this.#onDrain)
@@ -183,11 +191,8 @@ export class ServerConnection implements AnswerLink, Listed {
     const admitted = known.route.admit(this.#remoteAddress)
     if (!admitted) return
     this.socket.pause()
-    void admitted.then((refuse) => {
-      if (refuse) {
-        reading.refuse = refuse
-        reading.body.take()
-      }
+    void admitted.then((error) => {
+      if (error) drop(reading, error)
       this.socket.resume()
     })
   }
@@ -212,13 +217,16 @@ export class ServerConnection implements AnswerLink, Listed {
   #collect(bytes: Buffer): void {
     const reading = this.#reading
     if (!reading) return
-    const { known, missing, body, refuse } = reading
-    reading.missing -= Math.min(missing, bytes.length)
-    if (!refuse) body.append(bytes.length > missing ? bytes.subarray(0, missing) : bytes)
+    const { known, missing, body } = reading
+    const part = bytes.length > missing ? bytes.subarray(0, missing) : bytes
+    reading.missing -= part.length
+    if (!reading.refusal && !this.#held.hold(body.length, part.length)) drop(reading, noRoom())
+    const { refusal } = reading
+    if (!refusal) body.append(part)
     if (reading.missing > 0) return
     this.#reading = undefined
     if (bytes.length > missing) this.#keep(bytes.subarray(missing))
-    if (refuse) this.#give(known.head, known.route.headers, body.take(), refuse)
+    if (refusal) this.#give(known, body.take(), (exchange) => known.route.refuse(exchange, refusal))
     else this.#serve(known, body.take())
   }
 
@@ -229,13 +237,13 @@ export class ServerConnection implements AnswerLink, Listed {
     if (!route || head.bodyBytes > route.maxBodyBytes)
       return this.#host.handOver(this, Buffer.concat([known.bytes, body, ...(this.#early ?? [])]))
     known.route = route
-    this.#give(head, route.headers, body, route.serve)
+    this.#give(known, body, (exchange) => route.serve(exchange))
   }
 
-  #give(head: PlainRequest, headers: Route['headers'], body: Buffer, serve: Route['serve']): void {
+  #give({ head, route }: Known, body: Buffer, serve: Route['serve']): void {
     this.#enter('answering')
     this.#answer = new WireAnswer(this, head.isKept)
-    serve(new WireExchange(head, headers, body, this.#remoteAddress, this.#answer))
+    serve(new WireExchange(head, route.headers, body, this.#remoteAddress, this.#answer))
   }
 
   #keep(bytes: Buffer): void {
@@ -282,4 +290,9 @@ export class ServerConnection implements AnswerLink, Listed {
     this.#answer = undefined
     this.#host.forget(this)
   }
+}
+
+function drop(reading: Reading, error: AppError): void {
+  reading.refusal = error
+  reading.body.take()
 }

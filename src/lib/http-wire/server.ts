@@ -1,5 +1,6 @@
 import type { Server as HttpServer } from 'node:http'
 import type { Socket } from 'node:net'
+import type { BodyRoom } from '../body-room.ts'
 import { Roster } from '../roster.ts'
 import type { PlainRequest } from './plain-request.ts'
 import { renderField } from './request-head.ts'
@@ -11,6 +12,8 @@ export interface WireServerOptions {
   route(head: PlainRequest, socket: Socket): Route | undefined
   /** Takes over the connections of all other requests for good, with what was read of them; it must not listen itself. */
   fallback: HttpServer
+  /** Of all requests that it answers, and others. */
+  room: BodyRoom
   /** Milliseconds of a clock that nobody sets. */
   monotonic: () => number
   /** Of day. */
@@ -39,6 +42,10 @@ export class WireServer implements ConnectionHost {
   constructor(options: WireServerOptions) {
     this.#options = options
     this.clockMs = options.monotonic()
+  }
+
+  get room(): BodyRoom {
+    return this.#options.room
   }
 
   get fallback(): HttpServer {

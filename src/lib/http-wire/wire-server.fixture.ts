@@ -2,6 +2,8 @@ import { once } from 'node:events'
 import { createServer as createHttpServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
 import { buffer } from 'node:stream/consumers'
+import { BodyRoom } from '../body-room.ts'
+import type { AppError } from '../errors.ts'
 import type { HttpExchange } from '../http-exchange.ts'
 import { WireServer } from './server.ts'
 
@@ -24,7 +26,9 @@ export interface WireServerFixture {
   /** How many bodies were waited for. */
   waits: number
   /** Something to wait for before a body is read. */
-  admission: Promise<((exchange: HttpExchange) => void) | undefined> | undefined
+  admission: Promise<AppError | undefined> | undefined
+  /** Of large bodies. */
+  room: BodyRoom
   /** What comes back when all of `pieces` was sent, each in a write of its own, until the server ends or `until` matches. */
   send(pieces: readonly (string | Buffer)[], until?: Until): Promise<string>
   close(): Promise<void>
@@ -44,7 +48,9 @@ export async function startWireServer(): Promise<WireServerFixture> {
   })
   fallback.on('clientError', (error, socket) => socket.end(`HTTP/1.1 400 Bad Request\r\nconnection: close\r\n\r\n${error.message}`))
   const clock = { ms: 0 }
+  const room = new BodyRoom(1_000_000)
   const server = new WireServer({
+    room,
     route: (head) =>
       head.target.startsWith('/mcp')
         ? {
@@ -59,6 +65,10 @@ export async function startWireServer(): Promise<WireServerFixture> {
               fixture.exchanges.push(exchange)
               fixture.served.push(`${exchange.method} ${exchange.path} ${exchange.body.toString('latin1')}`)
               fixture.onExchange(exchange)
+            },
+            refuse: ({ answer, body }, { message }) => {
+              answer.head(403, {})
+              answer.end(Buffer.from(`${message} ${body.length}`))
             },
           }
         : undefined,
@@ -85,6 +95,7 @@ export async function startWireServer(): Promise<WireServerFixture> {
     sockets,
     waits: 0,
     admission: undefined,
+    room,
     onExchange: ({ answer }) => {
       answer.head(200, { 'content-type': 'text/plain' })
       answer.end(Buffer.from(`answer ${fixture.served.length}`))

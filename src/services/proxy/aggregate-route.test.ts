@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { BodyRoom } from '../../lib/body-room.ts'
 import { createFeed, type FakeFeed } from '../../../test/fakes/feed.ts'
 import { askHttp, openHttp } from '../../../test/fakes/raw-http.ts'
 import { eventually } from '../../../test/wait.ts'
@@ -50,6 +51,7 @@ beforeEach(async () => {
     },
     foreign: { names: ['x-idp-jwt'] },
     maxRequestBytes: 1000,
+    room: new BodyRoom(1_000_000),
     proofs: createProofs(() => NOW),
     limits: { sessions: 100, sessions_per_user: 10, idle_timeout: '5m' },
     version: '1.2.3',

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { ApiClient } from '../../client/call.ts'
+import type { BodyRoom } from '../../lib/body-room.ts'
 import { AppError, toAppError } from '../../lib/errors.ts'
 import type { HttpExchange } from '../../lib/http-exchange.ts'
 import type { PlainRequest } from '../../lib/http-wire/plain-request.ts'
@@ -48,6 +49,8 @@ export interface AggregateOptions {
   /** Tokens of other issuers do not travel on from here either: an agent could use them elsewhere. */
   foreign: Pick<ForeignHeaders, 'names'>
   maxRequestBytes: number
+  /** For the bodies of all requests. */
+  room: BodyRoom
   /** Of tokens that are bound to a key. */
   proofs: DpopProofs
   /** Of all sessions here. */
@@ -136,8 +139,8 @@ export class Aggregate {
       const visitor = await this.#visitorOf(token, request.socket.remoteAddress ?? '', set)
       await bound?.use()
       const { promise, resolve, reject } = Promise.withResolvers<HttpExchange>()
-      const { foreign, maxRequestBytes } = this.#options
-      readExchange(request, response, maxRequestBytes, { keptBack: () => foreign.names, onExchange: resolve, onFault: reject })
+      const { foreign, maxRequestBytes: maxBytes, room } = this.#options
+      readExchange(request, response, { maxBytes, room }, { keptBack: () => foreign.names, onExchange: resolve, onFault: reject })
       await this.#door.serve(await promise, visitor)
       // An event stream goes on for hours, and nobody reads the head of its request again.
       if (!response.writableEnded) forgetHead(request)
@@ -158,8 +161,9 @@ export class Aggregate {
       admit: (remoteAddress) =>
         this.#visitorOf(token, remoteAddress, set).then(
           () => undefined,
-          (thrown: unknown) => (exchange) => refuseExchange(exchange, askedBy(head, socket), toAppError(thrown), this.#options.log),
+          (thrown: unknown) => toAppError(thrown),
         ),
+      refuse: (exchange, error) => refuseExchange(exchange, askedBy(head, socket), error, this.#options.log),
       serve: (exchange) => void this.#serveExchange(exchange, token, set, askedBy(head, socket)),
     }
   }

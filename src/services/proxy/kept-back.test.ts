@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import type { AddressInfo, Server, Socket } from 'node:net'
 import { connect, createServer } from 'node:net'
 import { afterEach, beforeEach, expect, test } from 'vitest'
+import { BodyRoom } from '../../lib/body-room.ts'
 import { createFeed, type FakeFeed } from '../../../test/fakes/feed.ts'
 import type { ApiClient } from '../../client/call.ts'
 import { silentLogger } from '../../lib/log.ts'
@@ -36,6 +37,7 @@ beforeEach(async () => {
       exchange.answer.end(Buffer.from('{}'))
     },
     maxRequestBytes: 1000,
+    room: new BodyRoom(1_000_000),
     proofs: createProofs(() => now),
     aggregate: {
       serve: async () => undefined,

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
+import type { BodyRoom } from '../../lib/body-room.ts'
 import { AppError, CODES, toAppError } from '../../lib/errors.ts'
 import type { HttpExchange } from '../../lib/http-exchange.ts'
 import type { PlainRequest } from '../../lib/http-wire/plain-request.ts'
@@ -24,6 +25,8 @@ export interface McpRouteOptions {
   foreign: ForeignHeaders
   target: ExchangeTarget
   maxRequestBytes: number
+  /** For the bodies of all requests. */
+  room: BodyRoom
   /** Of tokens that are bound to a key. */
   proofs: DpopProofs
   log: Logger
@@ -96,15 +99,16 @@ export class McpRoutes {
           ? undefined
           : assertions.get(token, server, remoteAddress).then(
               () => undefined,
-              (thrown: unknown) => (exchange) => refuseExchange(exchange, askedBy(head, socket), explained(toAppError(thrown), token), log),
+              (thrown: unknown) => explained(toAppError(thrown), token),
             ),
+      refuse: (exchange, error) => refuseExchange(exchange, askedBy(head, socket), error, log),
       serve: (exchange) => {
         try {
           const known = isOwn ? token : assertions.find(token, server)
           if (known === undefined) this.#serveUnknown(exchange, askedBy(head, socket), token, server)
           else this.#options.target(new RoutedExchange(exchange, server, known))
         } catch (thrown) {
-          refuseExchange(exchange, askedBy(head, socket), toAppError(thrown), this.#options.log)
+          refuseExchange(exchange, askedBy(head, socket), toAppError(thrown), log)
         }
       },
     }
@@ -128,12 +132,17 @@ export class McpRoutes {
   }
 
   #forward(request: IncomingMessage, response: ServerResponse, server: string, assertion: string): void {
-    const { target, foreign, maxRequestBytes, log } = this.#options
-    readExchange(request, response, maxRequestBytes, {
-      keptBack: () => foreign.names,
-      onExchange: (exchange) => target(new RoutedExchange(exchange, server, assertion)),
-      onFault: (error) => refuse(request, response, error, log),
-    })
+    const { target, foreign, maxRequestBytes: maxBytes, room, log } = this.#options
+    readExchange(
+      request,
+      response,
+      { maxBytes, room },
+      {
+        keptBack: () => foreign.names,
+        onExchange: (exchange) => target(new RoutedExchange(exchange, server, assertion)),
+        onFault: (error) => refuse(request, response, error, log),
+      },
+    )
   }
 }
 

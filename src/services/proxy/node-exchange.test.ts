@@ -1,9 +1,10 @@
-import { createServer, type IncomingMessage, type RequestListener, request as send, type Server } from 'node:http'
+import { Agent, createServer, type IncomingMessage, type RequestListener, request as send, type Server } from 'node:http'
 import { connect } from 'node:net'
 import { once } from 'node:events'
 import { buffer } from 'node:stream/consumers'
 import { afterEach, expect, test } from 'vitest'
-import { answerOf, readBody } from './node-exchange.ts'
+import { BodyRoom } from '../../lib/body-room.ts'
+import { answerOf, readBody, readExchange } from './node-exchange.ts'
 
 let server: Server | undefined
 afterEach(() => {
@@ -53,6 +54,36 @@ test('a client that has left sends no body', async () => {
   const read = Promise.withResolvers<Buffer>()
   readBody(request, 10, read.resolve, read.reject)
   await expect(read.promise).rejects.toMatchObject({ code: 'cancelled' })
+})
+
+test('a body for which there is no room is not kept, and what follows is served', async () => {
+  const room = new BodyRoom(50_000)
+  const port = await start((request, response) => {
+    readExchange(
+      request,
+      response,
+      { maxBytes: 1_000_000, room },
+      {
+        onExchange: ({ body }) => response.end(`took ${body.length} bytes`),
+        onFault: ({ code }) => response.end(code),
+      },
+    )
+  })
+  const agent = new Agent({ keepAlive: true, maxSockets: 1 })
+  const post = async (bytes: number): Promise<string> => {
+    const call = send({ host: '127.0.0.1', port, agent, method: 'POST', headers: { 'content-type': 'application/json' } })
+    call.end(Buffer.alloc(bytes))
+    const answer = await new Promise<IncomingMessage>((resolve, reject) => call.on('response', resolve).on('error', reject))
+    return String(await buffer(answer))
+  }
+  expect([await post(200_000), await post(60_000), await post(100_000), await post(100_000)]).toEqual([
+    'unavailable',
+    'took 60000 bytes',
+    'took 100000 bytes',
+    'took 100000 bytes',
+  ])
+  agent.destroy()
+  expect(room.take(50_000)).toBe(true)
 })
 
 // 16 KiB is where the way of writing changes.

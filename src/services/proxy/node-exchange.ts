@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import { type BodyRoom, HeldBody, noRoom } from '../../lib/body-room.ts'
 import { AppError } from '../../lib/errors.ts'
 import { isRawPath } from '../../resources/db-app.ts'
 import type { Answer, HttpExchange } from '../../lib/http-exchange.ts'
@@ -27,14 +28,14 @@ const KEPT_BACK = new Set([
 
 export interface ExchangeReader {
   onExchange(exchange: HttpExchange): void
-  /** invalid_argument (415) for another type than JSON, resource_exhausted (413) for too large a body, cancelled when the client went away. */
+  /** invalid_argument (415) for another type than JSON, resource_exhausted (413) for too large a body, unavailable for lack of room, cancelled when the client went away. */
   onFault(error: AppError): void
   /** Headers in lower case that do not travel on, beside the usual ones; asked for when the body is there. */
   keptBack?: () => readonly string[]
 }
 
 /** Reads an MCP request whose answer goes to `response`. Neither is called when the client left when all was read. */
-export function readExchange(request: IncomingMessage, response: ServerResponse, maxBytes: number, reader: ExchangeReader): void {
+export function readExchange(request: IncomingMessage, response: ServerResponse, limits: BodyLimits, reader: ExchangeReader): void {
   const deliver = (body: Buffer): void => {
     if (!response.destroyed) reader.onExchange(new NodeExchange(request, response, body, reader.keptBack?.()))
   }
@@ -44,7 +45,14 @@ export function readExchange(request: IncomingMessage, response: ServerResponse,
     return reader.onFault(
       new AppError('invalid_argument', 'Content-Type must be application/json', { details: { http: 415, rpc: -32600 } }),
     )
-  readBody(request, maxBytes, deliver, reader.onFault)
+  const held = new HeldBody(limits.room)
+  response.once('close', () => held.letGo())
+  readBody(request, limits.maxBytes, deliver, reader.onFault, (before, bytes) => !response.closed && held.hold(before, bytes))
+}
+
+interface BodyLimits {
+  maxBytes: number
+  room: BodyRoom
 }
 
 const NOTHING = Buffer.alloc(0)
@@ -104,12 +112,17 @@ export function headersForAgent(
   return headers
 }
 
-/** The whole body; `onFault` with resource_exhausted (413) when it is larger than `maxBytes`, cancelled when the client went away. One of both is called once. */
+/**
+ * The whole body; `onFault` with resource_exhausted (413) when it is larger than `maxBytes`, unavailable when `hold` says no, cancelled when the
+ * client went away. One of both is called once.
+ * @param hold whether there is room for so many bytes behind those that came before.
+ */
 export function readBody(
   request: IncomingMessage,
   maxBytes: number,
   onBody: (body: Buffer) => void,
   onFault: (error: AppError) => void,
+  hold: (before: number, bytes: number) => boolean = () => true,
 ): void {
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) return onFault(tooLarge(maxBytes))
   // The events of a request that has ended were missed already.
@@ -123,13 +136,17 @@ export function readBody(
     isOver = true
     onFault(error)
   }
+  const stop = (error: AppError): void => {
+    request.removeAllListeners('data')
+    request.resume()
+    first = more = undefined
+    fail(error)
+  }
   request.on('data', (chunk: Buffer) => {
     size += chunk.byteLength
-    if (size > maxBytes) {
-      request.removeAllListeners('data')
-      request.resume()
-      fail(tooLarge(maxBytes))
-    } else if (first === undefined) first = chunk
+    if (size > maxBytes) stop(tooLarge(maxBytes))
+    else if (!hold(size - chunk.byteLength, chunk.byteLength)) stop(noRoom())
+    else if (first === undefined) first = chunk
     else (more ??= [first]).push(chunk)
   })
   request.on('end', () => {

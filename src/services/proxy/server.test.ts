@@ -1,7 +1,9 @@
 import { once } from 'node:events'
 import type { AddressInfo, Server, Socket } from 'node:net'
 import { connect, createServer } from 'node:net'
+import { text } from 'node:stream/consumers'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { BodyRoom } from '../../lib/body-room.ts'
 import { createFeed, type FakeFeed } from '../../../test/fakes/feed.ts'
 import { askHttp, askSocket, openHttp } from '../../../test/fakes/raw-http.ts'
 import type { ApiClient } from '../../client/call.ts'
@@ -60,6 +62,7 @@ describe.each(['our own server', 'http.Server'])('%s', (kind) => {
         onExchange(exchange)
       },
       maxRequestBytes: 1000,
+      room: new BodyRoom(1_000_000),
       proofs: createProofs(() => now),
       aggregate: {
         serve: async (_, response, set) => void response.writeHead(200).end(`aggregate ${set}`),
@@ -69,6 +72,7 @@ describe.each(['our own server', 'http.Server'])('%s', (kind) => {
           maxBodyBytes: 1000,
           admit: () => undefined,
           serve: (exchange) => say(exchange, `aggregate ${set}`),
+          refuse: () => undefined,
         }),
       },
       auth: (_, response) => void response.writeHead(200).end('auth'),
@@ -357,17 +361,13 @@ describe.each(['our own server', 'http.Server'])('%s', (kind) => {
   })
 
   test('a token that is refused is asked about once, though its body comes late', async () => {
-    issue = async () => {
-      throw new AppError('unauthenticated', 'the API token is not valid')
-    }
+    issue = () => Promise.reject(new AppError('unauthenticated', 'the API token is not valid'))
     const socket = connect(port, '127.0.0.1')
     const head = 'POST /mcp/apps/tools HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n'
     socket.write(raw(`${head}Content-Length: 500\r\nAuthorization: Bearer a`, 'x'.repeat(100)))
     await asked.promise
     socket.write(`${'x'.repeat(400)}GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`)
-    const chunks: string[] = []
-    for await (const chunk of socket) chunks.push(String(chunk))
-    expect(chunks.join('').match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 401', 'HTTP/1.1 200'])
+    expect((await text(socket)).match(/HTTP\/1\.1 \d+/g)).toEqual(['HTTP/1.1 401', 'HTTP/1.1 200'])
     expect(issued).toEqual(['a tools'])
   })
 

@@ -54,8 +54,8 @@ export function createProxyServer(options: ProxyServerOptions): WireServer {
   // Longer than any MCP request may be silent: whoever takes and sends nothing for that long is gone.
   server.setTimeout(SILENCE_MS)
   if (options.onUpgrade) server.on('upgrade', options.onUpgrade)
-  const { monotonic, now } = options
-  return new WireServer({ route: (head, socket) => routeOf(head, socket, parts), fallback: server, monotonic, now })
+  const { room, monotonic, now } = options
+  return new WireServer({ route: (head, socket) => routeOf(head, socket, parts), fallback: server, room, monotonic, now })
 }
 
 interface Edge extends ProxyServerOptions {
