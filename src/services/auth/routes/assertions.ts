@@ -14,6 +14,8 @@ import { callerFields } from '../event-fields.ts'
 import { findApps, listAppNames } from '../find-apps.ts'
 
 const LIFETIME_MS = 5 * 60_000
+/** Names like a wrong one, of which each is judged before one is suggested. */
+const MAX_SIMILAR = 50
 
 /**
  * Exchanges the caller's own credential for the word to one agent about who calls. A server that the caller may not see is as absent as one
@@ -83,5 +85,5 @@ async function refuse(context: AuthContext, server: string, caller: KnownCaller,
 /** Only of what this caller may use anyway: nothing is to be learnt of other servers. */
 function listSimilarUsable(context: AuthContext, server: string, caller: KnownCaller): string[] {
   const similar = new Set(listAppNames(context).filter((name) => findNearest(server, [name]) !== undefined))
-  return [...similar].filter((name) => findRefusal(context, name, caller) === undefined)
+  return [...similar].slice(0, MAX_SIMILAR).filter((name) => findRefusal(context, name, caller) === undefined)
 }
