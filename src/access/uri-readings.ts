@@ -1,28 +1,40 @@
+import { AppError } from '../lib/errors.ts'
+
 /** More than servers undo; what is written so often over is meant to get past somebody. */
 const MAX_DECODINGS = 3
 const DOT_SEGMENT = /(?:^|[/:])\.\.?(?:\/|$)/
-/** Longer ones match no pattern anyway. */
-const MAX_CHARS = 65_536
+/** Of a URI that has several readings: to go through them takes time of everybody's. */
+const MAX_CHARS = 8192
+/** Everybody reads it in one way, as most are: a small scheme, a name or nothing for a host, and a path of plain segments. */
+const PLAIN = /^(?!file:\/\/[^/])[a-z][a-z\d+.-]*:\/\/(?:[a-z](?:[a-z\d_-]*[a-z_-])?)?(?:\/(?!\.\.?(?:\/|$))[\w.~-]+)+\/?$/
 
 /**
  * Where a URI leads once its `.` and `..` are followed (RFC 3986, 5.2.4), escaped ones too: as servers do that read it as a URL, whose host is no
  * part of the path, and as those that take all behind `://` for a path. Empty when there is none of them to follow.
+ * @throws AppError invalid_argument for one that is too long to be followed.
  */
 export function followedUris(uri: string): string[] {
+  if (PLAIN.test(uri)) return []
   const plain = decode(uri)
-  return DOT_SEGMENT.test(plain) ? follow(plain) : []
+  return DOT_SEGMENT.test(plain) ? follow(checked(plain)) : []
 }
 
 /**
  * What servers may take for the same resource, beside the URI itself: without escapes, dots followed, slashes that stand twice as one, scheme and
- * host in small letters, as a browser writes it.
+ * host in small letters, as a browser writes it. @throws AppError invalid_argument for one that is too long.
  */
 export function similarUris(uri: string): string[] {
-  const plain = decode(uri)
-  const parsed = uri.length <= MAX_CHARS ? URL.parse(plain)?.href : undefined
+  if (PLAIN.test(uri)) return []
+  const plain = checked(decode(uri))
+  const parsed = URL.parse(plain)?.href
   const readings = [plain, ...follow(plain), ...(parsed === undefined ? [] : [decode(parsed)])]
   const simple = readings.flatMap((reading) => [reading, withSingleSlashes(reading)])
   return [...new Set(simple.flatMap((reading) => [reading, withSmallHead(reading)]))].filter((reading) => reading !== uri)
+}
+
+function checked(uri: string): string {
+  if (uri.length > MAX_CHARS) throw new AppError('invalid_argument', `the URI is longer than ${MAX_CHARS} characters`)
+  return uri
 }
 
 /** Without what parsers of URLs leave out, and with slashes for backslashes, as they take them. */
