@@ -28,6 +28,9 @@ const MAX_SUBSCRIPTIONS = 1000
 /** Of all subscriptions, and of `initialize`: a client may send far more than is worth keeping, and a session is kept for long. */
 const MAX_SUBSCRIPTION_BYTES = 1024 * 1024
 const MAX_INITIALIZE_BYTES = 256 * 1024
+/** Of the other two. */
+const MAX_KEPT_BYTES = 16 * 1024
+const INITIALIZED = Buffer.from('{"jsonrpc":"2.0","method":"notifications/initialized"}')
 
 export function createMemory(): Memory {
   const subscriptions = new Map<string, Outgoing>()
@@ -73,8 +76,9 @@ export function createMemory(): Memory {
       if (!REMEMBERED.has(message.method ?? '') || reply.kind === 'refused') return reply
       // The bytes may be part of a larger buffer.
       const kept = { ...message, bytes: Buffer.from(message.bytes) }
-      if (kept.method === 'notifications/initialized') initialized = kept
-      else if (kept.method === 'logging/setLevel') level = kept
+      const isLarge = kept.bytes.length > MAX_KEPT_BYTES
+      if (kept.method === 'notifications/initialized') initialized = isLarge ? { ...kept, bytes: INITIALIZED } : kept
+      else if (kept.method === 'logging/setLevel') level = isLarge ? undefined : kept
       else if (kept.method === 'resources/subscribe') subscribe(kept)
       else if (kept.method === 'resources/unsubscribe') unsubscribe(uriOf(kept))
       else if (kept.method === 'initialize' && reply.kind === 'message') learn(kept, reply.bytes)
