@@ -52,8 +52,8 @@ export interface RunningRequest extends Listed {
   abort(): void
 }
 
-/** Requests of one conversation that have no answer yet, and questions of its server; bytes of the requests, which are kept, whoever leaves. */
-const [MAX_OPEN, MAX_OPEN_BYTES] = [1000, 64 * 1024 * 1024]
+/** Requests of one conversation that have no answer yet, and bytes of them, which are kept whoever leaves; questions of its server, and characters of their ids. */
+const MAX = { open: 1000, bytes: 64 * 1024 * 1024, idChars: 1024 } as const
 
 /**
  * What one client and one MCP server have with each other: a session of the legacy revisions, or the running requests
@@ -153,7 +153,7 @@ export class Conversation {
   /** @throws AppError resource_exhausted for too many requests at a time, invalid_argument for an id that another request of the session has. */
   assertRoomFor(id: string | undefined): void {
     const { size } = this.#running
-    if (size >= MAX_OPEN || this.#runningBytes >= MAX_OPEN_BYTES)
+    if (size >= MAX.open || this.#runningBytes >= MAX.bytes)
       throw new AppError('resource_exhausted', `${size} requests of this MCP session have no answer yet: wait, or cancel some`)
     if (this.era === 'legacy' && this.findWaiting(keyOfRaw(id))) {
       throw new AppError('invalid_argument', 'the request id is in use in this MCP session: use another', { details: { rpc: -32600 } })
@@ -174,12 +174,12 @@ export class Conversation {
     return this.era === 'legacy' ? this.#running.find((request) => request.key === key) : undefined
   }
 
-  /** The server asked the client something: the client may answer it once. */
+  /** The server asked the client something: the client may answer it once; of too many the oldest not any more. */
   asked(id: unknown): void {
-    this.#asked.add(idKey(id))
-    // A client that leaves so many unanswered answers the oldest no more.
+    const key = idKey(id)
+    if (key.length <= MAX.idChars) this.#asked.add(key)
     for (const oldest of this.#asked) {
-      if (this.#asked.size <= MAX_OPEN) break
+      if (this.#asked.size <= MAX.open) break
       this.#asked.delete(oldest)
     }
   }

@@ -41,6 +41,24 @@ test('requests without an answer are no more than can be kept, whether their cli
   expect((await f.ask({ text: call('8', 'echo'), headers })).status).toBe(200)
 })
 
+test('a server that asks under an id of any length gets no answer', async () => {
+  const f = createFixture()
+  const session = await f.open()
+  const id = (length: number) => JSON.stringify('x'.repeat(length))
+  const headers = { 'mcp-session-id': session }
+  for (const [length, status] of [
+    [1000, 202],
+    [2000, 400],
+  ] as const) {
+    f.upstream.script = ({ kind }) =>
+      kind === 'request'
+        ? eventsOf([`{"jsonrpc":"2.0","id":${id(length)},"method":"roots/list"}`, '{"jsonrpc":"2.0","id":1,"result":{}}'])
+        : { kind: 'accepted' }
+    await f.call(session, call('1', 'echo'))
+    expect((await f.ask({ text: `{"jsonrpc":"2.0","id":${id(length)},"result":{"roots":[]}}`, headers })).status).toBe(status)
+  }
+})
+
 test('headers made of traits are not those of yesterday', async () => {
   const f = createFixture()
   await f.ask(modern('1', 'tools/list'), f.caller('ana', { traits: { team: ['a'] } }))

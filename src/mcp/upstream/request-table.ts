@@ -36,6 +36,8 @@ export interface RequestTableOptions {
 }
 
 const MAX_ABANDONED = 10_000
+/** Of their keys: clients choose them. */
+const MAX_ABANDONED_CHARS = 1024 * 1024
 
 export function createRequestTable({
   server,
@@ -44,17 +46,12 @@ export function createRequestTable({
   onAbandoned,
 }: RequestTableOptions): RequestTable {
   const requests = new Map<string, InFlight>()
-  const abandoned = new Set<string>()
+  const abandoned = createAbandoned()
 
-  const abandon = (id: string): void => {
-    abandoned.add(id)
-    const [oldest] = abandoned
-    if (abandoned.size > MAX_ABANDONED && oldest !== undefined) abandoned.delete(oldest)
-  }
   const onOver = (request: InFlight, atServer: boolean): void => {
     requests.delete(request.id)
     if (atServer) {
-      abandon(request.id)
+      abandoned.add(request.id)
       onAbandoned(request)
     }
   }
@@ -63,7 +60,7 @@ export function createRequestTable({
   const holds = (rawId: string): boolean => requests.has(keyOf(rawId)) || abandoned.has(keyOf(rawId))
 
   return {
-    abandon,
+    abandon: abandoned.add,
     check({ id, method, asWritten }) {
       if (id === undefined || method === undefined) throw new AppError('internal', 'a request needs an id and a method')
       if (holds(id)) throw new AppError('invalid_argument', `request id ${id} is already in use in this session`)
@@ -88,13 +85,37 @@ export function createRequestTable({
       const [first, ...others] = of(owner).filter(({ asWritten }) => asWritten !== undefined && keyOf(asWritten.id) === key)
       return others.length > 0 ? undefined : first
     },
-    takeLate: (id) => abandoned.delete(id),
+    takeLate: abandoned.take,
     failAll(error) {
       for (const request of requests.values()) request.fail(error)
     },
     of: (owner) => [...of(owner)],
     get size() {
       return requests.size
+    },
+  }
+}
+
+/** Ids of requests whose answers may come late; of too many the oldest are forgotten. */
+function createAbandoned() {
+  const ids = new Set<string>()
+  let chars = 0
+  const take = (id: string): boolean => {
+    const isLate = ids.delete(id)
+    if (isLate) chars -= id.length
+    return isLate
+  }
+  return {
+    take,
+    has: (id: string): boolean => ids.has(id),
+    add(id: string): void {
+      take(id)
+      ids.add(id)
+      chars += id.length
+      for (const oldest of ids) {
+        if (ids.size <= MAX_ABANDONED && chars <= MAX_ABANDONED_CHARS) break
+        take(oldest)
+      }
     },
   }
 }
