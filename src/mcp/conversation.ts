@@ -13,6 +13,7 @@ import type { Recorder } from './recorder.ts'
 import type { Replays, SessionReplay } from './replay.ts'
 import type { ReplayStream } from './replay-stream.ts'
 import { idKey, keyOfRaw } from './request-ids.ts'
+import type { KnownAnswer } from './response.ts'
 import type { UpstreamSession } from './upstream/upstream.ts'
 
 export interface ConversationParts {
@@ -29,11 +30,6 @@ export interface ConversationParts {
 }
 
 /** A request on its way, as its conversation knows it. */
-/** What is known of a response: that it is clear and the answer to its request, and what it says, when that was read. */
-export interface KnownAnswer {
-  response?: Fields
-}
-
 export interface RunningRequest extends Listed {
   readonly message: ClientMessage
   /** Its id as `keyOfRaw` gives it. */

@@ -1,7 +1,7 @@
 import type { Allowed } from '../access/decision.ts'
 import type { Origin } from '../lib/errors.ts'
 import type { Caller } from './caller.ts'
-import type { Conversation, KnownAnswer, RunningRequest } from './conversation.ts'
+import type { Conversation, RunningRequest } from './conversation.ts'
 import { keyOfRaw } from './request-ids.ts'
 import { learnMirrors } from './eras/mirrors.ts'
 import { checkMessage, filterList } from './guard.ts'
@@ -10,7 +10,7 @@ import { type ClientMessage, type Fields, fieldsOf } from './message.ts'
 import { readHead } from './message-head.ts'
 import { findMethod } from './methods.ts'
 import { type Begun, readEnding } from './recorder.ts'
-import { isAnswerTo, notTheAnswer, readPlainResponse, readResponse } from './response.ts'
+import { isAnswerTo, type KnownAnswer, notTheAnswer, readPlainResponse, readResponse } from './response.ts'
 import type { CallerProof } from './upstream/upstream.ts'
 
 /** Of answers above this size only the head is read: their content is not summarised in the audit log. */

@@ -3,6 +3,11 @@ import { parsePlain } from '../lib/plain-message.ts'
 import { idKey } from './request-ids.ts'
 import { type Fields, fieldsOf } from './message.ts'
 
+/** What is known of a response: that it is clear and the answer to its request, and what it says, when that was read. */
+export interface KnownAnswer {
+  response?: Fields
+}
+
 /**
  * A JSON-RPC response.
  * @throws AppError unavailable (origin upstream) when it is none.
