@@ -194,6 +194,23 @@ test('one of quotes alone goes, as long as it may be', async () => {
   expect(answers).toEqual([{ text: '"'.repeat(131_000) }])
 })
 
+test('only so many answers of one session are on their way at a time, to whomever', async () => {
+  const { shelf, here, there } = createTwo()
+  const session = await here.open()
+  await there.call(session, 'ping')
+  await settle(there, here)
+  const kept = shelf.kept.size
+  const said = Array.from({ length: 25 }, (_, n) => answer(here, session, { id: `s-other-${n}`, result: {} }))
+  for (let round = 0; round < 5; round++) await settle(here)
+  expect(shelf.kept.size - kept).toBe(20)
+  expect(said.filter(({ status }) => status === 429)).toHaveLength(5)
+  for (let round = 0; round < 5; round++) await here.timers.advance(1500)
+  expect(said.filter(({ status }) => status === 400)).toHaveLength(20)
+  const later = answer(here, session, { id: 's-other-25', result: {} })
+  for (let round = 0; round < 5; round++) await here.timers.advance(1500)
+  expect(later.status).toBe(400)
+})
+
 test('a request is cancelled wherever the client says so', async () => {
   const { here, there, b } = createTwo()
   b.on['tools/call'] = () => {}
@@ -207,6 +224,22 @@ test('a request is cancelled wherever the client says so', async () => {
   expect((await here.ask({ text: cancel(5), headers: { 'mcp-session-id': session } })).status).toBe(202)
   await settle(here, there)
   expect(b.calls.at(-1)?.message).toMatchObject({ method: 'notifications/cancelled', params: { requestId: 5 } })
+})
+
+test('notifications for elsewhere are not written without end', async () => {
+  const { shelf, here, there } = createTwo()
+  const session = await here.open()
+  await there.call(session, 'ping')
+  await settle(there, here)
+  const kept = shelf.kept.size
+  const notify = async (from: number) => {
+    for (let n = from; n < from + 100; n++) await here.ask({ text: cancel(n), headers: { 'mcp-session-id': session } })
+  }
+  await notify(0)
+  expect(shelf.kept.size - kept).toBe(20)
+  await here.timers.advance(5000)
+  await notify(100)
+  expect(shelf.kept.size - kept).toBe(40)
 })
 
 function cancel(requestId: number): string {

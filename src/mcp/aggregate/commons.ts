@@ -44,6 +44,9 @@ const ATTEMPTS = 5
 const MAX_JOINING = 10_000
 /** Of one session at a time. */
 const MAX_SENDING = 20
+/** Notifications of one session within `SPREAD_MS`: each is a write in the one store, and every replica looks at it. */
+const MAX_SPREAD = 20
+const SPREAD_MS = 5000
 /** Changes of a session that wait for a store that is away; the oldest are then known here only. */
 const MAX_PENDING = 2000
 
@@ -58,6 +61,8 @@ interface Standing {
   next: Promise<void> | undefined
   /** Messages on their way from here. */
   sending: number
+  /** Notifications that went out just now. */
+  spread: number
 }
 
 type Alteration = (before: Remembered) => Remembered
@@ -155,26 +160,34 @@ export class Commons {
   async carry(session: Session, bytes: Buffer): Promise<boolean> {
     const { shelf, timers } = this.#options
     if (!shelf || (!session.isShared && !(await shelf.find(session.id)))) return false
-    if (this.#standingOf(session).sending >= MAX_SENDING)
+    const standing = this.#standingOf(session)
+    if (standing.sending >= MAX_SENDING)
       throw new AppError('resource_exhausted', 'too many answers of this MCP session are on their way to other replicas: wait')
-    const name = await this.#send(session, bytes)
+    standing.sending++
+    let name: string | undefined
     try {
+      name = await this.#send(session, bytes)
       for (const ms of LOOKS_MS) {
         await pause(ms, this.#closing.signal, timers)
         if (!(await shelf.find(name))) return true
       }
       return (await shelf.take(name)) === undefined
     } finally {
-      this.#sent.delete(name)
+      standing.sending--
+      if (name !== undefined) this.#sent.delete(name)
     }
   }
 
   /** The same without waiting for anybody to take it: for what is no loss. */
   spread(session: Session, bytes: Buffer): void {
     if (!this.#options.shelf || !session.isShared || bytes.length > MAX_CARRIED) return
-    if (this.#standingOf(session).sending >= MAX_SENDING) return
+    const { timers } = this.#options
+    const standing = this.#standingOf(session)
+    if (standing.spread >= MAX_SPREAD) return
+    standing.spread++
+    timers.after(SPREAD_MS, () => standing.spread--)
     this.#send(session, bytes).then(
-      (name) => void this.#options.timers.after(MESSAGE_MS, () => this.#sent.delete(name)),
+      (name) => void timers.after(MESSAGE_MS, () => this.#sent.delete(name)),
       (thrown: unknown) => this.#warn('other replicas were not told of a notification', thrown),
     )
   }
@@ -189,8 +202,6 @@ export class Commons {
     const { id, owner } = session
     const name = `${id} ${ids.token(9)}`
     this.#sent.add(name)
-    const standing = this.#standingOf(session)
-    standing.sending++
     try {
       // In base64 it has the same size whatever it says: as JSON within JSON it could have twice as much.
       const body = this.#seal(name, owner, bytes.toString('base64'), MESSAGE_MS)
@@ -199,8 +210,6 @@ export class Commons {
     } catch (thrown) {
       this.#sent.delete(name)
       throw thrown
-    } finally {
-      standing.sending--
     }
   }
 
@@ -261,7 +270,7 @@ export class Commons {
   #standingOf(session: Session): Standing {
     const known = this.#standings.get(session)
     if (known) return known
-    const standing: Standing = { revision: 0, last: Promise.resolve(), pending: [], next: undefined, sending: 0 }
+    const standing: Standing = { revision: 0, last: Promise.resolve(), pending: [], next: undefined, sending: 0, spread: 0 }
     this.#standings.set(session, standing)
     return standing
   }
