@@ -88,6 +88,20 @@ describe('ensurePrivateDirectory', () => {
     })
   })
 
+  it('leaves alone what all accounts share', async () => {
+    const shared = join(directory, 'shared')
+    mkdirSync(shared)
+    chmodSync(shared, 0o1777)
+    await expect(ensurePrivateDirectory(shared)).rejects.toMatchObject({
+      code: 'failed_precondition',
+      message: `${shared} is there for all accounts`,
+      details: { fix: [`choose a directory of its own, such as ${join(shared, 'sallyport')}`] },
+    })
+    expect(statSync(shared).mode & 0o7777).toBe(0o1777)
+    // Of another account, lest it be changed where this fails.
+    await expect(ensurePrivateDirectory('/usr/', { uid: 4_000_000 })).rejects.toThrow('is there for all accounts')
+  })
+
   it('creates parents, and the last one for us alone', async () => {
     await ensurePrivateDirectory(join(directory, 'a', 'b'))
     expect(statSync(join(directory, 'a', 'b')).mode & 0o777).toBe(0o700)

@@ -3,10 +3,18 @@ import { constants } from 'node:fs'
 import type { Stats } from 'node:fs'
 import { lstat, mkdir, open, rename, rm } from 'node:fs/promises'
 import type { FileHandle } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { AppError } from './errors.ts'
 
 const DEFAULT_MAX_BYTES = 4 * 1024 * 1024
+const STICKY = 0o1000
+/** Of the machine and of all accounts (Filesystem Hierarchy Standard): closed to others, hardly a program would run there. */
+const SHARED = new Set(
+  (
+    '/ /bin /boot /etc /home /lib /lib64 /media /mnt /opt /run /sbin /srv /usr /usr/bin /usr/lib /usr/local /usr/local/bin /usr/sbin /usr/share ' +
+    '/var /var/cache /var/lib /var/log /var/run /var/spool /Users'
+  ).split(' '),
+)
 
 /**
  * Replaces a file in one step: a reader sees the old content or the new, also after a crash. The mode holds whatever the umask is.
@@ -28,7 +36,7 @@ export async function writeFileAtomic(path: string, content: string | Uint8Array
 
 /**
  * Makes sure that the directory exists with mode 0700 and is ours; missing parents are created with the default mode.
- * Throws `failed_precondition` when it is a symbolic link, no directory, or belongs to another account.
+ * Throws `failed_precondition` when it is a symbolic link, no directory, belongs to another account, or is there for all of them.
  */
 export async function ensurePrivateDirectory(path: string, { uid = process.getuid?.() }: { uid?: number | undefined } = {}): Promise<void> {
   await mkdir(dirname(path), { recursive: true })
@@ -47,6 +55,8 @@ export async function ensurePrivateDirectory(path: string, { uid = process.getui
   const handle = await open(path, constants.O_RDONLY | constants.O_DIRECTORY | constants.O_NOFOLLOW)
   try {
     const opened = await handle.stat()
+    if ((opened.mode & STICKY) !== 0 || SHARED.has(resolve(path)))
+      refuse('is there for all accounts', `choose a directory of its own, such as ${join(path, 'sallyport')}`)
     if (uid !== undefined && opened.uid !== uid)
       refuse(`belongs to another account (uid ${opened.uid})`, 'choose another directory, or start as its owner')
     if ((opened.mode & 0o777) !== 0o700) await handle.chmod(0o700)
