@@ -137,11 +137,16 @@ async function deliverEvents(events: AsyncIterable<SseEvent>, { relayed, convers
   let isAnswered = false
   outlet.open('events')
   const kept = conversation.keepStream(outlet)
-  for await (const event of events) {
-    canResume ||= event.id !== undefined
-    const { bytes, answered } = await judgeEvent(event, relayed, conversation, subscription)
-    isAnswered ||= answered === relayed
-    if (bytes) await (kept ? kept.take(event, bytes, answered === relayed) : outlet.write(bytes))
+  try {
+    for await (const event of events) {
+      canResume ||= event.id !== undefined
+      const { bytes, answered } = await judgeEvent(event, relayed, conversation, subscription)
+      if (bytes) await (kept ? kept.take(event, bytes, answered === relayed) : outlet.write(bytes))
+      isAnswered ||= answered === relayed
+    }
+  } catch (thrown) {
+    // What goes wrong after the answer is nothing to the client: a request has one answer.
+    if (!isAnswered) throw thrown
   }
   // Early end of a stream with event ids: the client comes back by GET, where the answer is still judged as this request's.
   if (!isAnswered && !(canResume && conversation.era === 'legacy')) {

@@ -106,14 +106,17 @@ async function deliverEvents(reply: MemberReply, delivery: Delivery, outlet: Out
       if (canResume && delivery.era === 'legacy' && outlet.isGone) break
       canResume ||= event.id !== undefined
       const { bytes, isResponse } = passed(event, delivery)
-      isAnswered ||= isResponse
       if (bytes) await outlet.write(bytes)
+      isAnswered ||= isResponse
     }
     if (!isAnswered && !(canResume && delivery.era === 'legacy'))
       throw new AppError('unavailable', 'the MCP server ended its stream without an answer', { origin: 'upstream' })
   } catch (thrown) {
-    await outlet.fail(delivery.explain(thrown), delivery.id)
-    return true
+    if (!isAnswered) {
+      await outlet.fail(delivery.explain(thrown), delivery.id)
+      return true
+    }
+    // What goes wrong after the answer is nothing to the client: a request has one answer.
   }
   outlet.end()
   return isAnswered
