@@ -11,6 +11,7 @@ import { findMethod } from './methods.ts'
 import type { Outlet } from './outlet.ts'
 import { READ_LIMIT, type Relayed } from './relayed.ts'
 import { isAnswerTo, type KnownAnswer, notTheAnswer, parseJson, readPlainResponse } from './response.ts'
+import { isUnknownMethod } from './upstream/healing-signs.ts'
 import { readRedirect } from './upstream/redirect.ts'
 import type { LargeReply, Reply } from './upstream/upstream.ts'
 
@@ -228,7 +229,8 @@ async function deliverRefusal(
   outlet: Outlet,
 ): Promise<void> {
   const { status } = reply
-  if (status === 404 && conversation.era === 'legacy') {
+  const isUnknown = isUnknownMethod(reply)
+  if (status === 404 && conversation.era === 'legacy' && !isUnknown) {
     throw new AppError('not_found', 'the MCP server no longer knows this session: initialize again', {
       origin: 'upstream',
       details: { rpc: -32001 },
@@ -244,5 +246,6 @@ async function deliverRefusal(
   }
   const { bytes, written } = relayed.judge(reply.bytes)
   await written
-  outlet.json(status, bytes, { 'sallyport-error-origin': 'upstream' })
+  // To a legacy client 404 would mean that its session is gone.
+  outlet.json(isUnknown && conversation.era === 'legacy' ? 200 : status, bytes, { 'sallyport-error-origin': 'upstream' })
 }

@@ -119,6 +119,21 @@ test('400 for another reason is passed on, and the session goes on', async () =>
   expect(server.taken).toEqual(['initialize 1', 'tools/call 1', 'ping 1', 'tools/call 1'])
 })
 
+test('404 for a method that a server does not know is no end of the session', async () => {
+  const { server, url } = await serve('lacking', { lacks: /^(?:prompts|ping)/, get: (response) => response.writeHead(404).end() })
+  const session = await openSession(url, token)
+  for (const id of [1, 2, 3]) {
+    const answer = await postMessage(url, token, session, `{"jsonrpc":"2.0","id":${id},"method":"prompts/list"}`)
+    expect([answer.status, JSON.parse(answer.text)]).toEqual([
+      200,
+      { jsonrpc: '2.0', id, error: { code: -32601, message: 'Method not found' } },
+    ])
+  }
+  for (const _ of [1, 2]) (await listen(url, session)).leave()
+  expect(await call(url, session)).toContain('"session 1"')
+  expect(server.taken.filter((one) => one.startsWith('initialize'))).toEqual(['initialize 1'])
+})
+
 test('a redirect says where to', async () => {
   for (const [n, [location, shown]] of [
     ['http://127.0.0.1:9/mcp/?token=hidden', 'http://127.0.0.1:9/mcp/'],

@@ -13,6 +13,8 @@ export interface SessionHttpWays {
   status?: number
   /** Answers what matches with 400, for a reason of its own. */
   refused?: RegExp
+  /** Methods that it does not know, and answers with 404. */
+  lacks?: RegExp
   /** Sends everybody on to this place. */
   moved?: string
 }
@@ -33,6 +35,7 @@ export async function startSessionHttp({
   revision = '2025-11-25',
   refused,
   moved,
+  lacks,
   status = 200,
 }: SessionHttpWays = {}): Promise<SessionHttp> {
   const known = new Set<string>()
@@ -53,6 +56,8 @@ export async function startSessionHttp({
       if (!known.has(session)) return unknown ? unknown(response) : void response.writeHead(404).end()
       if (request.method === 'DELETE') return void response.writeHead(200).end()
       if (id === undefined) return void response.writeHead(202).end()
+      if (lacks?.test(method))
+        return void response.writeHead(404).end(`{"jsonrpc":"2.0","id":${id},"error":{"code":-32601,"message":"Method not found"}}`)
       if (refused?.test(body))
         return void response
           .writeHead(400)

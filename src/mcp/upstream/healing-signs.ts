@@ -1,8 +1,11 @@
+import { fieldsOf } from '../message.ts'
+import { parseJson } from '../response.ts'
 import type { SseEvent } from '../../lib/sse.ts'
 import type { Outgoing, Reply, UpstreamSession } from './upstream.ts'
 
 type Refusal = Extract<Reply, { kind: 'refused' }>
 
+const METHOD_NOT_FOUND = -32601
 const ASKING_MS = 5000
 const MAX_WORDS = 4096
 /** An id that no client has by chance. */
@@ -23,7 +26,7 @@ export async function tellsOfLoss(
   signal: AbortSignal,
 ): Promise<boolean> {
   if (session.externalId === undefined) return false
-  if (status === 404) return true
+  if (status === 404) return !isUnknownMethod({ status, bytes })
   return status === 400 && speaksOfSession(bytes) && !(await isAlive(session, message.headers, signal))
 }
 
@@ -44,6 +47,11 @@ export function hasNoStream({ status }: Refusal): boolean {
   return status === 400 || status === 404
 }
 
+/** 404 for a method that the server does not know, as 2026-07-28 wants it: some answer legacy clients so, too. It says nothing about the session. */
+export function isUnknownMethod({ status, bytes }: Pick<Refusal, 'status' | 'bytes'>): boolean {
+  return status === 404 && fieldsOf(fieldsOf(parseJson(bytes))?.['error'])?.['code'] === METHOD_NOT_FOUND
+}
+
 function speaksOfSession(bytes: Buffer): boolean {
   return /session|not initialized/i.test(bytes.subarray(0, MAX_WORDS).toString('latin1'))
 }
@@ -62,7 +70,10 @@ async function isAlive(session: UpstreamSession, headers: Readonly<Record<string
   try {
     const reply = await session.send(ping, AbortSignal.any([signal, AbortSignal.timeout(ASKING_MS)]))
     if (reply.kind === 'events') await exhaust(reply.events)
-    return !(reply.kind === 'refused' && (reply.status === 404 || (reply.status === 400 && speaksOfSession(reply.bytes))))
+    return !(
+      reply.kind === 'refused' &&
+      ((reply.status === 404 && !isUnknownMethod(reply)) || (reply.status === 400 && speaksOfSession(reply.bytes)))
+    )
   } catch {
     return true // it says nothing: what the server said first is the answer
   }

@@ -4,6 +4,7 @@ import type { HeaderFields } from '../../lib/http-wire/response-head.ts'
 import type { Logger } from '../../lib/log.ts'
 import { renderCancelled } from './cancelled.ts'
 import type { AnswerOptions } from './http-answer.ts'
+import { isUnknownMethod } from './healing-signs.ts'
 import { notProtocol } from './http-fault.ts'
 import { HeadsOf } from './http-heads.ts'
 import type { HttpLimits } from './http-limits.ts'
@@ -36,6 +37,9 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
   let closing: Promise<void> | undefined
 
   const forgotten = (): void => ended.resolve(`MCP server "${server}" does not know the session any more`)
+  const forgottenBy = (reply: Reply): void => {
+    if (reply.kind !== 'refused' || !isUnknownMethod(reply)) forgotten()
+  }
   const post = (message: Outgoing, signal?: AbortSignal): Promise<Reply> =>
     withCredentials(options.headers, (own) => send(own, message, signal))
   const send = (own: Headers, message: Outgoing, signal: AbortSignal | undefined): Promise<Reply> => {
@@ -44,7 +48,7 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     const onHead: AnswerOptions['onHead'] = (status, fields) => {
       if (opens && isSuccess(status)) sessionId = readSessionId(server, fields)
       // MCP 2025-11-25, basic/transports, session management: a session that is terminated answers 404. Whoever waits for that answer gets it first.
-      if (status === 404 && sentId !== undefined) reply.then(forgotten, forgotten)
+      if (status === 404 && sentId !== undefined) reply.then((found) => forgottenBy(found), forgotten)
     }
     const cancel = isLegacy && !opens && message.kind === 'request' ? () => notes.cancel(message) : undefined
     const expect = message.kind === 'request' ? 'response' : 'nothing'
