@@ -51,66 +51,94 @@ export interface InFlightOptions {
 }
 
 /** Follows one request from the moment it is sent until it is answered, fails, is aborted, or is too slow. */
-export function createInFlight(
-  message: Outgoing & { id: string; method: string; asWritten?: AsWritten },
-  signal: AbortSignal,
-  options: InFlightOptions,
-): InFlight {
-  const { promise, resolve, reject } = Promise.withResolvers<Reply>()
-  let queue: Queue<SseEvent> | undefined
-  let isOver = false
+export function createInFlight(message: Followed, signal: AbortSignal, options: InFlightOptions): InFlight {
+  return new Following(message, signal, options)
+}
 
-  const over = (atServer: boolean): boolean => {
-    if (isOver) return false
-    isOver = true
-    clearTimeout(timer)
-    signal.removeEventListener('abort', onAbort)
-    options.onOver(request, atServer)
+type Followed = Outgoing & { id: string; method: string; asWritten?: AsWritten }
+
+class Following implements InFlight {
+  readonly id: string
+  readonly rawId: string
+  readonly asWritten: AsWritten | undefined
+  readonly method: string
+  readonly isSubscription: boolean
+  readonly progressToken: string | undefined
+  readonly reply: Promise<Reply>
+  readonly #options: InFlightOptions
+  readonly #signal: AbortSignal
+  readonly #answered: (reply: Reply) => void
+  readonly #failed: (error: Error) => void
+  readonly #onAbort = (): void => this.#failAs(new AppError('cancelled', `${this.method} was cancelled`), true, true)
+  readonly #timer: NodeJS.Timeout
+  #queue: Queue<SseEvent> | undefined
+  #isOver = false
+
+  constructor(message: Followed, signal: AbortSignal, options: InFlightOptions) {
+    const { promise, resolve, reject } = Promise.withResolvers<Reply>()
+    this.id = keyOf(message.id)
+    this.rawId = message.id
+    this.asWritten = message.asWritten
+    this.method = message.method
+    this.isSubscription = message.method === SUBSCRIBE
+    this.progressToken = message.progressToken === undefined ? undefined : keyOf(message.progressToken)
+    this.reply = promise
+    this.#answered = resolve
+    this.#failed = reject
+    this.#options = options
+    this.#signal = signal
+    this.#timer = setTimeout(() => this.#failAs(tooSlow(options, this.method), true, false), options.timeoutMs)
+    signal.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  queuedBytes(): number {
+    return this.#queue?.bytes() ?? 0
+  }
+
+  deliver(line: Buffer): void {
+    if (this.#isOver) return
+    // A subscription stays open as long as it likes once the server has taken it.
+    if (this.isSubscription) clearTimeout(this.#timer)
+    if (!this.#queue) {
+      this.#queue = createQueue({ sizeOf: sizeOfEvent, onAbandon: () => this.#over(true) })
+      this.#answered({ kind: 'events', events: this.#queue })
+    } else if (this.#queue.bytes() > 0 && !this.#options.hasRoom(line.length)) {
+      return this.#failAs(notRead(this.method), true, false)
+    }
+    this.#queue.push(toEvent(line))
+  }
+
+  finish(line: Buffer, value?: Fields): void {
+    if (!this.#over(false)) return
+    if (!this.#queue) return this.#answered(value ? { kind: 'message', bytes: line, value } : { kind: 'message', bytes: line })
+    this.#queue.push(toEvent(line))
+    this.#queue.end()
+  }
+
+  end(): void {
+    if (!this.#queue) return this.fail(noAnswer(this.#options, this.method))
+    if (this.#over(false)) this.#queue.end()
+  }
+
+  fail(error: Error): void {
+    this.#failAs(error, false, false)
+  }
+
+  #failAs(error: Error, atServer: boolean, dropItems: boolean): void {
+    if (!this.#over(atServer)) return
+    if (this.#queue) this.#queue.fail(error, dropItems)
+    else this.#failed(error)
+  }
+
+  /** False when it was over before. */
+  #over(atServer: boolean): boolean {
+    if (this.#isOver) return false
+    this.#isOver = true
+    clearTimeout(this.#timer)
+    this.#signal.removeEventListener('abort', this.#onAbort)
+    this.#options.onOver(this, atServer)
     return true
   }
-  const failAs = (error: Error, atServer: boolean, dropItems: boolean): void => {
-    if (!over(atServer)) return
-    if (queue) queue.fail(error, dropItems)
-    else reject(error)
-  }
-  const onAbort = (): void => failAs(new AppError('cancelled', `${message.method} was cancelled`), true, true)
-  const timer = setTimeout(() => failAs(tooSlow(options, message.method), true, false), options.timeoutMs)
-
-  const request: InFlight = {
-    id: keyOf(message.id),
-    rawId: message.id,
-    asWritten: message.asWritten,
-    method: message.method,
-    isSubscription: message.method === SUBSCRIBE,
-    progressToken: message.progressToken === undefined ? undefined : keyOf(message.progressToken),
-    reply: promise,
-    queuedBytes: () => queue?.bytes() ?? 0,
-    deliver(line) {
-      if (isOver) return
-      // A subscription stays open as long as it likes once the server has taken it.
-      if (request.isSubscription) clearTimeout(timer)
-      if (!queue) {
-        queue = createQueue({ sizeOf: sizeOfEvent, onAbandon: () => over(true) })
-        resolve({ kind: 'events', events: queue })
-      } else if (queue.bytes() > 0 && !options.hasRoom(line.length)) {
-        return failAs(notRead(message.method), true, false)
-      }
-      queue.push(toEvent(line))
-    },
-    finish(line, value) {
-      if (!over(false)) return
-      if (!queue) return resolve({ kind: 'message', bytes: line, ...(value && { value }) })
-      queue.push(toEvent(line))
-      queue.end()
-    },
-    end() {
-      if (!queue) return request.fail(noAnswer(options, message.method))
-      if (over(false)) queue.end()
-    },
-    fail: (error) => failAs(error, false, false),
-  }
-  signal.addEventListener('abort', onAbort, { once: true })
-  return request
 }
 
 const SUBSCRIBE = 'subscriptions/listen'

@@ -57,13 +57,14 @@ export function createRequestTable({
   }
   const of = (owner: Owner | undefined): IteratorObject<InFlight> => requests.values().filter(({ asWritten }) => asWritten?.owner === owner)
   const queuedBytes = (owner: Owner | undefined): number => of(owner).reduce((sum, request) => sum + request.queuedBytes(), 0)
-  const holds = (rawId: string): boolean => requests.has(keyOf(rawId)) || abandoned.has(keyOf(rawId))
+  const holds = (key: string): boolean => requests.has(key) || (abandoned.size > 0 && abandoned.has(key))
 
   return {
     abandon: abandoned.add,
     check({ id, method, asWritten }) {
       if (id === undefined || method === undefined) throw new AppError('internal', 'a request needs an id and a method')
-      if (holds(id)) throw new AppError('invalid_argument', `request id ${id} is already in use in this session`)
+      // A number of our own is never given twice.
+      if (!asWritten && holds(keyOf(id))) throw new AppError('invalid_argument', `request id ${id} is already in use in this session`)
       const owner = asWritten?.owner
       const isMany = owner !== undefined && requests.size >= maxInFlightOfOne
       if (isMany && of(owner).reduce((count) => count + 1, 0) >= maxInFlightOfOne)
