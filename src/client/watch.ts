@@ -28,8 +28,10 @@ const MAX_LINE_BYTES = 4 * 1024 * 1024
 const SILENCE_MS = 2 * WATCH_BEAT_MS + 10_000
 /** Longer than an assertion lives. */
 const RECENT_MS = 6 * 60_000
-/** What is older than that when a watch begins anew was heard before; two Auth Services may have different clocks. */
-const HEARD_MS = 6 * 60_000
+/** What is older than that when a watch begins anew was heard before, whatever the clocks of two Auth Services say. */
+const HEARD_MS = 30 * 60_000
+/** The same of what ends sessions: those of after it would end, too. */
+const REPLACED_MS = 60_000
 const FIRST_PAUSE_MS = 500
 const MAX_PAUSE_MS = 30_000
 
@@ -159,9 +161,9 @@ export class WatchedFeed implements ResourceFeed {
   /** Takes over what there is now, and tells of all that is different from before, and of what was changed or revoked lately. */
   #adopt({ begin, shelves, recent, replaced }: Intake): void {
     const isFirst = this.#epoch === ''
-    const isNews = ({ at = 0 }: Change): boolean => isFirst || at > this.#heardUntil - HEARD_MS
+    const isNews = ({ at = 0 }: Change, ms = HEARD_MS): boolean => isFirst || at > this.#heardUntil - ms
     const changes = new Map(recent.entries().filter(([, change]) => isNews(change)))
-    const missed = isFirst ? [] : replaced.filter(isNews)
+    const missed = isFirst ? [] : replaced.filter((one) => isNews(one, REPLACED_MS))
     for (const change of differences(this.#shelves, shelves, this.#options.kinds, begin.at)) {
       const key = `${change.kind} ${change.name}`
       if (!changes.has(key)) changes.set(key, change)

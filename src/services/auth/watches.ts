@@ -26,6 +26,9 @@ const MAX_PER_HOST = 8
 /** An agent that hears nothing keeps its sessions for an hour at most (`best_effort`), and is told afterwards what ends them; the rest is for clocks. */
 const RECENT_MS = 61 * 60_000
 const MAX_REVOKED = 10_000
+const MAX_CHANGED = 200_000
+/** All of them are told to who begins to watch. */
+const MAX_DELETED = 50_000
 
 /** Those who watch resources over connections. What is revoked while this is there is told to those who come later, too. */
 export class Watches {
@@ -129,17 +132,17 @@ export class Watches {
   }
 
   #noteChanged(type: 'put' | 'delete', key: string, at: number): void {
-    noteLatest(this.#changed, key, at)
-    if (type === 'delete') noteLatest(this.#deleted, key, at)
+    noteLatest(this.#changed, key, at, MAX_CHANGED)
+    if (type === 'delete') noteLatest(this.#deleted, key, at, MAX_DELETED)
   }
 }
 
-/** Forgets those that are too old by then. */
-function noteLatest(times: Map<string, number>, key: string, at: number): void {
+/** Forgets those that are too old by then, or too many. */
+function noteLatest(times: Map<string, number>, key: string, at: number, most: number): void {
   times.delete(key)
   times.set(key, at)
   for (const [oldest, when] of times) {
-    if (at - when <= RECENT_MS) return
+    if (at - when <= RECENT_MS && times.size <= most) return
     times.delete(oldest)
   }
 }
