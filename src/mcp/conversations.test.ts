@@ -137,6 +137,24 @@ test('a call keeps its session while its client is there, and for as long as an 
   expect(f.upstream.closed).toBe(1)
 })
 
+test('the end of a credential ends the call and the stream that are under way, and each is recorded once', async () => {
+  const f = createFixture()
+  const short = f.caller('ana', { expiresAt: NOW + 30_000 })
+  f.upstream.script = (_, signal) => never(signal)
+  const headers = { 'mcp-session-id': await f.open(short), accept: 'text/event-stream' }
+  const [request, stream] = [f.send({ text: call('1', 'echo'), headers }, short), f.send({ method: 'GET', headers }, short)]
+  const { text, headers: own } = modern('2', 'tools/call', '"name":"echo"')
+  const shared = f.send({ text, headers: { ...own, accept: 'text/event-stream' } }, short)
+  await stream.begun
+  f.clock.now = NOW + 30_000
+  f.endpoint.sweep()
+  await Promise.all([request.ended, stream.ended, shared.ended])
+  for (const answered of [request, stream, shared]) expect(answered.text).toContain('has expired: sign in again')
+  const failed = { success: false, outcome: 'failure' }
+  expect(f.events.filter(({ tool }) => tool === 'echo')).toMatchObject([failed, failed])
+  expect(f.events.filter(({ event }) => event === 'mcp.session.end')).toMatchObject([failed, failed])
+})
+
 test('streams are kept alive, and keep their session', async () => {
   const f = createFixture({}, { idleMs: 60_000, keepAliveMs: 15_000 })
   const session = await f.open(undefined, '2025-06-18')
