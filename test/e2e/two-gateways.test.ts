@@ -5,6 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createApiToken } from '../../src/api/api-tokens.ts'
 import { listResources, upsertResource } from '../../src/api/resources.ts'
 import { acceptInvite, inviteUser } from '../../src/api/users.ts'
+import { fetchAllEvents } from '../../src/client/audit.ts'
 import { type ApiClient, createApiClient } from '../../src/client/call.ts'
 import { createLocalCarrier } from '../../src/client/local-carrier.ts'
 import { PASSWORD } from '../cluster.ts'
@@ -128,6 +129,8 @@ describe.skipIf(POSTGRES_BIN === undefined)('an agent of a cluster with two gate
     await begin(second, 'tools', token)
     expect((await second.api(listResources, { kind: 'proxy' })).items).toHaveLength(2)
     expect(await call(second, 'tools', token, session)).toBe(200)
+    // The second hears of the agent a moment after it may dial it.
+    expect(await Array.fromAsync(fetchAllEvents(first.api, { type: 'access.denied' }))).toEqual([])
     first.process.kill('SIGKILL')
     await first.process.ended
     expect(await call(second, 'tools', token, session)).toBe(200)

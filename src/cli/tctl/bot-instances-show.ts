@@ -2,7 +2,7 @@ import { fetchResource, fetchResources } from '../../client/admin.ts'
 import { AppError } from '../../lib/errors.ts'
 import { formatOf } from '../../lib/output-format.ts'
 import { renderOutput, renderYamlDocuments } from '../../lib/output.ts'
-import { renderTable } from '../../lib/table.ts'
+import { renderTable, type Screen } from '../../lib/table.ts'
 import type { BotInstance } from '../../resources/bot-instance.ts'
 import type { Lock } from '../../resources/lock.ts'
 import { parseResource } from '../../resources/registry.ts'
@@ -18,7 +18,7 @@ export async function run({ call, io, withApi }: Context): Promise<void> {
   if (bot !== undefined && instance.spec.bot_name !== bot) throw new AppError('not_found', `bot_instance "${bot}/${id}" not found`)
   const format = formatOf(call)
   if (format === 'yaml') return void io.stdout.write(renderYamlDocuments([stored]))
-  io.stdout.write(renderOutput(format, instance, (one) => renderInstance(one, locks)))
+  io.stdout.write(renderOutput(format, instance, (one) => renderInstance(one, locks, io)))
 }
 
 function splitInstance(text: string): [bot: string | undefined, id: string] {
@@ -26,7 +26,7 @@ function splitInstance(text: string): [bot: string | undefined, id: string] {
   return second === undefined ? [undefined, first] : [first, second]
 }
 
-function renderInstance({ spec, status }: BotInstance, locks: readonly Lock[]): string {
+function renderInstance({ spec, status }: BotInstance, locks: readonly Lock[], screen: Screen): string {
   const lock = locks.find(({ spec: { target } }) => target.bot_instance_id === spec.instance_id || target.join_token === status.join_token)
   const { refused_destination: refused, latest_heartbeats: heartbeats = [] } = status
   const facts = [
@@ -56,9 +56,9 @@ function renderInstance({ spec, status }: BotInstance, locks: readonly Lock[]): 
     renderUptime(each.uptime_seconds),
     each.one_shot ? 'oneshot' : each.is_startup ? 'started' : '',
   ])
-  const certificates = renderTable(['Certificate Of', 'Generation', 'Address', 'Hostname', 'Serial'], rows)
+  const certificates = renderTable(['Certificate Of', 'Generation', 'Address', 'Hostname', 'Serial'], rows, screen)
   if (beats.length === 0) return `${lines}\n\n${certificates}`
-  return `${lines}\n\n${certificates}\n${renderTable(['Heartbeat Of', 'Version', 'Hostname', 'System', 'Uptime', ''], beats)}`
+  return `${lines}\n\n${certificates}\n${renderTable(['Heartbeat Of', 'Version', 'Hostname', 'System', 'Uptime', ''], beats, screen)}`
 }
 
 function renderUptime(seconds: number): string {
