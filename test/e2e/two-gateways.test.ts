@@ -121,15 +121,17 @@ describe.skipIf(POSTGRES_BIN === undefined)('an agent of a cluster with two gate
       resource: { kind: 'token', version: 'v2', metadata: { name: 'agents-secret' }, spec: { roles: ['App'] } },
     })
     const args = ['start', '--roles=app', `--auth-server=${first.address}`, '--token=agents-secret', '--data-dir', path('agent')]
+    // The second hears of the agent no sooner than it dials.
+    process.kill(second.process.pid, 'SIGSTOP')
     const agent = startProgram(bin('sallyport'), args)
     started.push(agent)
     await agent.saw('is up')
+    process.kill(second.process.pid, 'SIGCONT')
     await saveApp(first, 'tools')
     const session = await begin(first, 'tools', token)
     await begin(second, 'tools', token)
     expect((await second.api(listResources, { kind: 'proxy' })).items).toHaveLength(2)
     expect(await call(second, 'tools', token, session)).toBe(200)
-    // The second hears of the agent a moment after it may dial it.
     expect(await Array.fromAsync(fetchAllEvents(first.api, { type: 'access.denied' }))).toEqual([])
     first.process.kill('SIGKILL')
     await first.process.ended
