@@ -36,9 +36,9 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
   let protocolVersion: string | undefined
   let closing: Promise<void> | undefined
 
-  const forgotten = (): void => ended.resolve(`MCP server "${server}" does not know the session any more`)
-  const forgottenBy = (reply: Reply): void => {
-    if (reply.kind !== 'refused' || !isUnknownMethod(reply)) forgotten()
+  const forgotten = (found?: Reply): void => {
+    if (found?.kind === 'refused' && isUnknownMethod(found)) return
+    ended.resolve(`MCP server "${server}" does not know the session any more`)
   }
   const post = (message: Outgoing, signal?: AbortSignal): Promise<Reply> =>
     withCredentials(options.headers, (own) => send(own, message, signal))
@@ -48,7 +48,7 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     const onHead: AnswerOptions['onHead'] = (status, fields) => {
       if (opens && isSuccess(status)) sessionId = readSessionId(server, fields)
       // MCP 2025-11-25, basic/transports, session management: a session that is terminated answers 404. Whoever waits for that answer gets it first.
-      if (status === 404 && sentId !== undefined) reply.then((found) => forgottenBy(found), forgotten)
+      if (status === 404 && sentId !== undefined) reply.then(forgotten, () => forgotten())
     }
     const cancel = isLegacy && !opens && message.kind === 'request' ? () => notes.cancel(message) : undefined
     const expect = message.kind === 'request' ? 'response' : 'nothing'
@@ -82,13 +82,20 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
       const reply = await requests.run(ask, signal)
       return reply.kind === 'events' || reply.kind === 'refused' ? reply : NO_STREAM
     },
-    close: () =>
-      (closing ??= end()
-        .catch((error: unknown) => session.log.debug('the session of an MCP server could not be ended', { server, error }))
-        .finally(() => {
-          requests.abortAll(session, closedSession(server))
-          session.onClose()
-        })),
+    close: () => (closing ??= leave(session, end())),
+  }
+}
+
+/** Whatever the server made of its end. */
+async function leave(session: HttpSessionOptions, end: Promise<void>): Promise<void> {
+  const { server, requests, log, onClose } = session
+  try {
+    await end
+  } catch (error) {
+    log.debug('the session of an MCP server could not be ended', { server, error })
+  } finally {
+    requests.abortAll(session, closedSession(server))
+    onClose()
   }
 }
 

@@ -57,7 +57,7 @@ export function createRequestTable({
   }
   const of = (owner: Owner | undefined): IteratorObject<InFlight> => requests.values().filter(({ asWritten }) => asWritten?.owner === owner)
   const queuedBytes = (owner: Owner | undefined): number => of(owner).reduce((sum, request) => sum + request.queuedBytes(), 0)
-  const holds = (key: string): boolean => requests.has(key) || (abandoned.size > 0 && abandoned.has(key))
+  const holds = (key: string): boolean => requests.has(key) || abandoned.has(key)
 
   return {
     abandon: abandoned.add,
