@@ -2,7 +2,7 @@ import { createByteBuffer, tooLarge } from './byte-buffer.ts'
 
 export interface LineReader {
   /**
-   * The lines completed by `chunk`, without their line end; empty ones are left out. They may share memory with the chunk.
+   * The lines completed by `chunk`, without their line end; empty ones are left out. They may share memory with the chunk, which nobody may change.
    * Throws `resource_exhausted` once when a line is over the limit. The stream has lost its place then: what follows is dropped.
    */
   push(chunk: Uint8Array): Buffer[]
@@ -34,7 +34,7 @@ export function createLineReader({ maxLineBytes = 16 * 1024 * 1024 }: LineLimits
         if (line.length > 0) lines.push(line)
         start = end + 1
       }
-      if (start < bytes.length) pending.append(bytes.subarray(start))
+      if (start < bytes.length) pending.adopt(bytes.subarray(start))
       return lines
     } catch (error) {
       overflowed = true
@@ -45,7 +45,7 @@ export function createLineReader({ maxLineBytes = 16 * 1024 * 1024 }: LineLimits
   function complete(bytes: Buffer): Buffer {
     if (bytes.length > maxLineBytes) throw tooLarge(maxLineBytes, 'a line')
     if (pending.length === 0) return bytes
-    pending.append(bytes)
+    pending.adopt(bytes)
     return pending.take()
   }
 

@@ -1,6 +1,8 @@
 import { AppError } from '../../lib/errors.ts'
 import type { Span } from '../../lib/json-scan.ts'
-import { parseId } from '../message.ts'
+import { type Fields, parseId } from '../message.ts'
+import { readHead } from '../message-head.ts'
+import { idKey } from '../request-ids.ts'
 import { readPlainResponse } from '../response.ts'
 import type { InFlight } from './in-flight.ts'
 import { classifyLine } from './incoming.ts'
@@ -36,16 +38,34 @@ export function routeLine(line: Buffer, options: RouteOptions): void {
 /** The quick way of most answers, which need no look at each byte. False for all else, which `classifyLine` has to judge. */
 function routePlain(line: Buffer, requests: RequestTable): boolean {
   const value = readPlainResponse(line)
-  if (value?.['jsonrpc'] !== '2.0') return false
-  const { id } = value
-  const request = typeof id === 'string' || typeof id === 'number' ? requests.find(JSON.stringify(id)) : undefined
+  const key = value ? keyOfPlain(value) : keyOfLarge(line)
+  const request = key === undefined ? undefined : requests.find(key)
   if (!request || request.isSubscription || request.method === 'initialize') return false
   const { asWritten, rawId } = request
   const bytes = asWritten ? putId(line, rawId, asWritten.id) : line
   if (!bytes) return false
-  request.finish(bytes, asWritten ? { ...value, id: parseId(asWritten.id) } : value)
+  request.finish(bytes, value && asWritten ? { ...value, id: parseId(asWritten.id) } : value)
   return true
 }
+
+function keyOfPlain({ jsonrpc, id }: Fields): string | undefined {
+  return jsonrpc === '2.0' && (typeof id === 'string' || typeof id === 'number') ? idKey(id) : undefined
+}
+
+/** Of a large answer as programs write it only the outermost level is read, as of one over HTTP. */
+function keyOfLarge(line: Buffer): string | undefined {
+  if (line.length <= LARGE_BYTES) return undefined
+  const saysVersion =
+    line.toString('latin1', 0, VERSION_FIRST.length) === VERSION_FIRST || line.includes(VERSION_LATE, -LATE_BYTES, 'latin1')
+  return saysVersion ? readHead(line).answered : undefined
+}
+
+/** What is smaller is read as a whole. */
+const LARGE_BYTES = 8 * 1024
+const VERSION_FIRST = '{"jsonrpc":"2.0",'
+/** With an id after it, as the official SDK writes it. */
+const VERSION_LATE = '},"jsonrpc":"2.0","id":'
+const LATE_BYTES = 128
 
 function routeOne(line: Buffer, incoming: Incoming, options: RouteOptions): void {
   const { era, drop } = options

@@ -47,6 +47,15 @@ test('a server that dies again and again is left alone for a while, and says why
   await expect.poll(() => registry.count).toBe(1)
 })
 
+test('large answers come under the ids that were asked with', async () => {
+  const { session } = await open()
+  const ids = ['7', '"seven"', '900719925474099', '"with \\"quotes\\", \\u00e9"', '7.5']
+  const replies = await Promise.all(ids.map((id, at) => session.send(call(id, 'echo', { text: String(at).repeat(20_000) }), never)))
+  const answers = replies.map((reply) => (reply.kind === 'message' ? JSON.parse(reply.bytes.toString()) : reply))
+  expect(answers.map(({ id }) => JSON.stringify(id))).toEqual(ids.map((id) => JSON.stringify(JSON.parse(id))))
+  expect(replies.map(toolText)).toEqual(ids.map((_, at) => String(at).repeat(20_000)))
+})
+
 test('what was under way fails when the process dies, the next request starts another', async () => {
   const { session, registry } = await open()
   const first = toolText(await session.send(call('1', 'pid'), never))
