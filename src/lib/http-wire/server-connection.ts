@@ -187,7 +187,7 @@ export class ServerConnection implements AnswerLink, Listed {
     const reading: Reading = { known, missing: end - bytes.length, body: createByteBuffer(known.head.bodyBytes, 'a request') }
     this.#reading = reading
     this.#enter('body')
-    reading.body.append(bytes.subarray(bodyAt))
+    reading.body.adopt(bytes.subarray(bodyAt))
     const admitted = known.route.admit(this.#remoteAddress)
     if (!admitted) return
     this.socket.pause()
@@ -222,7 +222,7 @@ export class ServerConnection implements AnswerLink, Listed {
     reading.missing -= part.length
     if (!reading.refusal && !this.#held.hold(body.length, part.length)) drop(reading, noRoom())
     const { refusal } = reading
-    if (!refusal) body.append(part)
+    if (!refusal) body.adopt(part)
     if (reading.missing > 0) return
     this.#reading = undefined
     if (bytes.length > missing) this.#keep(bytes.subarray(missing))

@@ -114,9 +114,9 @@ function collect(link: Link): Sink {
         if (isBatch && !link.batches) takeApart(chunk, server, false)
       } else {
         more ??= createByteBuffer(MAX_WHOLE, 'an answer')
-        if (only) more.append(only)
+        if (only) more.adopt(only)
         only = undefined
-        more.append(chunk)
+        more.adopt(chunk)
       }
       if (!whole && !isBatch && size > KEPT_SMALL) link.replace(passChunks(link, { begun: only ?? more?.take() }))
     },
