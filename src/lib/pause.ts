@@ -1,4 +1,5 @@
 import { AppError } from './errors.ts'
+import type { StopSignal } from './stopping.ts'
 import type { Timers } from './timers.ts'
 
 /** Waits; ends early, without an error, when the signal fires. Keeps the process alive, unless by timers that do not. */
@@ -24,7 +25,7 @@ const KEEPING_ALIVE: Timers = {
 }
 
 /** Settles as the promise does. @throws AppError cancelled, with these words, when the signal fires first. */
-export async function orCancelled<T>(promise: Promise<T>, signal: AbortSignal, words: string): Promise<T> {
+export async function orCancelled<T>(promise: Promise<T>, signal: StopSignal, words: string): Promise<T> {
   const { promise: aborted, reject } = Promise.withResolvers<never>()
   const onAbort = (): void => reject(new AppError('cancelled', words))
   if (signal.aborted) onAbort()

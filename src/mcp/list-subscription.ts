@@ -1,6 +1,7 @@
 import { AppError } from '../lib/errors.ts'
 import { parseExact, renderExact } from '../lib/json-scan.ts'
 import { frameSse } from '../lib/sse.ts'
+import type { StopSignal } from '../lib/stopping.ts'
 import type { Conversation } from './conversation.ts'
 import { ListFollower } from './list-changes.ts'
 import { LIST_KINDS, type ListKind } from './list-kinds.ts'
@@ -51,7 +52,7 @@ export class ListSubscription {
   }
 
   /** Serves the client without the server. Settles never, but rejects when `signal` fires. */
-  async serveAlone(signal: AbortSignal): Promise<never> {
+  async serveAlone(signal: StopSignal): Promise<never> {
     const ended = Promise.withResolvers<never>()
     const onEnd = (): void => ended.reject(new AppError('cancelled', 'the subscription was cancelled'))
     if (signal.aborted) onEnd()

@@ -1,5 +1,6 @@
 import type { Allowed } from '../access/decision.ts'
 import type { Origin } from '../lib/errors.ts'
+import { Stopping, type StopSignal } from '../lib/stopping.ts'
 import type { Caller } from './caller.ts'
 import type { Conversation, RunningRequest } from './conversation.ts'
 import { keyOfRaw } from './request-ids.ts'
@@ -27,7 +28,7 @@ export class Relayed implements RunningRequest {
   readonly #caller: Caller
   readonly #begun: Begun | undefined
   readonly #onAnswer: ((response: Fields) => Promise<void> | undefined) | undefined
-  readonly #stopping = new AbortController()
+  readonly #stopping = new Stopping()
   #bytes = 0
   #isConcluded = false
   /** Settles when the end is written. */
@@ -85,8 +86,8 @@ export class Relayed implements RunningRequest {
   }
 
   /** Fires when nobody wants the answer any more. */
-  get signal(): AbortSignal {
-    return this.#stopping.signal
+  get signal(): StopSignal {
+    return this.#stopping
   }
 
   abort(): void {

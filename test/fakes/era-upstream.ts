@@ -1,3 +1,4 @@
+import { toAbortSignal } from '../../src/lib/stopping.ts'
 import type { Outgoing, Reply, Upstream, UpstreamSession } from '../../src/mcp/upstream/upstream.ts'
 
 export type Era = 'legacy' | 'modern'
@@ -32,7 +33,7 @@ export function createEraUpstream(scripts: Record<Era, EraScript>): EraUpstream 
           // Whoever sends has rendered it as one JSON object.
           const parsed = JSON.parse(message.bytes.toString('utf8')) as Record<string, unknown>
           upstream.arrived.push({ era, message: parsed, headers: message.headers })
-          return message.kind === 'request' ? scripts[era](message, signal) : { kind: 'accepted' }
+          return message.kind === 'request' ? scripts[era](message, toAbortSignal(signal)) : { kind: 'accepted' }
         },
         async listen() {
           return { kind: 'refused', status: 405, bytes: Buffer.alloc(0), contentType: '' }

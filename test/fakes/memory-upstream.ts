@@ -1,5 +1,6 @@
 import { AppError } from '../../src/lib/errors.ts'
 import { createSseParser, frameSse, type SseEvent } from '../../src/lib/sse.ts'
+import { toAbortSignal } from '../../src/lib/stopping.ts'
 import type { OpenOptions, Outgoing, Reply, Upstream, UpstreamSession } from '../../src/mcp/upstream/upstream.ts'
 
 /** How the fake answers a request; `signal` fires when nobody wants the answer any more. */
@@ -56,7 +57,8 @@ export function createMemoryUpstream(script: Script = (message) => result(messag
           upstream.sent.push(message.bytes.toString('utf8'))
           if (message.kind !== 'request') return { kind: 'accepted' }
           if (message.method === 'initialize') return result(message, INITIALIZED.replace('2025-11-25', askedRevision(message)))
-          return untilAborted(Promise.resolve(upstream.script(message, signal)), signal)
+          const wanted = toAbortSignal(signal)
+          return untilAborted(Promise.resolve(upstream.script(message, wanted)), wanted)
         },
         async listen(headers, signal) {
           upstream.listened.push(headers)

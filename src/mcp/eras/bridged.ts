@@ -1,5 +1,6 @@
 import { AppError } from '../../lib/errors.ts'
 import type { SseEvent } from '../../lib/sse.ts'
+import type { StopSignal } from '../../lib/stopping.ts'
 import type { Fields } from '../message.ts'
 import type { OpenOptions, Outgoing, Reply, Upstream, UpstreamSession } from '../upstream/upstream.ts'
 import { type BridgeDeps, META } from './bridge.ts'
@@ -102,7 +103,7 @@ async function openFront(front: Front): Promise<UpstreamSession> {
     slot.dispose(session)
     return undefined
   }
-  const initialize = async (message: Outgoing, signal: AbortSignal): Promise<Reply> => {
+  const initialize = async (message: Outgoing, signal: StopSignal): Promise<Reply> => {
     const params = paramsOf(message)
     const client = readClient(params)
     const known = isModern ? await initializeModern(message, client) : undefined

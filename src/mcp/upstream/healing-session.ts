@@ -2,6 +2,7 @@ import { setImmediate as turn, setTimeout as sleep } from 'node:timers/promises'
 import { AppError, toAppError } from '../../lib/errors.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { SseEvent } from '../../lib/sse.ts'
+import type { StopSignal } from '../../lib/stopping.ts'
 import { lostAgain, notRepeated } from './healing-faults.ts'
 import { createMemory, isRepeatable } from './healing-memory.ts'
 import { openAgain, PAUSES_MS } from './healing-open.ts'
@@ -77,7 +78,7 @@ class HealingSession implements UpstreamSession {
     return this.#life.session.isWaiting === true
   }
 
-  send(message: Outgoing, signal: AbortSignal): Promise<Reply> {
+  send(message: Outgoing, signal: StopSignal): Promise<Reply> {
     if (this.#healing || this.#life.isLost) return this.#heal().then((life) => this.#sendIn(life, message, signal))
     return this.#sendIn(this.#life, message, signal)
   }
@@ -102,7 +103,7 @@ class HealingSession implements UpstreamSession {
     await Promise.all(this.#leaving)
   }
 
-  #sendIn(life: Life, message: Outgoing, signal: AbortSignal): Promise<Reply> {
+  #sendIn(life: Life, message: Outgoing, signal: StopSignal): Promise<Reply> {
     life.sent += 1
     return life.session.send(message, signal).then(
       (reply) => {
@@ -115,13 +116,13 @@ class HealingSession implements UpstreamSession {
   }
 
   /** The server has not run it: in a session that it does not know, anything is safe to send again. */
-  async #refused(reply: Extract<Reply, { kind: 'refused' }>, life: Life, message: Outgoing, signal: AbortSignal): Promise<Reply> {
+  async #refused(reply: Extract<Reply, { kind: 'refused' }>, life: Life, message: Outgoing, signal: StopSignal): Promise<Reply> {
     if (this.#isForgotten(life, await tellsOfLoss(life.session, reply, message, signal))) return this.#sendAgain(message, signal)
     return this.#memory.remember(message, reply)
   }
 
   /** What the session was lost with is sent in the next one, if that is safe. */
-  async #recover(thrown: unknown, life: Life, message: Outgoing, signal: AbortSignal): Promise<Reply> {
+  async #recover(thrown: unknown, life: Life, message: Outgoing, signal: StopSignal): Promise<Reply> {
     try {
       if (signal.aborted || !(await this.#isLost(life))) throw thrown
       if (!isRepeatable(message)) throw notRepeated(toAppError(thrown), message)
@@ -131,7 +132,7 @@ class HealingSession implements UpstreamSession {
     return this.#sendAgain(message, signal)
   }
 
-  async #sendAgain(message: Outgoing, signal: AbortSignal): Promise<Reply> {
+  async #sendAgain(message: Outgoing, signal: StopSignal): Promise<Reply> {
     return this.#memory.remember(message, await (await this.#heal()).session.send(message, signal))
   }
 

@@ -1,6 +1,7 @@
 import { fieldsOf } from '../message.ts'
 import { parseJson } from '../response.ts'
 import type { SseEvent } from '../../lib/sse.ts'
+import { type StopSignal, toAbortSignal } from '../../lib/stopping.ts'
 import type { Outgoing, Reply, UpstreamSession } from './upstream.ts'
 
 type Refusal = Extract<Reply, { kind: 'refused' }>
@@ -23,7 +24,7 @@ export async function tellsOfLoss(
   session: UpstreamSession,
   { status, bytes }: Refusal,
   message: Outgoing,
-  signal: AbortSignal,
+  signal: StopSignal,
 ): Promise<boolean> {
   if (session.externalId === undefined) return false
   if (status === 404) return !isUnknownMethod({ status, bytes })
@@ -57,7 +58,7 @@ function speaksOfSession(bytes: Buffer): boolean {
 }
 
 /** Of a session that is in doubt: it lives unless the server refuses a ping, too. */
-async function isAlive(session: UpstreamSession, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<boolean> {
+async function isAlive(session: UpstreamSession, headers: Readonly<Record<string, string>>, signal: StopSignal): Promise<boolean> {
   const ping = {
     kind: 'request',
     bytes: PING,
@@ -68,7 +69,7 @@ async function isAlive(session: UpstreamSession, headers: Readonly<Record<string
     whole: true,
   } as const
   try {
-    const reply = await session.send(ping, AbortSignal.any([signal, AbortSignal.timeout(ASKING_MS)]))
+    const reply = await session.send(ping, AbortSignal.any([toAbortSignal(signal), AbortSignal.timeout(ASKING_MS)]))
     if (reply.kind === 'events') await exhaust(reply.events)
     return !(
       reply.kind === 'refused' &&

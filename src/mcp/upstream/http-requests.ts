@@ -1,6 +1,7 @@
 import { AppError } from '../../lib/errors.ts'
 import { createPool, type Pool } from '../../lib/http-wire/pool.ts'
 import { Roster } from '../../lib/roster.ts'
+import type { StopSignal } from '../../lib/stopping.ts'
 import { Answer } from './http-answer.ts'
 import type { AnswerOptions } from './http-answer.ts'
 import { tooMany } from './http-fault.ts'
@@ -52,7 +53,7 @@ export class HttpRequests {
    * Sends one request and follows it until its body ended. When `signal` fires it is broken off, and `onAborted` called.
    * @returns fails as `UpstreamSession` does: cancelled, resource_exhausted for too many at a time, or of the server.
    */
-  run(ask: HttpAsk, signal?: AbortSignal, onAborted?: () => void): Promise<Reply> {
+  run(ask: HttpAsk, signal?: StopSignal, onAborted?: () => void): Promise<Reply> {
     const { server, limits, now } = this.#options
     if (signal?.aborted) return Promise.reject(new AppError('cancelled', 'the request was cancelled before it was sent'))
     if (this.#answers.size >= limits.maxConnections) return Promise.reject(tooMany(server))

@@ -2,6 +2,7 @@ import { AppError } from '../../lib/errors.ts'
 import { countOf, fieldOf } from '../../lib/http-wire/response-head.ts'
 import type { HeaderFields } from '../../lib/http-wire/response-head.ts'
 import type { Logger } from '../../lib/log.ts'
+import type { StopSignal } from '../../lib/stopping.ts'
 import { renderCancelled } from './cancelled.ts'
 import type { AnswerOptions } from './http-answer.ts'
 import { isUnknownMethod } from './healing-signs.ts'
@@ -40,9 +41,9 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
     if (found?.kind === 'refused' && isUnknownMethod(found)) return
     ended.resolve(`MCP server "${server}" does not know the session any more`)
   }
-  const post = (message: Outgoing, signal?: AbortSignal): Promise<Reply> =>
+  const post = (message: Outgoing, signal?: StopSignal): Promise<Reply> =>
     withCredentials(options.headers, (own) => send(own, message, signal))
-  const send = (own: Headers, message: Outgoing, signal: AbortSignal | undefined): Promise<Reply> => {
+  const send = (own: Headers, message: Outgoing, signal: StopSignal | undefined): Promise<Reply> => {
     const sentId = sessionId
     const opens = isLegacy && message.method === 'initialize'
     const onHead: AnswerOptions['onHead'] = (status, fields) => {
@@ -126,7 +127,7 @@ interface Notes {
 }
 
 /** To a legacy server a closed connection is no cancellation (MCP 2025-11-25, basic/transports): it has to be told. */
-function createNotes({ server, log, limits }: HttpSessionOptions, post: (message: Outgoing, signal: AbortSignal) => Promise<Reply>): Notes {
+function createNotes({ server, log, limits }: HttpSessionOptions, post: (message: Outgoing, signal: StopSignal) => Promise<Reply>): Notes {
   const underWay = new Set<Promise<void>>()
   return {
     cancel(message) {

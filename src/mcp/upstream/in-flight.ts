@@ -1,6 +1,7 @@
 import { AppError } from '../../lib/errors.ts'
 import { frameSse } from '../../lib/sse.ts'
 import type { SseEvent } from '../../lib/sse.ts'
+import type { StopSignal } from '../../lib/stopping.ts'
 import type { Fields } from '../message.ts'
 import { keyOf } from './incoming.ts'
 import { createQueue } from './queue.ts'
@@ -51,7 +52,7 @@ export interface InFlightOptions {
 }
 
 /** Follows one request from the moment it is sent until it is answered, fails, is aborted, or is too slow. */
-export function createInFlight(message: Followed, signal: AbortSignal, options: InFlightOptions): InFlight {
+export function createInFlight(message: Followed, signal: StopSignal, options: InFlightOptions): InFlight {
   return new Following(message, signal, options)
 }
 
@@ -66,7 +67,7 @@ class Following implements InFlight {
   readonly progressToken: string | undefined
   readonly reply: Promise<Reply>
   readonly #options: InFlightOptions
-  readonly #signal: AbortSignal
+  readonly #signal: StopSignal
   readonly #answered: (reply: Reply) => void
   readonly #failed: (error: Error) => void
   readonly #onAbort = (): void => this.#failAs(new AppError('cancelled', `${this.method} was cancelled`), true, true)
@@ -74,7 +75,7 @@ class Following implements InFlight {
   #queue: Queue<SseEvent> | undefined
   #isOver = false
 
-  constructor(message: Followed, signal: AbortSignal, options: InFlightOptions) {
+  constructor(message: Followed, signal: StopSignal, options: InFlightOptions) {
     const { promise, resolve, reject } = Promise.withResolvers<Reply>()
     this.id = keyOf(message.id)
     this.rawId = message.id

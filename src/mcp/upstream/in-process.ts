@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { AppError } from '../../lib/errors.ts'
 import { createSseParser } from '../../lib/sse.ts'
 import type { SseEvent } from '../../lib/sse.ts'
+import { toAbortSignal } from '../../lib/stopping.ts'
 import type { CallerProof, OpenOptions, Outgoing, Reply, Upstream, UpstreamSession } from './upstream.ts'
 
 export type Sdk = typeof import('@modelcontextprotocol/server')
@@ -59,7 +60,7 @@ async function openSession(server: InProcessServer, onClose: () => void): Promis
     ended: new Promise(() => undefined),
     async send(message, signal) {
       if (closing.signal.aborted) throw new AppError('cancelled', 'the session with this server was closed')
-      const either = AbortSignal.any([signal, closing.signal])
+      const either = AbortSignal.any([toAbortSignal(signal), closing.signal])
       return running.run({ signal: either, caller: message.caller }, () => exchange(handler, message, either))
     },
     listen: async () => ({ kind: 'refused', status: 405, bytes: Buffer.alloc(0), contentType: '' }),

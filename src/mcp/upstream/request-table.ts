@@ -1,4 +1,5 @@
 import { AppError } from '../../lib/errors.ts'
+import type { StopSignal } from '../../lib/stopping.ts'
 import { createInFlight } from './in-flight.ts'
 import type { AsWritten, InFlight, Owner } from './in-flight.ts'
 import { keyOf } from './incoming.ts'
@@ -9,7 +10,7 @@ import type { Outgoing } from './upstream.ts'
 export interface RequestTable {
   /** @throws AppError invalid_argument for an id in use, resource_exhausted for too many requests. */
   check(message: Outgoing & { asWritten?: AsWritten }): asserts message is Outgoing & { id: string; method: string }
-  add(message: Outgoing & { id: string; method: string; asWritten?: AsWritten }, signal: AbortSignal): InFlight
+  add(message: Outgoing & { id: string; method: string; asWritten?: AsWritten }, signal: StopSignal): InFlight
   find(id: string): InFlight | undefined
   findByToken(progressToken: string): InFlight | undefined
   /** The one request to which its owner gave the id of this key; undefined when there are several. */

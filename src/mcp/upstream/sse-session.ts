@@ -2,6 +2,7 @@ import { AppError, toAppError } from '../../lib/errors.ts'
 import { beginHead } from '../../lib/http-wire/request-head.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { SseEvent } from '../../lib/sse.ts'
+import type { StopSignal } from '../../lib/stopping.ts'
 import { forgetCancelled, renderCancelled } from './cancelled.ts'
 import { notProtocol } from './http-fault.ts'
 import type { InFlight } from './in-flight.ts'
@@ -172,7 +173,7 @@ interface Sending {
 }
 
 /** The answer comes on the event stream; the POST itself says only whether the server took the request. */
-function request(message: Outgoing, signal: AbortSignal, { sending, post, ...rest }: Sending): Promise<Reply> {
+function request(message: Outgoing, signal: StopSignal, { sending, post, ...rest }: Sending): Promise<Reply> {
   const requests: RequestTable = rest.requests
   requests.check(message)
   const inFlight = requests.add(message, signal)

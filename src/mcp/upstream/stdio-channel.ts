@@ -2,6 +2,7 @@ import { AppError, toAppError } from '../../lib/errors.ts'
 import { oneLine } from '../../lib/json-scan.ts'
 import { createLineReader } from '../../lib/lines.ts'
 import type { Logger } from '../../lib/log.ts'
+import type { StopSignal } from '../../lib/stopping.ts'
 import { forgetCancelled, renderCancelled } from './cancelled.ts'
 import type { Child, Exit } from './child.ts'
 import { createListenerSlot } from './listener.ts'
@@ -36,7 +37,7 @@ export interface ChannelOptions {
 /** One process that speaks MCP on its pipes, and the requests it works on. */
 export interface Channel {
   /** @param owner whose request it is, where several conversations use the process. */
-  send(message: Outgoing, signal: AbortSignal, owner?: Owner): Promise<Reply>
+  send(message: Outgoing, signal: StopSignal, owner?: Owner): Promise<Reply>
   /** Fails what is under way of one owner, and tells the server. */
   abandon(owner: Owner, why: AppError): void
   /** For what belongs to no request of a legacy server. */
@@ -129,7 +130,7 @@ class StdioChannel implements Channel {
     return this.#isIdleStopped
   }
 
-  send(message: Outgoing, signal: AbortSignal, owner: Owner = NOBODY): Promise<Reply> {
+  send(message: Outgoing, signal: StopSignal, owner: Owner = NOBODY): Promise<Reply> {
     if (this.#dead) return Promise.reject(this.#dead)
     if (signal.aborted) return Promise.reject(new AppError('cancelled', 'the request was cancelled before it was sent'))
     const { child, era } = this.#options
@@ -209,7 +210,7 @@ function createNumbering(requests: RequestTable): (message: Outgoing, owner: Own
   }
 }
 
-function sendTo(child: Child, requests: RequestTable, era: 'legacy' | 'modern', message: Renumbered, signal: AbortSignal): Promise<Reply> {
+function sendTo(child: Child, requests: RequestTable, era: 'legacy' | 'modern', message: Renumbered, signal: StopSignal): Promise<Reply> {
   if (message.kind === 'request') {
     requests.check(message)
     write(child, message.bytes)

@@ -1,4 +1,5 @@
 import { AppError, toAppError } from '../../lib/errors.ts'
+import type { StopSignal } from '../../lib/stopping.ts'
 import type { Owner } from './in-flight.ts'
 import type { Channel } from './stdio-channel.ts'
 import type { StdioLimits } from './stdio-limits.ts'
@@ -96,7 +97,7 @@ class ProcessRunner implements Runner {
     await Promise.all([started, ...[...this.#channels].map((channel) => channel.close())])
   }
 
-  #send(message: Outgoing, signal: AbortSignal, owner: Owner): Promise<Reply> {
+  #send(message: Outgoing, signal: StopSignal, owner: Owner): Promise<Reply> {
     const current = this.#current
     if (current && !current.dead) return current.send(message, signal, owner)
     // A process that starts now would not know what a notification is about.

@@ -1,5 +1,6 @@
 import { AppError, toAppError } from '../../lib/errors.ts'
 import { orCancelled } from '../../lib/pause.ts'
+import type { StopSignal } from '../../lib/stopping.ts'
 import type { Spare, WarmPool } from '../hosting/warm-pool.ts'
 import type { Child } from './child.ts'
 import { findAgreement, findHandshake, type Rehearsed, replyTo } from './rehearsal.ts'
@@ -33,7 +34,7 @@ class WarmSession {
     return this.#ended.promise
   }
 
-  async send(message: Outgoing, signal: AbortSignal): Promise<Reply> {
+  async send(message: Outgoing, signal: StopSignal): Promise<Reply> {
     if (this.#channel) return (await this.#channel).send(message, signal)
     const handshake = findHandshake(message)
     const { pool } = this.#options
@@ -55,7 +56,7 @@ class WarmSession {
     await channel?.close()
   }
 
-  async #adopt(rehearsal: Rehearsed, message: Outgoing, signal: AbortSignal): Promise<Reply> {
+  async #adopt(rehearsal: Rehearsed, message: Outgoing, signal: StopSignal): Promise<Reply> {
     rehearsal.channel.adopt()
     await this.#use(Promise.resolve(rehearsal.channel))
     return replyTo(message, await orCancelled(rehearsal.agreed, signal, 'the request was cancelled'))

@@ -1,4 +1,5 @@
 import type { SseEvent } from '../../lib/sse.ts'
+import type { StopSignal } from '../../lib/stopping.ts'
 import type { Health } from '../../resources/app-server.ts'
 import type { Identity } from '../../resources/identity.ts'
 import type { Fields } from '../message.ts'
@@ -56,8 +57,11 @@ export type Reply =
  * too slow, `unavailable` (origin `upstream`) when what it says is not the protocol.
  */
 export interface UpstreamSession {
-  /** Sends a message. When `signal` fires the request is cancelled at the server and the promise or iteration rejects with `cancelled`. */
-  send(message: Outgoing, signal: AbortSignal): Promise<Reply>
+  /**
+   * Sends a message. When `signal` fires the request is cancelled at the server and the promise or iteration rejects with `cancelled`.
+   * No method, so that the compiler refuses one that takes an AbortSignal only.
+   */
+  send: (message: Outgoing, signal: StopSignal) => Promise<Reply>
   /** Messages that belong to no request (the GET stream of streamable HTTP); one listener at a time, a new one takes over. */
   listen(headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<Extract<Reply, { kind: 'events' | 'refused' }>>
   /** Settles with the reason when the conversation ended by itself: the process exited, the pipe broke. Never rejects. */

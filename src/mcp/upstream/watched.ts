@@ -1,4 +1,5 @@
 import { type AppError, toAppError } from '../../lib/errors.ts'
+import type { StopSignal } from '../../lib/stopping.ts'
 import type { HealthRecord } from '../hosting/health.ts'
 import { classifyLine } from './incoming.ts'
 import type { Outgoing, Reply, Upstream, UpstreamSession } from './upstream.ts'
@@ -61,7 +62,7 @@ function watch(session: UpstreamSession, health: Watcher): UpstreamSession {
   }
 }
 
-async function ask(session: UpstreamSession, message: Outgoing, signal: AbortSignal, health: Watcher): Promise<Reply> {
+async function ask(session: UpstreamSession, message: Outgoing, signal: StopSignal, health: Watcher): Promise<Reply> {
   let reply: Reply
   try {
     reply = await session.send(message, signal)

@@ -1,4 +1,5 @@
 import { AppError } from '../../../lib/errors.ts'
+import type { StopSignal } from '../../../lib/stopping.ts'
 import { idKey, keyOfRaw } from '../../request-ids.ts'
 import type { Fields } from '../../message.ts'
 import type { Outgoing, Reply, UpstreamSession } from '../../upstream/upstream.ts'
@@ -142,7 +143,7 @@ function answeredHere(capabilities: Fields, subscription: Subscription, setLevel
 async function cancellable(
   running: Map<string, AbortController>,
   message: Request,
-  signal: AbortSignal,
+  signal: StopSignal,
   serve: (message: Request, signal: AbortSignal) => Promise<Reply>,
 ): Promise<Reply> {
   const key = keyOfRaw(message.id)

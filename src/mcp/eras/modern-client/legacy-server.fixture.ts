@@ -1,5 +1,6 @@
 import { silentLogger } from '../../../lib/log.ts'
 import { AppError } from '../../../lib/errors.ts'
+import { toAbortSignal } from '../../../lib/stopping.ts'
 import type { SseEvent } from '../../../lib/sse.ts'
 import { type Fields, fieldsOf, parseId } from '../../message.ts'
 import { createQueue, type Queue } from '../../upstream/queue.ts'
@@ -91,7 +92,7 @@ function openSession(server: LegacyServer, { era }: OpenOptions): UpstreamSessio
         answered(parsed['id']).resolve(parsed)
       }
       if (message.kind !== 'request') return { kind: 'accepted' }
-      return playCall(server, session, message, parsed, { signal, running, answered: (id) => answered(id).promise })
+      return playCall(server, session, message, parsed, { signal: toAbortSignal(signal), running, answered: (id) => answered(id).promise })
     },
     async listen() {
       return { kind: 'events', events: other }

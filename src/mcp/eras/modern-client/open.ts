@@ -1,4 +1,5 @@
 import { AppError } from '../../../lib/errors.ts'
+import { toAbortSignal } from '../../../lib/stopping.ts'
 import { createSealer } from '../../sealed.ts'
 import type { OpenOptions, Outgoing, Reply, Upstream, UpstreamSession } from '../../upstream/upstream.ts'
 import type { BridgeDeps } from '../bridge.ts'
@@ -58,7 +59,7 @@ export async function openForModernClient(inner: Upstream, options: OpenOptions,
       // Clients cancel by going away; no other notification has a meaning to a server that knows no session of this client.
       if (message.kind === 'notification') return { kind: 'accepted' }
       sweep()
-      return serve(parts, message, signal)
+      return serve(parts, message, toAbortSignal(signal))
     },
     listen: async () => NO_STREAM,
     async close() {
