@@ -1,3 +1,4 @@
+import { IsoTimes } from '../lib/iso-time.ts'
 import { buildEvent, buildFields, calledTool, cutText, fitsSurely, MAX_SENSITIVE_BYTES, shapeMessage } from './build-event.ts'
 import type { BuildOptions } from './build-event.ts'
 import type { EventFields } from './event.ts'
@@ -25,8 +26,7 @@ export class RequestRecords {
   #uri: unknown
   #by: string | null | undefined
   #decisionText = ''
-  #ms = Number.NaN
-  #time = ''
+  readonly #times = new IsoTimes()
 
   /** @param session fields of every event of the session, of which only `app_uri` is sensitive. */
   constructor(session: SessionFields, options: BuildOptions) {
@@ -37,11 +37,11 @@ export class RequestRecords {
 
   /** The event of a request that was allowed and is about to leave. `ei` is its place in the session. */
   start(message: EventFields['message'], decision: { allow: true; by: string | null }, ei: number): { uid: string; text: string } {
-    const { ids, redactor } = this.#options
+    const { ids, now, redactor } = this.#options
     const uid = ids.uuidv7()
     const tool = calledTool(message)
     const text =
-      `{"event":"${TYPE}","code":"${EVENTS[TYPE].code.success}","time":"${this.#now()}","uid":"${uid}","ei":${ei},` +
+      `{"event":"${TYPE}","code":"${EVENTS[TYPE].code.success}","time":"${this.#times.render(now())}","uid":"${uid}","ei":${ei},` +
       `${tool === undefined ? '' : `"tool":${JSON.stringify(cutText(tool))},`}"cluster_name":${this.#cluster},${this.#renderSession()}` +
       `"message":${renderMessage(shapeMessage(message, redactor))},"decision":${this.#renderDecision(decision)}}`
     if (fitsSurely(text.length)) return { uid, text }
@@ -78,23 +78,14 @@ export class RequestRecords {
     }
     return this.#decisionText
   }
-
-  #now(): string {
-    const ms = this.#options.now()
-    if (ms !== this.#ms) {
-      this.#ms = ms
-      this.#time = new Date(ms).toISOString()
-    }
-    return this.#time
-  }
 }
 
 /** Member by member: a text that was put together is written the slow way, and everything beside it in the same object. */
 function renderMessage({ jsonrpc, method, id, params }: NonNullable<EventFields['message']> = {}): string {
-  const members: string[] = []
-  if (jsonrpc !== undefined) members.push(`"jsonrpc":${JSON.stringify(jsonrpc)}`)
-  if (method !== undefined) members.push(`"method":${JSON.stringify(method)}`)
-  if (id !== undefined) members.push(`"id":${JSON.stringify(id)}`)
-  if (params !== undefined) members.push(`"params":${JSON.stringify(params)}`)
-  return `{${members.join(',')}}`
+  let text = ''
+  if (jsonrpc !== undefined) text += `,"jsonrpc":${JSON.stringify(jsonrpc)}`
+  if (method !== undefined) text += `,"method":${JSON.stringify(method)}`
+  if (id !== undefined) text += `,"id":${JSON.stringify(id)}`
+  if (params !== undefined) text += `,"params":${JSON.stringify(params)}`
+  return `{${text.slice(1)}}`
 }
