@@ -5,8 +5,8 @@ export interface ByteBuffer {
   readonly length: number
   /** Copies `bytes` to the end. Past the limit it empties itself and throws `resource_exhausted`. */
   append(bytes: Uint8Array): void
-  /** The same for bytes that nobody will change, which it may keep as they are. */
-  adopt(bytes: Buffer): void
+  /** The same for bytes that nobody will change. True when it keeps them as they are until all is taken; of few it makes a copy. */
+  adopt(bytes: Buffer): boolean
   /** Hands out all bytes and is empty after. */
   take(): Buffer
 }
@@ -17,7 +17,8 @@ const LAST_CAPACITY = 1024 * 1024
 const ADOPTED_BYTES = 16 * 1024
 
 /**
- * Made of pieces that double as it grows, so that a message in many small chunks costs linear time and at most twice its size.
+ * Made of pieces, each as large as all before it up to `LAST_CAPACITY`: a message in many small chunks costs linear time and, until it is taken, at
+ * most twice its size.
  *
  * @param maxBytes the most it may hold
  * @param what the thing collected, for the error message ("a line")
@@ -65,10 +66,14 @@ export function createByteBuffer(maxBytes: number, what: string): ByteBuffer {
       used = rest.length
     },
     adopt(bytes) {
-      if (bytes.length < ADOPTED_BYTES) return this.append(bytes)
-      grow(bytes.length)
-      seal()
-      pieces.push(bytes)
+      const isKept = bytes.length >= ADOPTED_BYTES
+      if (!isKept) this.append(bytes)
+      else {
+        grow(bytes.length)
+        seal()
+        pieces.push(bytes)
+      }
+      return isKept
     },
     take() {
       seal()

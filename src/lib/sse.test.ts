@@ -34,6 +34,24 @@ describe('limits', () => {
   })
 })
 
+test('a chunk is given back as soon as no event can share memory with it', () => {
+  const given: string[] = []
+  const parser = createSseParser({ giveBack: (chunk) => given.push(Buffer.from(chunk).toString('utf8', 0, 9)) })
+  const large = (name: string): Buffer => Buffer.from(`${name}${'x'.repeat(20_000)}`)
+  parser.push(Buffer.from('data: few'))
+  // Small ones are copied: millions of them are not to be kept beside the copy.
+  expect(given).toEqual(['data: few'])
+  expect(parser.push(large('large one'))).toEqual([])
+  expect(parser.push(large('large two'))).toEqual([])
+  expect(given).toEqual(['data: few'])
+  const [first] = parser.push(Buffer.from('\n\ndata: next'))
+  expect(given).toEqual(['data: few', 'large one', 'large two'])
+  expect(first?.data.length).toBe(3 + 2 * 20_009)
+  const [second] = parser.push(large('\n\ndata: three\n\ndata: four'))
+  expect(second?.data.toString()).toBe('next')
+  expect(given).toHaveLength(3)
+})
+
 describe('fields', () => {
   test('all of them', () => {
     expect(parse('id: 7\nevent: ping\nretry: 1500\ndata: a\ndata:  b\n\n')).toEqual([

@@ -45,7 +45,7 @@ const LINE_ENDS = /\r\n|\r|\n/g
 export function createSseParser({ maxEventBytes = 16 * 1024 * 1024, giveBack }: SseOptions = {}): SseParser {
   const pending = createByteBuffer(maxEventBytes, 'an event')
   const borders = createBorderFinder()
-  /** Whole chunks of the pending block. */
+  /** Chunks of the pending block alone that it keeps as they are. Not of small ones, of which there may be millions. */
   const inner: Uint8Array[] = []
   let isFirst = true
   let isBroken = false
@@ -61,7 +61,7 @@ export function createSseParser({ maxEventBytes = 16 * 1024 * 1024, giveBack }: 
   function joined(bytes: Buffer): Buffer {
     pending.adopt(bytes)
     const raw = pending.take()
-    // It had two pieces at least, so it is a copy.
+    // With one of these it had two pieces at least, so it is a copy.
     for (const chunk of inner.splice(0)) giveBack?.(chunk)
     return raw
   }
@@ -76,8 +76,12 @@ export function createSseParser({ maxEventBytes = 16 * 1024 * 1024, giveBack }: 
         events.push(complete(bytes.subarray(start, end)))
         start = end
       }
-      if (start < bytes.length) pending.adopt(bytes.subarray(start))
-      if (start === 0 && giveBack) inner.push(chunk)
+      if (start < bytes.length) {
+        const isKept = pending.adopt(bytes.subarray(start))
+        // One that begins with the end of an event shares memory with it.
+        if (start === 0 && isKept) inner.push(chunk)
+        else if (start === 0) giveBack?.(chunk)
+      }
       return events
     } catch (error) {
       isBroken = true

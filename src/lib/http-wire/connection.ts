@@ -46,7 +46,7 @@ export class Connection {
   #since: number
   #current: Current | undefined
   #isPaused = false
-  /** What was read last was handed on with its memory. */
+  /** A piece of what was read last was handed on with its memory. */
   #isLent = false
   /** As long as this it may be idle after the answer that is being read. */
   #idleMs = 0
@@ -161,8 +161,9 @@ export class Connection {
 
   /** What the receiver keeps must not change with the next read. */
   #handOn(chunk: Buffer, { receiver }: Current): void {
-    this.#isLent = chunk.length > COPIED_BYTES
-    receiver.onData(this.#isLent ? chunk : Buffer.from(chunk))
+    const isLarge = chunk.length > COPIED_BYTES
+    this.#isLent ||= isLarge
+    receiver.onData(isLarge ? chunk : Buffer.from(chunk))
   }
 
   /** The server sends no more. */
