@@ -38,8 +38,21 @@ it('cuts the widest columns to the terminal, the first one last', () => {
     ['Name        About      Labels', '----------  ---------  ---------', 'everything  one two …  env=dev,…', ''].join('\n'),
   )
   expect(renderTable(heads, rows, at(28))).toBe(
-    ['Name      About     Labels', '--------  --------  --------', 'everyth…  one two…  env=dev…', ''].join('\n'),
+    ['Name        About    Labels', '----------  -------  -------', 'everything  one tw…  env=de…', ''].join('\n'),
   )
+})
+
+it('leaves names whole, so that two of them can be told apart, and cuts what is longer than a name', () => {
+  const rows = [
+    ['everything', 'over stdio', 'stdio', 'env=demo'],
+    ['everything-http', 'over HTTP', 'HTTP', 'env=demo'],
+  ]
+  expect(renderTable(['Name', 'Description', 'Type', 'Labels'], rows, at(36)).split('\n').slice(2, 4)).toEqual([
+    'everything       over…  stdio  env=…',
+    'everything-http  over…  HTTP   env=…',
+  ])
+  const ids = [['0193b9f2-7a51-7c33-b7f0-55d0b4f00001', 'a'.repeat(30)]]
+  expect(renderTable(['ID', 'User'], ids, at(30)).split('\n')[2]).toBe('0193b9f2-7a51-7c33-…  aaaaaaa…')
 })
 
 it('fits any terminal that has room for three characters a column, and no line is longer than needed', () => {

@@ -6,8 +6,9 @@ export interface Screen {
   columns?: number | undefined
 }
 
-/** The narrowest that a column gets while there is another one to cut, and the narrowest of all. */
+/** The narrowest that the others get before the first is cut, as much of the first as most names have, and the narrowest of all. */
 const NARROW = 8
+const NAME = 16
 const NARROWEST = 3
 
 /**
@@ -35,8 +36,9 @@ function fit(wanted: readonly number[], room: number): number[] {
   const others = widths.map((_, column) => column).slice(1)
   for (const [columns, least] of [
     [others, NARROW],
-    [[0], NARROW],
-    [[0, ...others], NARROWEST],
+    [[0], NAME],
+    [others, NARROWEST],
+    [[0], NARROWEST],
   ] as const) {
     for (let excess = sum(widths) - room; excess > 0; excess = sum(widths) - room) {
       const widest = Math.max(...columns.map((column) => widths[column] ?? 0))
