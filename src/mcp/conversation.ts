@@ -48,8 +48,11 @@ export interface RunningRequest extends Listed {
   abort(): void
 }
 
-/** Requests of one conversation that have no answer yet, and bytes of them, which are kept whoever leaves; questions of its server, and characters of their ids. */
-const MAX = { open: 1000, bytes: 64 * 1024 * 1024, idChars: 1024 } as const
+/** Requests of one conversation that have no answer yet, and questions of its server. */
+const MAX_OPEN = 1000
+/** Of those requests, which are kept whoever leaves. */
+const MAX_OPEN_BYTES = 64 * 1024 * 1024
+const MAX_ASKED_KEY_CHARS = 1024
 
 /**
  * What one client and one MCP server have with each other: a session of the legacy revisions, or the running requests
@@ -149,11 +152,10 @@ export class Conversation {
   /** @throws AppError resource_exhausted for too many requests at a time, invalid_argument for an id that another request of the session has. */
   assertRoomFor(id: string | undefined): void {
     const { size } = this.#running
-    if (size >= MAX.open || this.#runningBytes >= MAX.bytes)
+    if (size >= MAX_OPEN || this.#runningBytes >= MAX_OPEN_BYTES)
       throw new AppError('resource_exhausted', `${size} requests of this MCP session have no answer yet: wait, or cancel some`)
-    if (this.era === 'legacy' && this.findWaiting(keyOfRaw(id))) {
+    if (this.findWaiting(keyOfRaw(id)))
       throw new AppError('invalid_argument', 'the request id is in use in this MCP session: use another', { details: { rpc: -32600 } })
-    }
   }
 
   begin(request: RunningRequest): void {
@@ -173,9 +175,9 @@ export class Conversation {
   /** The server asked the client something: the client may answer it once; of too many the oldest not any more. */
   asked(id: unknown): void {
     const key = idKey(id)
-    if (key.length <= MAX.idChars) this.#asked.add(key)
+    if (key.length <= MAX_ASKED_KEY_CHARS) this.#asked.add(key)
     for (const oldest of this.#asked) {
-      if (this.#asked.size <= MAX.open) break
+      if (this.#asked.size <= MAX_OPEN) break
       this.#asked.delete(oldest)
     }
   }
@@ -269,9 +271,8 @@ export class Conversation {
    */
   async end(now: number, why?: AppError): Promise<void> {
     const recorded = this.#ending.signal.aborted ? undefined : this.#stop(now, why)
-    for (const settled of await Promise.allSettled([recorded, this.upstream.close()])) {
+    for (const settled of await Promise.allSettled([recorded, this.upstream.close()]))
       if (settled.status === 'rejected') throw settled.reason
-    }
   }
 
   /** All of it happens at once, only its records are waited for. */

@@ -63,6 +63,11 @@ function answer(fixture: Fixture, session: string, message: unknown): Answered {
   return fixture.send({ text: JSON.stringify({ jsonrpc: '2.0', ...Object(message) }), headers: { 'mcp-session-id': session } })
 }
 
+function callTool(fixture: Fixture, session: string): Answered {
+  const text = JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'a_x', arguments: {} } })
+  return fixture.send({ text, headers: { 'mcp-session-id': session } })
+}
+
 /** A tool of `member` that asks the client, and says what it was answered. */
 function asks(member: FakeMember): { answers: unknown[] } {
   const answers: unknown[] = []
@@ -143,10 +148,7 @@ test('an answer that comes to another process reaches the server that asked, onc
   const { answers } = asks(b)
   const session = await here.open()
   await there.call(session, 'tools/list')
-  const call = there.send({
-    text: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'a_x', arguments: {} } }),
-    headers: { 'mcp-session-id': session },
-  })
+  const call = callTool(there, session)
   await settle(there, here)
   const [question] = call.events
   expect(question).toMatchObject({ method: 'elicitation/create' })
@@ -167,10 +169,7 @@ test('one that is too large is refused to both, at once', async () => {
   const { answers } = asks(b)
   const session = await here.open()
   await there.call(session, 'tools/list')
-  const call = there.send({
-    text: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'a_x', arguments: {} } }),
-    headers: { 'mcp-session-id': session },
-  })
+  const call = callTool(there, session)
   await settle(there, here)
   const said = answer(here, session, { id: call.events[0].id, result: { text: 'x'.repeat(300_000) } })
   for (let round = 0; round < 5; round++) await Promise.all([here.timers.advance(100), there.timers.advance(100)])
@@ -183,10 +182,7 @@ test('one of quotes alone goes, as long as it may be', async () => {
   const { answers } = asks(b)
   const session = await here.open()
   await there.call(session, 'tools/list')
-  const call = there.send({
-    text: JSON.stringify({ jsonrpc: '2.0', id: 1, method: 'tools/call', params: { name: 'a_x', arguments: {} } }),
-    headers: { 'mcp-session-id': session },
-  })
+  const call = callTool(there, session)
   await settle(there, here)
   const said = answer(here, session, { id: call.events[0].id, result: { text: '"'.repeat(131_000) } })
   for (let round = 0; round < 5; round++) await Promise.all([here.timers.advance(100), there.timers.advance(100)])

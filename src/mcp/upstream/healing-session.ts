@@ -86,7 +86,7 @@ class HealingSession implements UpstreamSession {
   async listen(headers: Readonly<Record<string, string>>, signal: AbortSignal): ReturnType<UpstreamSession['listen']> {
     let life = this.#healing || this.#life.isLost ? await this.#heal() : this.#life
     let reply = await life.session.listen(headers, signal)
-    if (reply.kind === 'refused' && this.#isForgotten(life, await losesListener(life.session, reply, headers, signal))) {
+    if (reply.kind === 'refused' && (await losesListener(life.session, reply, headers, signal)) && this.#giveUp(life)) {
       life = await this.#heal()
       reply = await life.session.listen(fresh(headers), signal)
     }
@@ -117,7 +117,7 @@ class HealingSession implements UpstreamSession {
 
   /** The server has not run it: in a session that it does not know, anything is safe to send again. */
   async #refused(reply: Extract<Reply, { kind: 'refused' }>, life: Life, message: Outgoing, signal: StopSignal): Promise<Reply> {
-    if (this.#isForgotten(life, await tellsOfLoss(life.session, reply, message, signal))) return this.#sendAgain(message, signal)
+    if ((await tellsOfLoss(life.session, reply, message, signal)) && this.#giveUp(life)) return this.#sendAgain(message, signal)
     return this.#memory.remember(message, reply)
   }
 
@@ -183,10 +183,10 @@ class HealingSession implements UpstreamSession {
     for (const method of this.#memory.agreed?.changes ?? []) yield toEvent(Buffer.from(`{"jsonrpc":"2.0","method":"${method}"}`))
   }
 
-  /** Whether it goes on in a new life. */
-  #isForgotten(life: Life, isLost: boolean): boolean {
-    if (isLost) this.#lose(life, `MCP server "${this.#options.server}" does not know the session any more`)
-    return isLost && this.#failure === undefined
+  /** For a life that the server has forgotten. True when it may go on in a new one. */
+  #giveUp(life: Life): boolean {
+    this.#lose(life, `MCP server "${this.#options.server}" does not know the session any more`)
+    return this.#failure === undefined
   }
 
   /** Asked after a failure; what fails with a session may be told a moment before the end of the session is. */

@@ -8,30 +8,6 @@ import { createQueue } from './queue.ts'
 import type { Queue } from './queue.ts'
 import type { Outgoing, Reply } from './upstream.ts'
 
-/** One request a stdio server has not answered yet. */
-export interface InFlight {
-  /** Key of its id. */
-  readonly id: string
-  /** Its id as the server knows it. */
-  readonly rawId: string
-  /** What its client wrote, when that is not what the server got. */
-  readonly asWritten: AsWritten | undefined
-  readonly method: string
-  /** Whether it stays open for what the server has to tell. */
-  readonly isSubscription: boolean
-  readonly progressToken: string | undefined
-  readonly reply: Promise<Reply>
-  /** Bytes of its messages that wait for a slow reader. */
-  queuedBytes(): number
-  /** Something that belongs to it and is not the response. */
-  deliver(line: Buffer): void
-  /** The response; with its value, where that is known (see `Reply`). */
-  finish(line: Buffer, value?: Fields): void
-  /** No response will come, yet that is no failure: a subscription the server ended. */
-  end(): void
-  fail(error: Error): void
-}
-
 /** Whose conversation a request belongs to, where several share a process: known by identity alone. */
 export type Owner = object
 
@@ -51,18 +27,19 @@ export interface InFlightOptions {
   onOver: (request: InFlight, atServer: boolean) => void
 }
 
-/** Follows one request from the moment it is sent until it is answered, fails, is aborted, or is too slow. */
-export function createInFlight(message: Followed, signal: StopSignal, options: InFlightOptions): InFlight {
-  return new Following(message, signal, options)
-}
+/** A request as the server gets it. */
+export type SentRequest = Outgoing & { id: string; method: string; asWritten?: AsWritten }
 
-type Followed = Outgoing & { id: string; method: string; asWritten?: AsWritten }
-
-class Following implements InFlight {
+/** One request that a stdio server has not answered yet, from the moment it is sent until it is answered, fails, is aborted, or is too slow. */
+export class InFlight {
+  /** Key of its id. */
   readonly id: string
+  /** Its id as the server knows it. */
   readonly rawId: string
+  /** What its client wrote, when that is not what the server got. */
   readonly asWritten: AsWritten | undefined
   readonly method: string
+  /** Whether it stays open for what the server has to tell. */
   readonly isSubscription: boolean
   readonly progressToken: string | undefined
   readonly reply: Promise<Reply>
@@ -75,7 +52,7 @@ class Following implements InFlight {
   #queue: Queue<SseEvent> | undefined
   #isOver = false
 
-  constructor(message: Followed, signal: StopSignal, options: InFlightOptions) {
+  constructor(message: SentRequest, signal: StopSignal, options: InFlightOptions) {
     const { promise, resolve, reject } = Promise.withResolvers<Reply>()
     this.id = keyOf(message.id)
     this.rawId = message.id
@@ -92,10 +69,12 @@ class Following implements InFlight {
     signal.addEventListener('abort', this.#onAbort, { once: true })
   }
 
+  /** Bytes of its messages that wait for a slow reader. */
   queuedBytes(): number {
     return this.#queue?.bytes() ?? 0
   }
 
+  /** Something that belongs to it and is not the response. */
   deliver(line: Buffer): void {
     if (this.#isOver) return
     // A subscription stays open as long as it likes once the server has taken it.
@@ -109,6 +88,7 @@ class Following implements InFlight {
     this.#queue.push(toEvent(line))
   }
 
+  /** The response; with its value, where that is known (see `Reply`). */
   finish(line: Buffer, value?: Fields): void {
     if (!this.#over(false)) return
     if (!this.#queue) return this.#answered(value ? { kind: 'message', bytes: line, value } : { kind: 'message', bytes: line })
@@ -116,6 +96,7 @@ class Following implements InFlight {
     this.#queue.end()
   }
 
+  /** No response will come, yet that is no failure: a subscription the server ended. */
   end(): void {
     if (!this.#queue) return this.fail(noAnswer(this.#options, this.method))
     if (this.#over(false)) this.#queue.end()

@@ -1,7 +1,6 @@
 import { AppError } from '../../lib/errors.ts'
 import type { StopSignal } from '../../lib/stopping.ts'
-import { createInFlight } from './in-flight.ts'
-import type { AsWritten, InFlight, Owner } from './in-flight.ts'
+import { type AsWritten, InFlight, type Owner, type SentRequest } from './in-flight.ts'
 import { keyOf } from './incoming.ts'
 import type { StdioLimits } from './stdio-limits.ts'
 import type { Outgoing } from './upstream.ts'
@@ -9,8 +8,8 @@ import type { Outgoing } from './upstream.ts'
 /** The requests one server works on in a session, and the ids of those it may still answer although nobody waits. Ids are keys of `keyOf`. */
 export interface RequestTable {
   /** @throws AppError invalid_argument for an id in use, resource_exhausted for too many requests. */
-  check(message: Outgoing & { asWritten?: AsWritten }): asserts message is Outgoing & { id: string; method: string }
-  add(message: Outgoing & { id: string; method: string; asWritten?: AsWritten }, signal: StopSignal): InFlight
+  check(message: Outgoing & { asWritten?: AsWritten }): asserts message is SentRequest
+  add(message: SentRequest, signal: StopSignal): InFlight
   find(id: string): InFlight | undefined
   findByToken(progressToken: string): InFlight | undefined
   /** The one request to which its owner gave the id of this key; undefined when there are several. */
@@ -76,7 +75,7 @@ export function createRequestTable({
     add(message, signal) {
       const timeoutMs = message.method === 'initialize' ? limits.initializeTimeoutMs : limits.requestTimeoutMs
       const hasRoom = (bytes: number): boolean => queuedBytes(message.asWritten?.owner) + bytes <= limits.maxQueuedBytes
-      const request = createInFlight(message, signal, { timeoutMs, hasRoom, server, onOver })
+      const request = new InFlight(message, signal, { timeoutMs, hasRoom, server, onOver })
       requests.set(request.id, request)
       return request
     },

@@ -26,6 +26,7 @@ const TRAILER = new RegExp(
     .join('|'),
 )
 /** Lines of an object that Node prints below a stack: `{`, `code: 'ENOENT',` and so on, `}`. */
+const OPENS_OBJECT = /^(?:at\s|\.\.\. |\w*Error\b).*\{$/
 const MAX_OBJECT_LINES = 50
 
 /** The last line that is no trailer of an error; when there is none, the last line. */
@@ -33,20 +34,16 @@ export function createTellingLine(): TellingLine {
   let last: string | undefined
   let telling: string | undefined
   let objectLines = 0
-  const isTrailer = (line: string): boolean => {
-    if (objectLines > 0) {
-      objectLines = line.startsWith('}') ? 0 : objectLines - 1
-      return true
-    }
-    return TRAILER.test(line)
-  }
   return {
     push(line) {
       last = line
-      const wasInObject = objectLines > 0
-      if (!isTrailer(line)) telling = line
+      if (objectLines > 0) {
+        objectLines = line.startsWith('}') ? 0 : objectLines - 1
+        return
+      }
+      if (!TRAILER.test(line)) telling = line
       // Only what follows a frame, or the words of an error, is about that error.
-      if (!wasInObject && /^(?:at\s|\.\.\. |\w*Error\b).*\{$/.test(line)) objectLines = MAX_OBJECT_LINES
+      if (OPENS_OBJECT.test(line)) objectLines = MAX_OBJECT_LINES
     },
     last: () => telling ?? last,
   }
