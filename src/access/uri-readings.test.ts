@@ -12,6 +12,10 @@ test.each([
   'file:///srv/public/.\t./private/key',
   'file:///srv/public/..',
   'file:///srv/public/%3f/../../private',
+  'file:///srv/public/..?',
+  'file:///srv/public/..?a/b',
+  'file:///srv/public/a/../..#b',
+  'file:///srv/public/..\u0001',
 ])('a resource is not granted by a pattern that it leaves: %s', (uri) => {
   const access = accessOf([role('a', { allow: { ...all, mcp: { resources: ['file:///srv/public/*'] } } })])
   expect(access.check('resource', uri)).toMatchObject({ allow: false, kind: 'no_resource' })
@@ -55,6 +59,23 @@ test.each([
 ])('what is denied is so however it is written: %s', (uri) => {
   const roles = [role('a', { allow: all }), role('b', { deny: { mcp: { resources: ['file:///srv/private/*'] } } })]
   expect(accessOf(roles).check('resource', uri)).toMatchObject({ allow: false, kind: 'deny_rule', by: 'b' })
+})
+
+test.each([
+  'file:///srv/key?',
+  'file:///srv/key#part',
+  'file:///srv/key?a=1#part',
+  'file:///srv/key/',
+  'file:///srv/a/../key?a/b',
+  'file:///srv/%6bey%23',
+  'file:///srv/key\u0000',
+])('a resource that is denied by its name is so with what servers leave out of a URI: %s', (uri) => {
+  const roles = [role('a', { allow: all }), role('b', { deny: { mcp: { resources: ['file:///srv/key', 'docs://a?n=1'] } } })]
+  const access = accessOf(roles)
+  expect(access.check('resource', uri)).toMatchObject({ allow: false, kind: 'deny_rule', by: 'b' })
+  expect(access.check('resource', 'docs://a?n=1#part').allow).toBe(false)
+  for (const other of ['file:///srv/keys', 'file:///srv/key/a', 'file:///srv/a?/key', 'docs://a', 'docs://a?n=2'])
+    expect(access.check('resource', other).allow, other).toBe(true)
 })
 
 test('patterns are asked about the URI as it is, where it leads nowhere else', () => {
