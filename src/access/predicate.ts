@@ -32,7 +32,8 @@ export function evaluateWhere(text: string, facts: { identity: Subject; resource
 
 /**
  * `where` of an argument rule: CEL over `args` (the arguments of the call), `user` {name, roles, traits} and `server` {name, labels}.
- * A key that is not there is an error, unless asked for with has() or `in`; one that is there in another case too, or instead, always is. Integers of the call are CEL ints, other numbers doubles.
+ * A key that is not there is an error, unless asked for with has() or `in`; one that is there in another case too, or instead, always is.
+ * Integers of the call are CEL ints, other numbers doubles.
  * Regexes (regexp.match, matches) are RE2 and are searched for anywhere in the text. Throws AppError as above, and
  * for arguments that are no object or hold more than 10,000 values.
  */

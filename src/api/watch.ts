@@ -6,8 +6,9 @@ import { streamingRoute } from './route.ts'
 const at = z.number().describe('ms since 1970, by the clock of the Auth Service')
 
 /**
- * A line of a watch. First `begin`, then a `delete` for what went in the last hour, a `put` for each resource there is (also for one that went before),
- * a `revoked` for each credential that was ended in the last hour, then `ready`; from there on every change in order. `n` counts the lines: a gap means that something was lost, and only a new watch knows what.
+ * A line of a watch. First `begin`, then a `delete` for what went in the last hour, a `put` for each resource there is (also for one that went
+ * before), a `revoked` for each credential that was ended in the last hour, then `ready`; from there on every change in order. `n` counts the lines: a
+ * gap means that something was lost, and only a new watch knows what.
  */
 export const watchLine = z.discriminatedUnion('type', [
   z.object({

@@ -68,6 +68,7 @@ export async function ensurePrivateDirectory(path: string, { uid = process.getui
 /**
  * The text of a file (or of a pipe), undefined when there is none. Throws `invalid_argument` when it is larger than `maxBytes`
  * or not UTF-8; other errors of the system pass.
+ * @param keepsMark whether a byte order mark stays, for a text that is written back.
  */
 export async function readTextIfPresent(
   path: string,

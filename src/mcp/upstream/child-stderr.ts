@@ -11,7 +11,10 @@ export interface StderrOptions {
 /** Read a second: who writes more waits, instead of keeping us busy. */
 const STDERR_BYTES_A_SECOND = 1024 * 1024
 
-/** Gives what a process writes to stderr to `onStderr`, line by line, and keeps the one that tells most of its end. Nobody sees what `hideSecrets` takes out. */
+/**
+ * Gives what a process writes to stderr to `onStderr`, line by line, and keeps the one that tells most of its end. Nobody sees what `hideSecrets`
+ * takes out.
+ */
 export function watchStderr(
   spawned: ChildProcessWithoutNullStreams,
   { onStderr, hideSecrets }: StderrOptions,

@@ -28,7 +28,10 @@ const KEPT_BACK = new Set([
 
 export interface ExchangeReader {
   onExchange(exchange: HttpExchange): void
-  /** invalid_argument (415) for another type than JSON, resource_exhausted (413) for too large a body, unavailable for lack of room, cancelled when the client went away. */
+  /**
+   * invalid_argument (415) for another type than JSON, resource_exhausted (413) for too large a body, unavailable for lack of room, cancelled when the
+   * client went away.
+   */
   onFault(error: AppError): void
   /** Headers in lower case that do not travel on, beside the usual ones; asked for when the body is there. */
   keptBack?: () => readonly string[]

@@ -29,7 +29,7 @@ export function setEntries(text: string, container: string, entries: Entries, fo
   return edited
 }
 
-/** Of the byte order; some editors write it first. */
+/** The byte order mark, which some editors write first. */
 const MARK = '\ufeff'
 /** What a file of Continue begins with. */
 const YAML_HEAD = 'name: Local Config\nversion: 1.0.0\nschema: v1\n'
