@@ -53,6 +53,13 @@ test('an answer without an id is an answer to nobody, a call is no answer, and e
   ])
 })
 
+test('an answer of very many members costs no more than its length', { timeout: 5000 }, () => {
+  const members = Array.from({ length: 200_000 }, (_, at) => `"m${at}":{"x":"${'y'.repeat(40)}"}`)
+  const bytes = Buffer.from(`{"jsonrpc":"2.0","id":1,"result":{},${members.join(',')}}`)
+  // By the square of it, this takes longer than the test may.
+  expect(new MessageHead().push(bytes).answered).toBe(idKey(1))
+})
+
 test('any answer is read as JSON reads it, in whatever pieces it comes', () => {
   const id = fc.oneof(fc.string(), fc.integer())
   const more = fc.dictionary(

@@ -38,8 +38,10 @@ export class MessageHead {
   #isClear = true
 
   push(chunk: Uint8Array): this {
+    // One for all members: each would look for the next backslash anew, which may be far.
+    const turns = new Turns(chunk)
     for (let at = 0; at < chunk.length && this.#isClear; at++) {
-      if (this.#depth > 1 && this.#taking === undefined) at = this.#passInner(chunk, at)
+      if (this.#depth > 1 && this.#taking === undefined) at = this.#passInner(chunk, at, turns)
       const byte = chunk[at]
       if (byte === undefined) break
       if (this.#isInString) this.#inString(byte)
@@ -71,8 +73,7 @@ export class MessageHead {
   }
 
   /** Goes over what is inside of a member, where only brackets and strings count, to the bracket that may end it, or to the end of the chunk. */
-  #passInner(chunk: Uint8Array, from: number): number {
-    const turns = new Turns(chunk)
+  #passInner(chunk: Uint8Array, from: number, turns: Turns): number {
     let depth = this.#depth
     let isInString = this.#isInString
     let isEscaped = this.#isEscaped
