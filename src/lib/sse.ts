@@ -37,7 +37,8 @@ const CARRIAGE_RETURN = 0x0d
 const COLON = 0x3a
 const SPACE = 0x20
 const BYTE_ORDER_MARK = Buffer.from('\ufeff')
-const FEED = Buffer.from('\n')
+/** `event` and `retry`. */
+const LONGEST_FIELD = 5
 const NO_BYTES = Buffer.alloc(0)
 const LINE_ENDS = /\r\n|\r|\n/g
 
@@ -144,28 +145,29 @@ function findByte(bytes: Buffer, byte: number, from: number): number {
 }
 
 function parseBlock(raw: Buffer, isFirst: boolean): SseEvent {
-  const data: Buffer[] = []
+  const data = createDataLines(raw)
   let event = ''
   let id: string | undefined
   let retry: number | undefined
   let isComment = true
   let at = isFirst && raw.subarray(0, BYTE_ORDER_MARK.length).equals(BYTE_ORDER_MARK) ? BYTE_ORDER_MARK.length : 0
   for (const end of lineEnds(raw, at)) {
-    const [from, to] = [at, end]
+    const from = at
     at = raw[end] === CARRIAGE_RETURN && raw[end + 1] === LINE_FEED ? end + 2 : end + 1
-    if (from === to || raw[from] === COLON) continue
+    if (from === end || raw[from] === COLON) continue
     isComment = false
-    const { name, value } = parseField(raw.subarray(from, to))
-    if (name === 'data') data.push(value)
-    else if (name === 'event') event = value.toString('utf8')
-    else if (name === 'id' && !value.includes(0)) id = value.toString('utf8')
-    else if (name === 'retry') retry = parseRetry(value.toString('utf8')) ?? retry
+    const { name, valueAt } = parseField(raw, from, end)
+    if (name === 'data') data.add(valueAt, end)
+    else if (name === 'event') event = raw.toString('utf8', valueAt, end)
+    else if (name === 'id' && !raw.subarray(valueAt, end).includes(0)) id = raw.toString('utf8', valueAt, end)
+    else if (name === 'retry') retry = parseRetry(raw.toString('utf8', valueAt, end)) ?? retry
   }
+  const joined = data.join()
   return {
     raw,
     event: event === '' ? 'message' : event,
-    data: joinLines(data),
-    hasData: data.length > 0,
+    data: joined ?? NO_BYTES,
+    hasData: joined !== undefined,
     isComment,
     ...(id !== undefined && { id }),
     ...(retry !== undefined && { retry }),
@@ -185,23 +187,31 @@ function* lineEnds(raw: Buffer, from: number): Generator<number, void> {
   }
 }
 
-function parseField(line: Buffer): { name: string; value: Buffer } {
-  const colon = line.indexOf(COLON)
-  if (colon === -1) return { name: line.toString('utf8'), value: NO_BYTES }
-  return { name: line.toString('utf8', 0, colon), value: line.subarray(line[colon + 1] === SPACE ? colon + 2 : colon + 1) }
+/** Of a longer name, none of which means anything, only the beginning. */
+function parseField(raw: Buffer, from: number, to: number): { name: string; valueAt: number } {
+  let end = from
+  while (end < to && end - from <= LONGEST_FIELD && raw[end] !== COLON) end++
+  const name = raw.toString('latin1', from, end)
+  if (end === to) return { name, valueAt: to }
+  return { name, valueAt: raw[end + 1] === SPACE ? end + 2 : end + 1 }
 }
 
-function joinLines(lines: readonly Buffer[]): Buffer {
-  const [only] = lines
-  if (lines.length <= 1) return only ?? NO_BYTES
-  const size = lines.reduce((sum, line) => sum + line.length + 1, -1)
-  const joined = Buffer.alloc(size, FEED)
-  let at = 0
-  for (const line of lines) {
-    joined.set(line, at)
-    at += line.length + 1
+/** Joins data lines by line feeds. One alone stays a part of the block; of more only the bytes are kept: there may be millions of a few. */
+function createDataLines(raw: Buffer): { add(from: number, to: number): void; join(): Buffer | undefined } {
+  let first: Buffer | undefined
+  let joined: Buffer | undefined
+  let used = 0
+  return {
+    add(from, to) {
+      if (!first) return void (first = raw.subarray(from, to))
+      // Each line has more bytes in the block than here.
+      joined ??= Buffer.allocUnsafe(raw.length)
+      if (used === 0) used = first.copy(joined)
+      joined[used] = LINE_FEED
+      used += 1 + raw.copy(joined, used + 1, from, to)
+    },
+    join: () => joined?.subarray(0, used) ?? first,
   }
-  return joined
 }
 
 function parseRetry(value: string): number | undefined {
