@@ -84,3 +84,10 @@ npm error A complete log of this run can be found in: /home/mcp/.npm/_logs/x.log
 ])('%s', (_, text, expected) => {
   expect(tellingOf(text)).toBe(expected)
 })
+
+test('a line costs no more than its length, whatever a program writes', { timeout: 2000 }, () => {
+  const telling = createTellingLine()
+  // By the square of it, this takes many seconds.
+  for (let line = 0; line < 1000; line++) telling.push(`${'('.repeat(4000)})${line}`)
+  expect(telling.last()?.slice(-5)).toBe('()999')
+})

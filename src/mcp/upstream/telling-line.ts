@@ -16,7 +16,7 @@ const TRAILER = new RegExp(
     /^Node\.js v\d/,
     /^[\^~{}()[\],;]+$/,
     /^goroutine \d+ \[/,
-    /^\S+\([^)]*\)$/,
+    /^\S+\([^()]*\)$/,
     /^\/\S+:\d+(?: \+0x[\da-f]+)?$/,
     /^exit status \d+$/,
     /^note: run with `RUST_BACKTRACE/,
