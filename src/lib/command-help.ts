@@ -94,16 +94,21 @@ function isVisible(row: OptionRow): boolean {
   return !row.hidden
 }
 
+const MAX_CHOICES_CHARS = 60
+
 function describeOption(row: OptionRow): [string, string] {
   const { short } = parseFlags(row.flags)
-  // The choices are what the value's name would only hint at.
-  const flags = row.choices ? row.flags.replace(/<[^<>]+>$/, row.choices.join('|')) : row.flags
+  // The choices are what the value's name would only hint at; very many of them would push all descriptions off the screen.
+  const choices = row.choices?.join('|') ?? ''
+  const isLong = choices.length > MAX_CHOICES_CHARS
+  const flags = choices === '' || isLong ? row.flags : row.flags.replace(/<[^<>]+>$/, choices)
+  const oneOf = isLong ? remark('one of', row.choices) : ''
   const fallback = Array.isArray(row.default)
     ? row.default
     : row.default === undefined || row.default === false
       ? []
       : [String(row.default)]
-  return [short ? flags : `    ${flags}`, row.description + remark('default', fallback) + remark('env', row.env)]
+  return [short ? flags : `    ${flags}`, row.description + oneOf + remark('default', fallback) + remark('env', row.env)]
 }
 
 function remark(name: string, values: readonly string[] | undefined): string {

@@ -46,7 +46,14 @@ export function build(action?: Action): Program {
   command(program, {
     path: 'sign',
     summary: 'Sign',
-    options: [{ flags: '--out <file>', description: 'File', required: true, env: ['TSH_OUT'] }],
+    options: [
+      { flags: '--out <file>', description: 'File', required: true, env: ['TSH_OUT'] },
+      {
+        flags: '--by <key>',
+        description: 'Key',
+        choices: ['rsa', 'ecdsa', 'ed25519', 'ed448'].flatMap((kind) => [kind, `${kind}-with-hardware`]),
+      },
+    ],
     load,
   })
   return program

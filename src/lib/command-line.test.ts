@@ -179,6 +179,13 @@ Learn more: https://docs.example.com
     }
   })
 
+  it('names choices behind the description where there are very many', async () => {
+    expect((await run('sign --help')).stdout).toContain(`
+      --out <file>  File (env: TSH_OUT)
+      --by <key>    Key (one of: rsa, rsa-with-hardware, ecdsa, ecdsa-with-hardware, ed25519, ed25519-with-hardware, ed448, ed448-with-hardware)
+`)
+  })
+
   it('shows the first day without arguments, everything with --help, and the version', async () => {
     expect((await run('')).stdout).toBe(
       'tsh — reach MCP servers\n\nBegin with\n  tsh mcp ls  List MCP servers\n\nAll commands: tsh --help\nLearn more: https://docs.example.com\n',
