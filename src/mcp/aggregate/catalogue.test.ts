@@ -1,10 +1,11 @@
 import { expect, test } from 'vitest'
-import { type Call, createFixture, fakeMember, NOW, toolNamed } from './aggregate.fixture.ts'
+import { type Call, createFixture, type FakeMember, fakeMember, NOW, toolNamed } from './aggregate.fixture.ts'
 
 interface Listed {
   json: { result: { tools: { name: string }[]; nextCursor?: string } }
 }
 const names = (answer: Listed) => answer.json.result.tools.map(({ name }) => name)
+const asked = (member: FakeMember) => member.methods().filter((method) => method === 'tools/list').length
 const at = (session: string) => ({ 'mcp-session-id': session })
 const streaming = (session: string) => ({ method: 'GET', headers: { ...at(session), accept: 'text/event-stream' } })
 const pages = (page: (at: number) => unknown) => (call: Call) => call.result(page(Number(call.message.params.cursor ?? 0)))
@@ -136,7 +137,7 @@ test.each([
   a.on['tools/list'] = pages(page)
   const f = createFixture([a])
   expect(names(await f.modern('tools/list'))).toHaveLength(shown)
-  expect(a.calls.length).toBeLessThanOrEqual(50)
+  expect(asked(a)).toBeLessThanOrEqual(50)
   expect(f.endpoint.health()[0]).toMatchObject({ server: 'a', problem: expect.stringContaining(problem) })
 })
 
@@ -174,7 +175,7 @@ test('pages of ours: 1000 items, and cursors for this caller, this list and this
   const second = await f.modern('tools/list', { cursor })
   expect([names(first).length, names(second).length, second.json.result.nextCursor]).toEqual([1000, 800, undefined])
   expect(new Set([...names(first), ...names(second)]).size).toBe(1800)
-  expect(a.methods()).toEqual(['tools/list'])
+  expect(asked(a)).toBe(1)
   const refusals = [
     await f.ask(f.modernRequest('tools/list', { cursor }), f.view('user:bob')),
     await f.modern('prompts/list', { cursor }),

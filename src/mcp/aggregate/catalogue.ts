@@ -2,12 +2,13 @@ import { AppError, toAppError } from '../../lib/errors.ts'
 import { isNameable } from '../../lib/exposed-name.ts'
 import { type Fields, fieldsOf } from '../message.ts'
 import { exposeItem } from './answers.ts'
-import type { Channel } from './channel.ts'
+import { type Channel, isRefusal } from './channel.ts'
 import type { Health } from './health.ts'
 import { KeptLists } from './kept-lists.ts'
 import type { AggregateLimits } from './limits.ts'
 import type { ListKind } from '../list-kinds.ts'
 import type { ListRow } from './lists.ts'
+import type { Offered } from './offered.ts'
 import { readPages } from './pages.ts'
 import type { Timers } from '../../lib/timers.ts'
 import { within } from './waiting.ts'
@@ -33,6 +34,8 @@ export interface ServerList {
   /** Items that no client should see, and why. */
   quarantined: ReadonlyMap<string, string>
   bytes: number
+  /** The server does not know the method. */
+  isUnknown: boolean
   fetchedAt: number
 }
 
@@ -50,13 +53,18 @@ export interface CatalogueOptions {
   timers: Timers
   now: () => number
   health: Health
+  offered: Offered
   /** A list came after the answer had gone without it. */
   onLate: (owner: string, kind: ListKind) => void
 }
 
 const MAX_TOLD = 20
+/** A server that does not know a list is not asked for it again so soon: each time would be a failed request in the audit log. */
+const UNKNOWN_MS = 5 * 60_000
 
-/** The lists of all servers. Every one is asked every time; one that is slow or fails is shown by what it said last, unless it refused. */
+/**
+ * The lists of all servers. Each that has one is asked every time; one that is slow or fails is shown by what it said last, unless it refused.
+ */
 export class Catalogue {
   readonly #options: CatalogueOptions
   readonly #kept: KeptLists<ServerList>
@@ -85,7 +93,7 @@ export class Catalogue {
     ])
     return {
       entries: isTool ? shown.filter(({ server, original }) => view.includesTool?.(server, original) ?? true) : shown,
-      ttlMs: Math.min(...lists.map(({ list, error }) => (list && !error ? list.ttlMs : 0)), Number.MAX_SAFE_INTEGER),
+      ttlMs: lists.reduce((least, { list, error }) => Math.min(least, list && !error ? list.ttlMs : 0), lists[0]?.list?.ttlMs ?? 0),
       unavailable: faults.slice(0, MAX_TOLD),
     }
   }
@@ -108,15 +116,18 @@ export class Catalogue {
     this.#generation += 1
     this.#running.clear()
     this.#kept.forget(owner)
+    this.#options.offered.forget(owner)
   }
 
   /** A server said that a list of its has changed. */
   changed(channel: Channel, server: string, kind: ListKind): void {
     this.#kept.age(channel.owner, channel.era, server, kind)
+    this.#options.offered.forget(channel.owner, server)
   }
 
   sweep(): void {
     this.#kept.sweep()
+    this.#options.offered.sweep()
   }
 
   async #listOf(
@@ -129,7 +140,7 @@ export class Catalogue {
     const { limits, timers, now, onLate } = this.#options
     const server = member.name
     const kept = this.#kept.find(channel.owner, channel.era, server, row.method)
-    if (kept && now() - kept.fetchedAt < maxAgeMs) return { server, list: kept }
+    if (kept && now() - kept.fetchedAt < (kept.isUnknown ? UNKNOWN_MS : maxAgeMs)) return { server, list: kept }
     const reading = this.#read(member, row, channel, view)
     try {
       return { server, list: await within(timers, limits.listMs, undefined, () => reading) }
@@ -207,16 +218,11 @@ export class Catalogue {
     const more = quarantined.size > 1 ? ` (and ${quarantined.size - 1} more)` : ''
     const fault = first && `"${first[0].slice(0, 100)}" of ${row.method} is left out: ${first[1]}${more}`
     health.note(channel.owner, server, `${row.method} items`, fault, quarantined.size)
-    return { entries, ttlMs: pages.ttlMs, quarantined, bytes: pages.bytes, fetchedAt: now() }
+    return { entries, ttlMs: pages.ttlMs, quarantined, bytes: pages.bytes, isUnknown: pages.isUnknown, fetchedAt: now() }
   }
 }
 
 const UNNAMEABLE = 'its name is empty, longer than 1024 bytes, or no text'
-
-/** That the caller may not, or that there is no such server for it: what it said before is not the caller's to see any more. */
-function isRefusal({ details }: AppError): boolean {
-  return details?.['status'] === 401 || details?.['status'] === 403 || details?.['status'] === 404
-}
 
 interface CheckedItem {
   original: string

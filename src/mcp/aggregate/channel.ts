@@ -32,6 +32,9 @@ export interface Channel {
   send(member: Member, message: Forwarded, signal: AbortSignal): Promise<MemberReply>
 }
 
+/** JSON-RPC: no such method. */
+export const METHOD_NOT_FOUND = -32601
+
 /** What a member said to a request of ours. */
 export interface Asked {
   /** Numbers as they were written: for `renderExact`. */
@@ -87,6 +90,13 @@ export function resultOf(text: string, status: number): Fields {
     origin: 'upstream',
     details: { status, ...(typeof code === 'number' && { rpc: code }) },
   })
+}
+
+/** That the caller may not, or that there is no such server for it: what it said before is not the caller's to see any more. */
+export function isRefusal({ details }: AppError): boolean {
+  const { status, rpc } = details ?? {}
+  // 404 with this code is how a server of 2026-07-28 says that it does not know the method.
+  return status === 401 || status === 403 || (status === 404 && rpc !== METHOD_NOT_FOUND)
 }
 
 function readJson(text: string): unknown {

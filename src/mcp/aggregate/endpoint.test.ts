@@ -45,7 +45,7 @@ test.each([
   await f.modern('tools/list')
   const answer = await f.modern('tools/call', { name: 'a_x' }, 2, headers)
   expect([answer.status, answer.json.error.code]).toEqual([400, -32020])
-  expect(a.methods()).toEqual(['tools/list'])
+  expect(a.methods()).toEqual(['server/discover', 'tools/list'])
 })
 
 test('who has to leave is refused on every request, and loses sessions and streams', async () => {
@@ -382,7 +382,7 @@ test('a cancelled call is not sent, even when its member is only being met', asy
   held[0]?.()
   await settle()
   expect([call.status, call.json.error.message]).toEqual([200, 'the request was cancelled'])
-  expect(a.methods()).toEqual(['tools/list', 'initialize', 'notifications/initialized'])
+  expect(a.methods()).toEqual(['server/discover', 'tools/list', 'initialize', 'notifications/initialized'])
 })
 
 test('a member that is taken away loses its session at once', async () => {

@@ -18,6 +18,7 @@ import { Listens } from './listens.ts'
 import { LIST_KINDS, type ListKind } from '../list-kinds.ts'
 import { Load } from './load.ts'
 import { serveModern } from './modern.ts'
+import { Offered } from './offered.ts'
 import { Openings } from './openings.ts'
 import { deliver, isWanted } from './one-way.ts'
 import type { Peer } from './peer.ts'
@@ -58,7 +59,8 @@ export class AggregateEndpoint {
   constructor({ name, version, now, timers = realTimers, ids, key, random = randomBytes, log, limits: changed, shelf }: AggregateOptions) {
     const limits = { ...AGGREGATE_LIMITS, ...changed }
     const health = new Health(now, log)
-    const catalogue = new Catalogue({ limits, timers, now, health, onLate: (owner, kind) => this.#changed(owner, [kind]) })
+    const offered = new Offered(limits, timers, now)
+    const catalogue = new Catalogue({ limits, timers, now, health, offered, onLate: (owner, kind) => this.#changed(owner, [kind]) })
     const introductions = new Introductions(timers, health)
     const onOpened = (owner: string, { member, instructions }: Peer): void => introductions.learn(owner, member.name, instructions)
     const sessions = new Sessions({ ids, now, timers, log, limits, health, onOpened, isShared: shelf !== undefined })
@@ -73,6 +75,7 @@ export class AggregateEndpoint {
       health,
       load: new Load(limits),
       introductions,
+      offered,
       catalogue,
       openings: new Openings(),
       sessions,

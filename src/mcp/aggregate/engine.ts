@@ -9,6 +9,7 @@ import type { Introductions } from './introductions.ts'
 import type { AggregateLimits } from './limits.ts'
 import type { Listens } from './listens.ts'
 import type { Load } from './load.ts'
+import type { Offered } from './offered.ts'
 import type { Openings } from './openings.ts'
 import type { Sessions } from './sessions.ts'
 import type { Timers } from '../../lib/timers.ts'
@@ -27,6 +28,7 @@ export interface Engine {
   load: Load
   catalogue: Catalogue
   introductions: Introductions
+  offered: Offered
   openings: Openings
   sessions: Sessions
   commons: Commons

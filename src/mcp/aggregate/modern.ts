@@ -94,14 +94,14 @@ function channelOf(engine: Engine, exchange: HttpExchange, view: View, message: 
   if (revision === undefined) throw new AppError('internal', 'a message without a revision was taken for a modern one')
   const prefix = engine.ids.token(9)
   let asked = 0
-  return {
+  const channel: Channel = {
     era: 'modern',
     owner: view.owner,
     scope: JSON.stringify(['modern', view.owner]),
     clientName: typeof name === 'string' ? name.slice(0, 200) : undefined,
     meta,
     nextId: () => JSON.stringify(`${prefix}-${++asked}`),
-    lacks: () => Promise.resolve(false),
+    lacks: (member, capability) => engine.offered.lacks(channel, member, capability),
     send: (member, forwarded, signal) => {
       const { name: called, method } = forwarded
       const own = {
@@ -113,4 +113,5 @@ function channelOf(engine: Engine, exchange: HttpExchange, view: View, message: 
       return sendTo(member, { method: 'POST', headers, body: forwarded.bytes, remoteAddress: exchange.remoteAddress }, signal)
     },
   }
+  return channel
 }

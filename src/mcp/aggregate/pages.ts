@@ -1,5 +1,5 @@
 import { AppError } from '../../lib/errors.ts'
-import { ask, type Channel } from './channel.ts'
+import { ask, type Channel, METHOD_NOT_FOUND } from './channel.ts'
 import type { AggregateLimits } from './limits.ts'
 import type { ListRow } from './lists.ts'
 import type { Member } from './view.ts'
@@ -12,9 +12,12 @@ export interface Pages {
   bytes: number
   /** Why there may be more than was read. */
   problem: string | undefined
+  /** The server said that it knows no such method. */
+  isUnknown: boolean
 }
 
-const METHOD_NOT_FOUND = -32601
+/** A server without such a list may come to have one: a client looks again after as long as we would. */
+const NONE_MS = 60_000
 
 /**
  * Reads a list to its end, or to the limits: a server may go on for ever. A server without such a list has an empty one.
@@ -27,14 +30,14 @@ export async function readPages(
   signal: AbortSignal,
   limits: AggregateLimits,
 ): Promise<Pages> {
-  const pages = { items: new Array<unknown>(), ttlMs: Number.POSITIVE_INFINITY, bytes: 0 }
-  if (await channel.lacks(member, row.capability, signal)) return { ...pages, problem: undefined }
+  const pages = { items: new Array<unknown>(), ttlMs: Number.POSITIVE_INFINITY, bytes: 0, isUnknown: false, problem: undefined }
+  if (await channel.lacks(member, row.capability, signal)) return { ...pages, ttlMs: NONE_MS }
   const seen = new Set<string>()
   let cursor: string | undefined
   for (let page = 0; page < limits.pages; page++) {
     const maxBytes = limits.listBytes - pages.bytes
     const answer = await ask(channel, member, row.method, cursor === undefined ? {} : { cursor }, { signal, maxBytes }).catch(orEmpty)
-    if (answer === 'none') return { ...pages, problem: undefined }
+    if (answer === 'none') return { ...pages, ttlMs: Math.min(pages.ttlMs, NONE_MS), isUnknown: page === 0 }
     if (answer === 'too large')
       return { ...pages, problem: `${row.method} has more than ${limits.listBytes} bytes: what is beyond is not shown` }
     const { result, bytes } = answer
@@ -47,7 +50,7 @@ export async function readPages(
     pages.ttlMs = Math.min(pages.ttlMs, readTtl(result['ttlMs']))
     if (items.length > room) return { ...pages, problem: `${row.method} has more than ${limits.items} items: what is beyond is not shown` }
     const next = result['nextCursor']
-    if (typeof next !== 'string') return { ...pages, problem: undefined }
+    if (typeof next !== 'string') return pages
     if (seen.has(next)) return { ...pages, problem: `${row.method} gives a cursor twice: what may follow is not shown` }
     seen.add(next)
     cursor = next

@@ -1,8 +1,9 @@
 import { AppError } from '../../lib/errors.ts'
-import { type Fields, fieldsOf } from '../message.ts'
+import { fieldsOf } from '../message.ts'
 import { readResponse, resultOf } from './channel.ts'
 import { POST_HEADERS } from './headers.ts'
 import { type MemberReply, type MemberRequest, sendTo } from './member-exchange.ts'
+import { type Offers, offersOf } from './offered.ts'
 import type { Member } from './view.ts'
 
 /** A session of one member, on behalf of a session of ours. */
@@ -11,8 +12,7 @@ export interface Peer {
   member: Member
   sessionId: string | undefined
   revision: string
-  /** Kinds of things it said it has; undefined when it said nothing of what it has, and may have anything. */
-  offers: ReadonlySet<string> | undefined
+  offers: Offers
   instructions: string | undefined
   opening: Opening
 }
@@ -28,8 +28,6 @@ export interface Opening {
 const MAX_BYTES = 1024 * 1024
 /** Far more than is ever shown. */
 const MAX_INSTRUCTIONS = 4096
-/** The capabilities that matter here; a session does not keep what else a server says. */
-const KINDS = ['tools', 'prompts', 'resources', 'logging', 'tasks', 'extensions']
 const NOTHING = Buffer.alloc(0)
 
 /** Shakes hands with a member. @throws AppError when it does not take part, or speaks no revision with sessions. */
@@ -67,11 +65,6 @@ export function get(peer: Peer, lastEventId: string | undefined, signal: AbortSi
 /** Ends the session at the member. */
 export async function end(peer: Peer, signal: AbortSignal): Promise<void> {
   if (peer.sessionId !== undefined) discard(await sendTo(peer.member, requestOf(peer, 'DELETE', {}), signal))
-}
-
-function offersOf(capabilities: Fields | undefined): ReadonlySet<string> | undefined {
-  if (!capabilities || Object.keys(capabilities).length === 0) return undefined
-  return new Set(KINDS.filter((kind) => capabilities[kind] !== undefined))
 }
 
 function requestOf(peer: Peer, method: string, headers: Readonly<Record<string, string>>, body: Buffer = NOTHING): MemberRequest {
