@@ -143,3 +143,28 @@ test('what this host may not offer is said once, until it may', async () => {
   expect(told[0]).toBe('a: not for this host')
   await heartbeat.close()
 })
+
+test('an agent that goes waits for a busy Auth Service as often as it has batches of servers, and not as it has servers', async () => {
+  const waiting: (() => void)[] = []
+  const api = createApiClient(async ({ method }) => {
+    if (method === 'DELETE') await new Promise<void>((resolve) => waiting.push(resolve))
+    return { status: 200, headers: {}, body: '{}' }
+  })
+  const heartbeat = new Heartbeat(
+    { api, hostId: 'h', hostname: 'host', version: '1.0.0', now: () => START, log: silentLogger },
+    appServers(() => undefined),
+  )
+  for (let n = 0; n < 45; n++) heartbeat.announce(appOf(`s${n}`))
+  await heartbeat.settled()
+  let isClosed = false
+  const closing = heartbeat.close().then(() => (isClosed = true))
+  const turns: number[] = []
+  while (turns.reduce((sum, count) => sum + count, 0) < 45) {
+    await new Promise((resolve) => setImmediate(resolve))
+    turns.push(waiting.length)
+    expect(isClosed).toBe(false)
+    for (const answer of waiting.splice(0)) answer()
+  }
+  await closing
+  expect(turns).toEqual([20, 20, 5])
+})

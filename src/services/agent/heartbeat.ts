@@ -16,7 +16,7 @@ const STEP_MS = 500
 const TOUCH_MS = 1000
 /** What could not be told because the Auth Service was away is not left to the next heartbeat. */
 const AGAIN_MS = 5000
-/** Servers told of in one transaction: so many hold up nobody. */
+/** Servers told of in one transaction, or withdrawn at a time: so many hold up nobody. */
 const BATCH = 20
 
 export interface HeartbeatOptions {
@@ -137,23 +137,30 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
         this.#writing = undefined
         return
       }
-      const [name, app] = first
-      if (app) await this.#tell(this.#takeBatch())
-      else {
-        this.#waiting.delete(name)
-        await this.#logged(() => this.#store.remove(this.#options.api, this.#options.hostId, name))
-      }
+      if (first[1]) await this.#tell(this.#takeBatch((_, app) => app))
+      else await this.#withdrawAll(this.#takeBatch((name, app) => (app ? undefined : name)))
     }
   }
 
-  #takeBatch(): T[] {
-    const batch: T[] = []
+  /** As long as there is something of the same kind. */
+  #takeBatch<B>(pick: (name: string, app: T | undefined) => B | undefined): B[] {
+    const batch: B[] = []
     for (const [name, app] of this.#waiting) {
-      if (!app || batch.length === BATCH) break
+      const picked = pick(name, app)
+      if (picked === undefined || batch.length === BATCH) break
       this.#waiting.delete(name)
-      batch.push(app)
+      batch.push(picked)
     }
     return batch
+  }
+
+  /**
+   * Together: each is a change of its own, which waits for its turn behind those that others make. One after the other, an agent that goes would
+   * wait as often as it has servers.
+   */
+  async #withdrawAll(names: readonly string[]): Promise<void> {
+    const { api, hostId } = this.#options
+    await Promise.all(names.map((name) => this.#logged(() => this.#store.remove(api, hostId, name))))
   }
 
   async #tell(apps: readonly T[]): Promise<void> {
