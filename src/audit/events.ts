@@ -58,6 +58,12 @@ export const EVENTS = {
     fields: { ...SESSION, path: 'sensitive', method: 'public', raw_query: 'sensitive', body: 'sensitive' },
     summary: 'An HTTP request was no valid MCP message.',
   },
+  'mcp.session.begin_again': {
+    code: { success: 'SPMCP001I' },
+    fields: { ...SESSION, path: 'sensitive', method: 'public', message: 'sensitive', tool: 'public' },
+    summary:
+      'A client was told to begin again, since its MCP session has ended or what it showed of its caller is older than a restart or change; `reason` says which. Nothing was carried out: what it asks anew has an event of its own.',
+  },
 
   ...PEOPLE_EVENTS,
   'role.created': { code: { success: 'SPROL001I' }, fields: NAMED, summary: 'A role was created.' },

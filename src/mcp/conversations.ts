@@ -86,7 +86,8 @@ export class Conversations {
       throw new AppError('invalid_argument', 'Mcp-Session-Id is required: initialize first', { details: { rpc: -32600 } })
     const conversation = this.#open.get(id)
     if (!conversation || conversation.owner !== ownerOf(caller.identity) || conversation.era !== 'legacy') {
-      throw new AppError('not_found', 'unknown MCP session: initialize again', { details: { rpc: -32001 } })
+      // One of somebody else's is no session of the caller's that has ended.
+      throw new AppError('not_found', 'unknown MCP session: initialize again', { details: { rpc: -32001, outdated: !conversation } })
     }
     conversation.assertOpen()
     conversation.touch(this.#options.audit.now(), caller)

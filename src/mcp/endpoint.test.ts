@@ -33,14 +33,15 @@ test('a denied call never reaches the server, and says who denied it', async () 
 })
 
 test.each([
-  ['no session id', {}, 400, -32600],
-  ['an unknown session id', { 'mcp-session-id': 'made-up' }, 404, -32001],
-])('a legacy request with %s is refused and recorded', async (_, headers, status, code) => {
+  ['no session id', {}, 400, -32600, { event: 'mcp.session.request', code: 'TMCP003E', outcome: 'failure' }],
+  // Clients begin again by themselves: no failure of theirs.
+  ['an unknown session id', { 'mcp-session-id': 'made-up' }, 404, -32001, { event: 'mcp.session.begin_again', code: 'SPMCP001I' }],
+])('a legacy request with %s is refused and recorded', async (_, headers, status, code, event) => {
   const f = createFixture()
   const answer = await f.ask({ text: call('7', 'echo'), headers })
   expect(answer.status).toBe(status)
   expect(JSON.parse(answer.text)).toMatchObject({ id: 7, error: { code } })
-  expect(f.events).toMatchObject([{ event: 'mcp.session.request', code: 'TMCP003E', user: 'ana', tool: 'echo', success: false }])
+  expect(f.events).toMatchObject([{ ...event, user: 'ana', tool: 'echo', message: { method: 'tools/call', id: 'int64:7' } }])
   expect(f.upstream.sent).toEqual([])
 })
 
@@ -56,6 +57,14 @@ test('the session of somebody else is as unknown as one that never was', async (
     expect(f.events.at(-1)).toMatchObject({ user: 'bob', success: false, error: 'unknown MCP session: initialize again' })
   }
   expect((await f.call(session, call('2', 'echo'))).status).toBe(200)
+})
+
+test('a stream that is asked of a session which has ended is no failure either', async () => {
+  const f = createFixture()
+  expect((await f.ask({ method: 'GET', headers: { 'mcp-session-id': 'ended', accept: '*/*' } })).status).toBe(404)
+  expect(f.events).toMatchObject([
+    { event: 'mcp.session.begin_again', outcome: 'success', method: 'GET', reason: 'unknown MCP session: initialize again' },
+  ])
 })
 
 test('another credential of the same user may go on with a session', async () => {

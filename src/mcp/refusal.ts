@@ -1,5 +1,5 @@
 import type { Denied } from '../access/decision.ts'
-import { buildEvent } from '../audit/build-event.ts'
+import { buildEvent, calledTool } from '../audit/build-event.ts'
 import type { EventFields } from '../audit/event.ts'
 import { AppError } from '../lib/errors.ts'
 import type { HttpExchange } from '../lib/http-exchange.ts'
@@ -27,35 +27,46 @@ const MAX_EXCERPT = 1024
 
 /**
  * One event for a request that was refused: of its message (code TMCP003E, TMCP004E) when the body has one that can be read, else of the
- * HTTP request (TMCP006E) with the beginning of its body, redacted.
+ * HTTP request (TMCP006E) with the beginning of its body, redacted. An error with the detail `outdated` is no failure of the caller's: clients
+ * begin again by themselves, as the specification has it (404, Streamable HTTP), and have their answer (SPMCP001I).
  * Resolves when it is in the journal.
  * @throws AppError when the journal cannot be written.
  */
 export async function recordRefusal(audit: AuditOptions, { exchange, server, app, identity, error, decision }: Refused): Promise<void> {
-  if (app) audit.metrics?.of(app.metadata.name).denied(decision?.kind ?? error.code)
+  const isOutdated = error.details?.['outdated'] === true
+  if (app && !isOutdated) audit.metrics?.of(app.metadata.name).denied(decision?.kind ?? error.code)
   const denial = decision && { decision: { allow: false, by: decision.by, kind: decision.kind, reason: decision.reason } }
-  const fields: EventFields = {
+  const request: EventFields = {
     server,
     ...(app && { app_uri: app.spec.uri }),
     remote_addr: exchange.remoteAddress,
     ...(identity && identityFields(identity)),
-    success: false,
-    error: error.message.slice(0, 500),
-    ...denial,
   }
+  const reason = error.message.slice(0, 500)
+  const fields: EventFields = { ...request, success: false, error: reason, ...denial }
   const message = exchange.method === 'POST' ? findMessage(exchange.body) : undefined
-  if (message && message.kind !== 'response') {
-    const type = message.kind === 'notification' ? 'mcp.session.notification' : 'mcp.session.request'
-    audit.spool.point(buildEvent(type, { ...fields, ...messageFields(message) }, audit))
+  const asks = message && message.kind !== 'response' ? message : undefined
+  if (isOutdated) {
+    const asked = asks ? withoutParams(messageFields(asks)) : httpFacts(exchange, server)
+    audit.spool.point(buildEvent('mcp.session.begin_again', { ...request, ...asked, reason }, audit))
+  } else if (asks) {
+    const type = asks.kind === 'notification' ? 'mcp.session.notification' : 'mcp.session.request'
+    audit.spool.point(buildEvent(type, { ...fields, ...messageFields(asks) }, audit))
   } else {
-    const facts = {
-      path: `/mcp/apps/${server}`,
-      method: exchange.method,
-      ...(exchange.body.length > 0 && { body: excerptOf(exchange.body) }),
-    }
+    const facts = { ...httpFacts(exchange, server), ...(exchange.body.length > 0 && { body: excerptOf(exchange.body) }) }
     audit.spool.point(buildEvent('mcp.session.invalid_http_request', { ...fields, ...facts }, audit))
   }
   await audit.spool.flushed()
+}
+
+/** They stand in the event of the request that is made anew. */
+function withoutParams({ message }: Pick<EventFields, 'message'>): Pick<EventFields, 'message' | 'tool'> {
+  const tool = calledTool(message)
+  return { message: { ...message, params: undefined }, ...(tool !== undefined && { tool }) }
+}
+
+function httpFacts({ method }: Refused['exchange'], server: string): { path: string; method: string } {
+  return { path: `/mcp/apps/${server}`, method }
 }
 
 function findMessage(body: Buffer): ClientMessage | undefined {

@@ -55,6 +55,18 @@ export class Locked extends AppError {
   }
 }
 
+/** Of a caller who is known, by an assertion from before a restart or change: one that is issued now may be good. */
+export class Outdated extends AppError {
+  readonly identity: Identity
+
+  constructor(identity: Identity) {
+    super('unauthenticated', OUTDATED, { details: { outdated: true } })
+    this.identity = identity
+  }
+}
+
+const OUTDATED = 'the route assertion is no longer valid: get a new one'
+
 /** Verifies route assertions, once each, and keeps what follows from them until something it rests on changes. */
 export class Callers {
   readonly #options: CallerOptions
@@ -91,13 +103,15 @@ export class Callers {
     return this.find(assertion, app) ?? this.#current(assertion, await this.#verifyNew(assertion, app))
   }
 
-  #current(assertion: string, { caller, issuedAt, expiresAt }: Known): Caller {
+  #current(assertion: string, { app, caller, issuedAt, expiresAt }: Known): Caller {
     const { identity } = caller
     const changedAt = this.#changedAt.get(identity.name)
     const isStale = issuedAt < this.#knownSince() || (changedAt !== undefined && issuedAt <= changedAt)
-    if (expiresAt <= this.#options.now() || isStale || this.#isRevoked(identity)) {
+    const isExpired = expiresAt <= this.#options.now()
+    if (isExpired || isStale || this.#isRevoked(identity)) {
       this.#known.delete(assertion)
-      throw new AppError('unauthenticated', 'the route assertion is no longer valid: get a new one')
+      const mayStay = !isExpired && this.reasonToCut(identity, app) === undefined
+      throw mayStay ? new Outdated(identity) : new AppError('unauthenticated', OUTDATED)
     }
     const reason = this.lockReasonFor(identity)
     if (reason !== undefined) throw new Locked(reason, identity)

@@ -4,7 +4,7 @@ import type { AuditOptions } from '../../mcp/recorder.ts'
 import { recordRefusal } from '../../mcp/refusal.ts'
 import type { App } from '../../resources/app.ts'
 import type { Exchange } from '../../tunnel/exchange.ts'
-import { Locked } from './callers.ts'
+import { Locked, Outdated } from './callers.ts'
 
 /** Anybody can send text that looks like an assertion: more events than that would let strangers fill the audit log. */
 const MAX_STRANGERS_PER_MINUTE = 120
@@ -26,7 +26,7 @@ export class Refusals {
   async record(exchange: Exchange, app: App | undefined, error: AppError): Promise<void> {
     const { server } = exchange
     if (error.code === 'internal') this.#log.error('request failed', { server, error })
-    const identity = error instanceof Locked ? error.identity : undefined
+    const identity = error instanceof Locked || error instanceof Outdated ? error.identity : undefined
     if (!identity && !this.#hasRoom()) return
     const by =
       error instanceof Locked ? { decision: { allow: false as const, kind: 'lock' as const, reason: error.message, by: null } } : {}

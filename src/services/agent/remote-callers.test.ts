@@ -4,7 +4,7 @@ import { createFeed, type FakeFeed } from '../../../test/fakes/feed.ts'
 import { issueAssertion, type VerificationKey } from '../../ca/assertion.ts'
 import { appSchema } from '../../resources/app.ts'
 import type { Identity } from '../../resources/identity.ts'
-import { Callers } from './callers.ts'
+import { Callers, Outdated } from './callers.ts'
 
 // What an agent goes by when the Auth Service is on another machine, with a clock of its own and a connection that breaks.
 
@@ -79,6 +79,18 @@ test('what was issued before anything is known is refused', async () => {
   await expect(verify(fine)).resolves.toBeDefined()
   knownSince += 2 * MINUTE
   await expect(verify(fine)).rejects.toMatchObject({ code: 'unauthenticated' })
+})
+
+test('an assertion from before a restart or change is outdated where a new one would be good, and else a refusal', async () => {
+  const known = await issue()
+  await verify(known)
+  knownSince = START + 1
+  await expect(verify(known)).rejects.toMatchObject({ details: { outdated: true }, identity: { name: 'ana' } })
+  feed.put('user', { version: 'v2', metadata: { name: 'ana' }, spec: { roles: [] } })
+  await expect(verify(known)).rejects.toSatisfy((error) => !(error instanceof Outdated))
+  feed.put('user', { version: 'v2', metadata: { name: 'ana' }, spec: { roles: ['dev'] } })
+  callers.apply({ type: 'revoked', kind: 'api_token', name: 'T1', at: START })
+  await expect(verify(known)).rejects.toSatisfy((error) => !(error instanceof Outdated))
 })
 
 test('a change counts from the moment that the Auth Service says, whenever it comes', async () => {
