@@ -56,6 +56,24 @@ test('a client that has left sends no body', async () => {
   await expect(read.promise).rejects.toMatchObject({ code: 'cancelled' })
 })
 
+test('a body in a million pieces takes no more memory than one in a few', async () => {
+  const read = Promise.withResolvers<{ body: Buffer; heapBytes: number }>()
+  const port = await start((request) => {
+    const before = process.memoryUsage().heapUsed
+    const onBody = (body: Buffer): void => read.resolve({ body, heapBytes: process.memoryUsage().heapUsed - before })
+    readBody(request, 2_000_000, onBody, read.reject)
+  })
+  const socket = connect(port, '127.0.0.1')
+  socket.write('POST / HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n')
+  for (let piece = 0; piece < 100; piece++) socket.write('1\r\na\r\n'.repeat(10_000))
+  socket.write('0\r\n\r\n')
+  const { body, heapBytes } = await read.promise
+  socket.destroy()
+  expect(body.equals(Buffer.alloc(1_000_000, 'a'))).toBe(true)
+  // An object for each piece takes 200 bytes and more.
+  expect(heapBytes).toBeLessThan(100_000_000)
+})
+
 test('a body for which there is no room is not kept, and what follows is served', async () => {
   const room = new BodyRoom(50_000)
   const port = await start((request, response) => {

@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { type BodyRoom, HeldBody, noRoom } from '../../lib/body-room.ts'
+import { type ByteBuffer, createByteBuffer } from '../../lib/byte-buffer.ts'
 import { AppError } from '../../lib/errors.ts'
 import { isRawPath } from '../../resources/db-app.ts'
 import type { Answer, HttpExchange } from '../../lib/http-exchange.ts'
@@ -130,8 +131,9 @@ export function readBody(
   if (Number(request.headers['content-length'] ?? 0) > maxBytes) return onFault(tooLarge(maxBytes))
   // The events of a request that has ended were missed already.
   if (request.destroyed) return onFault(brokenOff())
-  let first: Buffer | undefined
-  let more: Buffer[] | undefined
+  /** The only piece, as it mostly is; more of them are collected, since a client may send millions of a byte each. */
+  let only: Buffer | undefined
+  let more: ByteBuffer | undefined
   let size = 0
   let isOver = false
   const fail = (error: AppError): void => {
@@ -142,20 +144,26 @@ export function readBody(
   const stop = (error: AppError): void => {
     request.removeAllListeners('data')
     request.resume()
-    first = more = undefined
+    only = more = undefined
     fail(error)
+  }
+  const add = (chunk: Buffer): void => {
+    if (size === chunk.byteLength) return void (only = chunk)
+    more ??= createByteBuffer(maxBytes, 'a request')
+    if (only) more.adopt(only)
+    only = undefined
+    more.adopt(chunk)
   }
   request.on('data', (chunk: Buffer) => {
     size += chunk.byteLength
     if (size > maxBytes) stop(tooLarge(maxBytes))
     else if (!hold(size - chunk.byteLength, chunk.byteLength)) stop(noRoom())
-    else if (first === undefined) first = chunk
-    else (more ??= [first]).push(chunk)
+    else add(chunk)
   })
   request.on('end', () => {
     if (isOver) return
     isOver = true
-    onBody(more ? Buffer.concat(more) : (first ?? NOTHING))
+    onBody(only ?? more?.take() ?? NOTHING)
   })
   request.on('error', (cause) => fail(brokenOff(cause)))
   // Every request closes in the end, and an error with its stack costs more than the rest of this function.
