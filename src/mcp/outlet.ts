@@ -1,4 +1,5 @@
-import { AppError } from '../lib/errors.ts'
+import { type ByteBuffer, createByteBuffer } from '../lib/byte-buffer.ts'
+import type { AppError } from '../lib/errors.ts'
 import type { HttpExchange } from '../lib/http-exchange.ts'
 import type { Listed } from '../lib/roster.ts'
 import { frameSse } from '../lib/sse.ts'
@@ -36,7 +37,7 @@ export class Outlet implements Listed {
   /** Negative while nothing says that an answer will come. */
   #silentSweeps = -1
   /** Of a JSON answer on an event stream. */
-  #collected: { chunks: Uint8Array[]; bytes: number } | undefined
+  #collected: ByteBuffer | undefined
 
   constructor(exchange: HttpExchange, headers?: Headers) {
     this.#exchange = exchange
@@ -102,7 +103,7 @@ export class Outlet implements Listed {
 
   /** Begins a stream of events, or of one large JSON message, whose length may be known. */
   open(kind: 'events' | 'json', length?: number): void {
-    if (kind === 'json' && this.#kept) this.#collected ??= { chunks: [], bytes: 0 }
+    if (kind === 'json' && this.#kept) this.#collected ??= createByteBuffer(MAX_COLLECTED, 'an answer on an event stream')
     if (this.#state !== 'empty') return
     this.#state = 'streaming'
     this.#isEvents = kind === 'events'
@@ -151,7 +152,7 @@ export class Outlet implements Listed {
   end(): void {
     const collected = this.#collected
     this.#collected = undefined
-    if (collected) return this.#sayLast(Buffer.concat(collected.chunks))
+    if (collected) return this.#sayLast(collected.take())
     this.#kept?.end()
     this.#finish()
   }
@@ -173,13 +174,13 @@ export class Outlet implements Listed {
     this.end()
   }
 
-  #collect(collected: { chunks: Uint8Array[]; bytes: number }, chunk: Uint8Array): void {
-    collected.bytes += chunk.byteLength
-    if (collected.bytes > MAX_COLLECTED) {
+  #collect(collected: ByteBuffer, chunk: Uint8Array): void {
+    try {
+      collected.append(chunk)
+    } catch (thrown) {
       this.#collected = undefined
-      throw new AppError('resource_exhausted', `an answer on an event stream may have ${MAX_COLLECTED} bytes`)
+      throw thrown
     }
-    collected.chunks.push(chunk)
   }
 
   #finish(): void {
