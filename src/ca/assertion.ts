@@ -225,6 +225,16 @@ export function findBoundCertificate(token: string): string | undefined {
   }
 }
 
+/** `KIND:NAME` of whom an assertion is about, not verified. Undefined for what is none. */
+export function findHolder(token: string): string | undefined {
+  try {
+    const { kind, sub } = payloadSchema.pick({ kind: true, sub: true }).strip().parse(decodeJwt(token))
+    return `${kind}:${sub}`
+  } catch {
+    return undefined // whoever verifies it says what is wrong with it
+  }
+}
+
 /** The id of the key that a token says it is signed with: nothing to rely on. Undefined for what is no token. */
 export function findKeyId(token: string): string | undefined {
   try {

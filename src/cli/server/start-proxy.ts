@@ -27,6 +27,8 @@ import type { ProcessOptions } from './process-options.ts'
 const SETTLE_MS = 25
 /** Of large requests that have no answer yet, of all callers. */
 const MAX_BODIES_BYTES = 512 * 1024 * 1024
+/** Of these, each caller may have so much: others have room, whoever sends what. No less than one request may have (`max_request_bytes`). */
+const MAX_BODIES_BYTES_EACH = MAX_BODIES_BYTES / 8
 
 /** The Proxy Service, which asks the Auth Service with its callers' credentials; of its own it has one that gives names to tools, and nothing else. */
 export function createProxy(
@@ -56,7 +58,7 @@ export function createProxy(
     target: router.target,
     foreign,
     maxRequestBytes: config.proxy.max_request_bytes,
-    room: new BodyRoom(MAX_BODIES_BYTES),
+    room: new BodyRoom(MAX_BODIES_BYTES, MAX_BODIES_BYTES_EACH),
     proofs: createProofs(auth, config, now),
   }
   const aggregate = new Aggregate({

@@ -16,6 +16,8 @@ export interface Route {
   maxBodyBytes: number
   /** Asked before a body is waited for: settles when it may come, or with why nothing of it is to be kept. Never rejects. */
   admit(remoteAddress: string): Promise<AppError | undefined> | undefined
+  /** Who sends a large body, once it is admitted: of all senders each has a share of the room for such. */
+  sender(): string
   /** Answers; never throws. */
   serve(exchange: WireExchange): void
   /** The same for a request whose body was not kept. */
@@ -220,7 +222,7 @@ export class ServerConnection implements AnswerLink, Listed {
     const { known, missing, body } = reading
     const part = bytes.length > missing ? bytes.subarray(0, missing) : bytes
     reading.missing -= part.length
-    if (!reading.refusal && !this.#held.hold(body.length, part.length)) drop(reading, noRoom())
+    if (!reading.refusal && !this.#held.hold(body.length, part.length, () => known.route.sender())) drop(reading, noRoom())
     const { refusal } = reading
     if (!refusal) body.adopt(part)
     if (reading.missing > 0) return

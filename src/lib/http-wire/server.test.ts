@@ -142,26 +142,26 @@ test('large bodies have room while others have none, and give it back with their
   while (due.length < 1) await new Promise((resolve) => setImmediate(resolve))
   // How much of the first comes with its head, and is not counted, is up to the kernel.
   let left = 0
-  while (f.room.take(1000)) left += 1000
+  while (f.room.take(1000, 'other')) left += 1000
   expect(left).toBeLessThan(1_000_000 - 30_000)
   expect(await f.send(pieces, /403[^]*\r\n\r\n./)).toMatch(/403[^]*as much of large requests as it may: send it again in a moment 0$/)
   const small = f.send([post('a'.repeat(60_000)).slice(0, 80), post('a'.repeat(60_000)).slice(80)], /late/)
   while (due.length < 2) await new Promise((resolve) => setImmediate(resolve))
   for (const answerNow of due) answerNow()
   await Promise.all([first, small])
-  f.room.give(left)
-  expect(f.room.take(1_000_000)).toBe(true)
+  f.room.give(left, 'other')
+  expect(f.room.take(1_000_000, 'other')).toBe(true)
 })
 
 test('who leaves in the middle of a large body gives its room back', async () => {
   const client = connect(f.port, '127.0.0.1')
   client.write(post('x'.repeat(99_000)).slice(0, 98_000))
   while (f.sockets[0]?.bytesRead !== 98_000) await new Promise((resolve) => setImmediate(resolve))
-  expect(f.room.take(1_000_000)).toBe(false)
+  expect(f.room.take(1_000_000, 'other')).toBe(false)
   client.destroy()
   const [socket] = f.sockets
   if (socket && !socket.closed) await once(socket, 'close')
-  expect(f.room.take(1_000_000)).toBe(true)
+  expect(f.room.take(1_000_000, 'other')).toBe(true)
 })
 
 test('a stream goes out in chunks, and the connection can be used after it', async () => {

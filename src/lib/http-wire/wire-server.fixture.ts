@@ -61,6 +61,7 @@ export async function startWireServer(): Promise<WireServerFixture> {
               fixture.waits += 1
               return fixture.admission
             },
+            sender: () => head.target,
             serve: (exchange) => {
               fixture.exchanges.push(exchange)
               fixture.served.push(`${exchange.method} ${exchange.path} ${exchange.body.toString('latin1')}`)

@@ -33,6 +33,7 @@ import type { ForeignHeaders } from './foreign-headers.ts'
 import { type Asked, askedBy } from './challenge.ts'
 import { BoundAssertions, isAssertion } from './bound-assertions.ts'
 import { refuse, refuseExchange } from './mcp-route.ts'
+import { senderByOwner } from './body-sender.ts'
 import { headersForAgent, readExchange } from './node-exchange.ts'
 import { bearerOf, boundOf, isBound, readBearer } from './presented.ts'
 import { RoutedExchange } from './routed-exchange.ts'
@@ -140,7 +141,8 @@ export class Aggregate {
       await bound?.use()
       const { promise, resolve, reject } = Promise.withResolvers<HttpExchange>()
       const { foreign, maxRequestBytes: maxBytes, room } = this.#options
-      readExchange(request, response, { maxBytes, room }, { keptBack: () => foreign.names, onExchange: resolve, onFault: reject })
+      const sender = (): string => senderByOwner(visitor.caller.owner)
+      readExchange(request, response, { maxBytes, room, sender }, { keptBack: () => foreign.names, onExchange: resolve, onFault: reject })
       await this.#door.serve(await promise, visitor)
       // An event stream goes on for hours, and nobody reads the head of its request again.
       if (!response.writableEnded) forgetHead(request)
@@ -154,15 +156,17 @@ export class Aggregate {
     const token = this.#bound.credentialOf(readBearer(head.headers['authorization']), socket)
     const { foreign } = this.#options
     const { names } = foreign
+    let owner: string | undefined
     return {
       isCurrent: () => foreign.names === names,
       headers: headersForAgent(head.headers, names),
       maxBodyBytes: this.#options.maxRequestBytes,
       admit: (remoteAddress) =>
         this.#visitorOf(token, remoteAddress, set).then(
-          () => undefined,
+          ({ caller }) => void (owner = caller.owner),
           (thrown: unknown) => toAppError(thrown),
         ),
+      sender: () => senderByOwner(owner),
       refuse: (exchange, error) => refuseExchange(exchange, askedBy(head, socket), error, this.#options.log),
       serve: (exchange) => void this.#serveExchange(exchange, token, set, askedBy(head, socket)),
     }

@@ -14,6 +14,7 @@ import type { Assertions } from './assertions.ts'
 import { BoundAssertions, isAssertion } from './bound-assertions.ts'
 import { type Asked, askedBy, challengeFor } from './challenge.ts'
 import type { DpopProofs } from './dpop.ts'
+import { senderByAssertion, senderByCertificate } from './body-sender.ts'
 import { headersForAgent, readExchange } from './node-exchange.ts'
 import { bearerOf, boundOf, isBound, readBearer } from './presented.ts'
 import type { ForeignHeaders } from './foreign-headers.ts'
@@ -61,7 +62,9 @@ export class McpRoutes {
   serve(request: IncomingMessage, response: ServerResponse, server: string): void {
     try {
       const token = isBound(request) ? undefined : this.#tokenOf(request)
-      const known = token === undefined || this.#bound.isAcceptable(token, request) ? token : this.#options.assertions.find(token, server)
+      if (token !== undefined && this.#bound.isAcceptable(token, request))
+        return this.#forward(request, response, server, token, () => senderByCertificate(request.socket))
+      const known = token === undefined ? undefined : this.#options.assertions.find(token, server)
       if (known !== undefined) return this.#forward(request, response, server, known)
       this.#exchange(request, response, token, server).then(
         (assertion) => this.#forward(request, response, server, assertion),
@@ -101,6 +104,7 @@ export class McpRoutes {
               () => undefined,
               (thrown: unknown) => explained(toAppError(thrown), token),
             ),
+      sender: () => (isOwn ? senderByCertificate(socket) : senderByAssertion(assertions.find(token, server))),
       refuse: (exchange, error) => refuseExchange(exchange, askedBy(head, socket), error, log),
       serve: (exchange) => {
         try {
@@ -131,12 +135,18 @@ export class McpRoutes {
     )
   }
 
-  #forward(request: IncomingMessage, response: ServerResponse, server: string, assertion: string): void {
+  #forward(
+    request: IncomingMessage,
+    response: ServerResponse,
+    server: string,
+    assertion: string,
+    sender = () => senderByAssertion(assertion),
+  ): void {
     const { target, foreign, maxRequestBytes: maxBytes, room, log } = this.#options
     readExchange(
       request,
       response,
-      { maxBytes, room },
+      { maxBytes, room, sender },
       {
         keptBack: () => foreign.names,
         onExchange: (exchange) => target(new RoutedExchange(exchange, server, assertion)),

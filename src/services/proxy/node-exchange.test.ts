@@ -80,7 +80,7 @@ test('a body for which there is no room is not kept, and what follows is served'
     readExchange(
       request,
       response,
-      { maxBytes: 1_000_000, room },
+      { maxBytes: 1_000_000, room, sender: () => 'user:ana' },
       {
         onExchange: ({ body }) => response.end(`took ${body.length} bytes`),
         onFault: ({ code }) => response.end(code),
@@ -101,7 +101,7 @@ test('a body for which there is no room is not kept, and what follows is served'
     'took 100000 bytes',
   ])
   agent.destroy()
-  expect(room.take(50_000)).toBe(true)
+  expect(room.take(50_000, 'user:bob')).toBe(true)
 })
 
 // 16 KiB is where the way of writing changes.

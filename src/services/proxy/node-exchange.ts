@@ -51,12 +51,20 @@ export function readExchange(request: IncomingMessage, response: ServerResponse,
     )
   const held = new HeldBody(limits.room)
   response.once('close', () => held.letGo())
-  readBody(request, limits.maxBytes, deliver, reader.onFault, (before, bytes) => !response.closed && held.hold(before, bytes))
+  readBody(
+    request,
+    limits.maxBytes,
+    deliver,
+    reader.onFault,
+    (before, bytes) => !response.closed && held.hold(before, bytes, limits.sender),
+  )
 }
 
 interface BodyLimits {
   maxBytes: number
   room: BodyRoom
+  /** Who sends it; asked for a large one. */
+  sender: () => string
 }
 
 const NOTHING = Buffer.alloc(0)

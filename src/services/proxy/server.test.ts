@@ -41,10 +41,7 @@ describe.each(['our own server', 'http.Server'])('%s', (kind) => {
     issued = []
     asked = Promise.withResolvers()
     sockets = []
-    onExchange = ({ answer }) => {
-      answer.head(200, { 'content-type': 'application/json' })
-      answer.end(Buffer.from('{}'))
-    }
+    onExchange = (exchange) => say(exchange, '{}')
     issue = async () => ({ assertion: `a.b.${issued.length}`, expires: new Date(now + 300_000).toISOString() })
     /* The one route that is called. */
     const clientFor = (token: string) =>
@@ -71,6 +68,7 @@ describe.each(['our own server', 'http.Server'])('%s', (kind) => {
           headers: head.headers,
           maxBodyBytes: 1000,
           admit: () => undefined,
+          sender: () => 'user:ana',
           serve: (exchange) => say(exchange, `aggregate ${set}`),
           refuse: () => undefined,
         }),
