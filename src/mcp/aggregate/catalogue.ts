@@ -34,8 +34,8 @@ export interface ServerList {
   /** Items that no client should see, and why. */
   quarantined: ReadonlyMap<string, string>
   bytes: number
-  /** The server does not know the method. */
-  isUnknown: boolean
+  /** The server does not know the method from clients of this revision. */
+  unknownIn: string | undefined
   fetchedAt: number
 }
 
@@ -140,7 +140,7 @@ export class Catalogue {
     const { limits, timers, now, onLate } = this.#options
     const server = member.name
     const kept = this.#kept.find(channel.owner, channel.era, server, row.method)
-    if (kept && now() - kept.fetchedAt < (kept.isUnknown ? UNKNOWN_MS : maxAgeMs)) return { server, list: kept }
+    if (kept && now() - kept.fetchedAt < (kept.unknownIn === channel.revision ? UNKNOWN_MS : maxAgeMs)) return { server, list: kept }
     const reading = this.#read(member, row, channel, view)
     try {
       return { server, list: await within(timers, limits.listMs, undefined, () => reading) }
@@ -218,7 +218,14 @@ export class Catalogue {
     const more = quarantined.size > 1 ? ` (and ${quarantined.size - 1} more)` : ''
     const fault = first && `"${first[0].slice(0, 100)}" of ${row.method} is left out: ${first[1]}${more}`
     health.note(channel.owner, server, `${row.method} items`, fault, quarantined.size)
-    return { entries, ttlMs: pages.ttlMs, quarantined, bytes: pages.bytes, isUnknown: pages.isUnknown, fetchedAt: now() }
+    return {
+      entries,
+      ttlMs: pages.ttlMs,
+      quarantined,
+      bytes: pages.bytes,
+      unknownIn: pages.isUnknown ? channel.revision : undefined,
+      fetchedAt: now(),
+    }
   }
 }
 

@@ -18,6 +18,8 @@ export interface Forwarded {
 /** How one client's messages reach the members, in the client's own era. */
 export interface Channel {
   readonly era: 'legacy' | 'modern'
+  /** Servers may have another list for clients of another one. */
+  readonly revision: string
   readonly owner: string
   /** Within which answers to the same question are the same: the session, or the owner of a client without one. */
   readonly scope: string

@@ -96,6 +96,7 @@ function channelOf(engine: Engine, exchange: HttpExchange, view: View, message: 
   let asked = 0
   const channel: Channel = {
     era: 'modern',
+    revision,
     owner: view.owner,
     scope: JSON.stringify(['modern', view.owner]),
     clientName: typeof name === 'string' ? name.slice(0, 200) : undefined,

@@ -85,6 +85,9 @@ test('a legacy client, too, brings a member to refuse a list it does not know on
   const f = createFixture([a])
   for (let start = 0; start < 3; start++) await f.call(await f.open(), 'resources/templates/list')
   expect(asked(a, 'resources/templates/list')).toBe(1)
+  // To clients of another revision it may say something else.
+  await f.call(await f.open({ revision: '2025-06-18' }), 'resources/templates/list')
+  expect(asked(a, 'resources/templates/list')).toBe(2)
 })
 
 test('a member that refuses to say what it has shows nothing, and is asked again', async () => {
