@@ -118,7 +118,10 @@ test('at the end all are gone, and nothing is told any more', async () => {
   const { heartbeat, heard, clock } = create()
   heartbeat.announce(appOf('a'))
   await heartbeat.settled()
-  await heartbeat.close()
+  const closing = heartbeat.close()
+  // Its labels changed at the same moment.
+  heartbeat.announce(appOf('a'))
+  await closing
   clock.now += 60_000
   heartbeat.beat()
   await heartbeat.settled()

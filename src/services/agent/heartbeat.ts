@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { ApiClient } from '../../client/call.ts'
 import { type HostFacts, removeAppServer, removeDatabaseServer, saveAppServers, saveDatabaseServers } from '../../client/agent.ts'
 import { toAppError } from '../../lib/errors.ts'
@@ -18,6 +19,8 @@ const TOUCH_MS = 1000
 const AGAIN_MS = 5000
 /** Servers told of in one transaction, or withdrawn at a time: so many hold up nobody. */
 const BATCH = 20
+/** For taking what was offered off the lists at the end. */
+const GOODBYE_MS = 5000
 
 export interface HeartbeatOptions {
   api: ApiClient
@@ -63,6 +66,7 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
   readonly #touched = new Map<string, NodeJS.Timeout>()
   /** What could not be told → when it is tried again, ms since 1970. */
   readonly #untold = new Map<string, number>()
+  #isClosed = false
   #writing: Promise<void> | undefined
 
   /** @param onRefused told once of what this host may not offer, or no longer. */
@@ -74,7 +78,9 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
     this.#timer = setInterval(() => this.beat(), STEP_MS).unref()
   }
 
+  /** Nothing once it is closed: labels and the like may change until the last server is. */
   announce(item: T): void {
+    if (this.#isClosed) return
     this.#offered.set(item.metadata.name, item)
     this.#enqueue(item.metadata.name, item)
   }
@@ -113,11 +119,13 @@ export class Heartbeat<T extends { metadata: { name: string } }> {
     while (this.#writing) await this.#writing
   }
 
+  /** Withdraws all. An Auth Service that does not answer in time learns of it when the last heartbeat is over. */
   async close(): Promise<void> {
     clearInterval(this.#timer)
     for (const timer of this.#touched.values()) clearTimeout(timer)
     for (const name of this.#offered.keys()) this.withdraw(name)
-    await this.settled()
+    this.#isClosed = true
+    await Promise.race([this.settled(), sleep(GOODBYE_MS, undefined, { ref: false })])
   }
 
   #enqueue(name: string, app: T | undefined): void {

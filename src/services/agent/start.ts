@@ -129,8 +129,7 @@ export function startAgent(options: AgentOptions): Agent {
       isClosed = true
       clearInterval(checking)
       unsubscribe()
-      // An Auth Service that does not answer learns of it when the last heartbeat is over.
-      await Promise.race([heartbeat.close(), sleep(GOODBYE_MS, undefined, { ref: false })])
+      await heartbeat.close()
       const why = new AppError('unavailable', 'the gateway is shutting down: connect again in a moment')
       await servers.close(why)
       await databases.close(why)
@@ -175,8 +174,6 @@ function openServers(
 }
 
 const DRAIN_POLL_MS = 20
-/** For taking what was offered off the lists. */
-const GOODBYE_MS = 5000
 /** Of an agent that hears nothing of the Auth Service. */
 const STALE_CHECK_MS = 30_000
 
