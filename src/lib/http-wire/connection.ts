@@ -22,12 +22,6 @@ export interface ConnectionOptions {
   onGone: (connection: Connection) => void
 }
 
-/** What is asked at present. Its identity tells one exchange from the next on the same connection. */
-interface Current {
-  request: WireRequest
-  receiver: Receiver
-}
-
 /** Up to here head and body go out as one buffer. */
 const ONE_BUFFER = 64 * 1024
 /** Less of an answer is copied out of the memory that was read into, more is handed on with it. */
@@ -44,7 +38,8 @@ export class Connection {
   #phase: 'connecting' | 'waiting' | 'answering' | 'idle' | 'gone' = 'connecting'
   /** Since when it is in this phase. */
   #since: number
-  #current: Current | undefined
+  /** Its identity tells one exchange from the next on the same connection. */
+  #current: Asked | undefined
   #isPaused = false
   /** A piece of what was read last was handed on with its memory. */
   #isLent = false
@@ -72,26 +67,32 @@ export class Connection {
    * so that the request can go elsewhere without being sent twice.
    */
   send(request: WireRequest, receiver: Receiver): Exchange | undefined {
-    const current: Current = { request, receiver }
-    this.#current = current
+    const asked = new Asked(this, request, receiver)
+    this.#current = asked
     if (this.#phase === 'idle' && this.#write(request)) {
       this.#leave()
       return undefined
     }
-    return {
-      abort: () => {
-        if (this.#current === current) this.#leave()
-      },
-      pause: () => {
-        if (this.#current !== current) return
-        this.#isPaused = true
-        this.#socket.pause()
-      },
-      resume: () => {
-        if (this.#current === current) this.#resume()
-      },
-      giveBack: (chunk) => this.#options.memory.giveBack(chunk),
-    }
+    return asked
+  }
+
+  /** Gives up what was asked; like the next two, it does nothing when that is over. */
+  abort(asked: Asked): void {
+    if (this.#current === asked) this.#leave()
+  }
+
+  pause(asked: Asked): void {
+    if (this.#current !== asked) return
+    this.#isPaused = true
+    this.#socket.pause()
+  }
+
+  resume(asked: Asked): void {
+    if (this.#current === asked) this.#resume()
+  }
+
+  giveBack(chunk: Uint8Array): void {
+    this.#options.memory.giveBack(chunk)
   }
 
   /** Whether the idle connection can be expected to live. */
@@ -160,7 +161,7 @@ export class Connection {
   }
 
   /** What the receiver keeps must not change with the next read. */
-  #handOn(chunk: Buffer, { receiver }: Current): void {
+  #handOn(chunk: Buffer, { receiver }: Asked): void {
     const isLarge = chunk.length > COPIED_BYTES
     this.#isLent ||= isLarge
     receiver.onData(isLarge ? chunk : Buffer.from(chunk))
@@ -214,6 +215,35 @@ export class Connection {
     this.#phase = 'gone'
     this.#socket.destroy()
     this.#options.onGone(this)
+  }
+}
+
+/** One exchange on a connection. */
+class Asked implements Exchange {
+  readonly request: WireRequest
+  readonly receiver: Receiver
+  readonly #connection: Connection
+
+  constructor(connection: Connection, request: WireRequest, receiver: Receiver) {
+    this.#connection = connection
+    this.request = request
+    this.receiver = receiver
+  }
+
+  abort(): void {
+    this.#connection.abort(this)
+  }
+
+  pause(): void {
+    this.#connection.pause(this)
+  }
+
+  resume(): void {
+    this.#connection.resume(this)
+  }
+
+  giveBack(chunk: Uint8Array): void {
+    this.#connection.giveBack(chunk)
   }
 }
 

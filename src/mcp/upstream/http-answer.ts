@@ -1,25 +1,38 @@
-import { toAppError } from '../../lib/errors.ts'
-import type { AppError } from '../../lib/errors.ts'
+import { AppError, toAppError } from '../../lib/errors.ts'
 import type { Exchange, Receiver } from '../../lib/http-wire/exchange.ts'
+import type { Pool } from '../../lib/http-wire/pool.ts'
 import type { HeaderFields } from '../../lib/http-wire/response-head.ts'
 import type { Listed } from '../../lib/roster.ts'
+import type { StopSignal } from '../../lib/stopping.ts'
 import { toFault } from './http-fault.ts'
 import { chooseSink } from './http-sink.ts'
 import type { Link, Sink } from './http-sink.ts'
 import type { Reply } from './upstream.ts'
 
-export interface AnswerOptions {
-  /** The session it belongs to. */
+/** One request to an HTTP server. */
+export interface HttpAsk {
+  /** The session it belongs to, by which it can be broken off. */
   owner: object
-  server: string
+  method: 'GET' | 'POST' | 'DELETE'
+  /** Rendered when a connection takes the request. */
+  head: () => string
+  body?: Buffer
   /** `response` may be any answer to a request; `nothing` answers a notification; `events` is what GET asks for. */
   expect: Link['expect']
-  whole: boolean
-  batches: Link['batches']
+  whole?: boolean
+  /** Whether several messages may come as one. */
+  batches?: boolean
+  onHead?: (status: number, fields: HeaderFields) => void
+  /** Called when nobody wanted the answer any more, and it was not over. */
+  onCancelled?: (() => void) | undefined
+}
+
+/** What all answers of a server have in common. */
+export interface AnswerHost {
+  server: string
   now: () => number
-  onHead: ((status: number, fields: HeaderFields) => void) | undefined
-  /** Called once, however it ended. */
-  onOver: () => void
+  /** Called once for each, however it ended. */
+  onOver: (answer: Answer) => void
 }
 
 /** What an HTTP server answers, as it comes. What goes wrong in here ends the answer and is not seen by the HTTP client. */
@@ -31,9 +44,12 @@ export class Answer implements Receiver, Link, Listed {
   readonly expect: Link['expect']
   readonly whole: boolean
   readonly batches: Link['batches']
-  readonly #options: AnswerOptions
+  readonly #ask: HttpAsk
+  readonly #host: AnswerHost
   readonly #reject: (error: AppError) => void
   readonly resolve: (reply: Reply) => void
+  readonly #signal: StopSignal | undefined
+  readonly #onAbort = (): void => this.#cancel()
   #exchange: Exchange | undefined
   /** Where the body goes, once the head was read. */
   #sink: Sink | undefined
@@ -41,23 +57,28 @@ export class Answer implements Receiver, Link, Listed {
   #isOver = false
   #lastActivity = 0
 
-  constructor(options: AnswerOptions) {
+  /** @param signal breaks it off when it fires, which it has not yet. */
+  constructor(ask: HttpAsk, host: AnswerHost, signal: StopSignal | undefined) {
     const { promise, resolve, reject } = Promise.withResolvers<Reply>()
     this.reply = promise
     this.resolve = resolve
     this.#reject = reject
-    this.#options = options
-    this.owner = options.owner
-    this.server = options.server
-    this.expect = options.expect
-    this.whole = options.whole
-    this.batches = options.batches
+    this.#ask = ask
+    this.#host = host
+    this.owner = ask.owner
+    this.server = host.server
+    this.expect = ask.expect
+    this.whole = ask.whole ?? false
+    this.batches = ask.batches ?? false
+    this.#signal = signal
+    signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
 
   /** Sends the request; when that cannot be done `reply` rejects. */
-  start(send: (receiver: Receiver) => Exchange): void {
+  start(pool: Pool): void {
+    const { method, body } = this.#ask
     try {
-      this.#exchange = send(this)
+      this.#exchange = pool.send({ method, head: this.#ask.head(), body }, this)
     } catch (error) {
       this.onFault(error instanceof Error ? error : toAppError(error))
     }
@@ -77,9 +98,9 @@ export class Answer implements Receiver, Link, Listed {
   }
 
   onHead(status: number, fields: HeaderFields): void {
-    this.#lastActivity = this.#options.now()
+    this.#lastActivity = this.#host.now()
     try {
-      this.#options.onHead?.(status, fields)
+      this.#ask.onHead?.(status, fields)
       this.#sink = chooseSink(this, status, fields)
     } catch (error) {
       this.abort(toAppError(error))
@@ -87,7 +108,7 @@ export class Answer implements Receiver, Link, Listed {
   }
 
   onData(chunk: Buffer): void {
-    this.#lastActivity = this.#options.now()
+    this.#lastActivity = this.#host.now()
     try {
       this.#sink?.take(chunk)
     } catch (error) {
@@ -119,7 +140,7 @@ export class Answer implements Receiver, Link, Listed {
 
   resume(): void {
     this.#isPaused = false
-    this.#lastActivity = this.#options.now()
+    this.#lastActivity = this.#host.now()
     this.#exchange?.resume()
   }
 
@@ -135,7 +156,13 @@ export class Answer implements Receiver, Link, Listed {
   #over(): boolean {
     if (this.#isOver) return false
     this.#isOver = true
-    this.#options.onOver()
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#host.onOver(this)
     return true
+  }
+
+  #cancel(): void {
+    this.abort(new AppError('cancelled', 'the request was cancelled'))
+    this.#ask.onCancelled?.()
   }
 }

@@ -3,7 +3,7 @@ import { createPool, type Pool } from '../../lib/http-wire/pool.ts'
 import { Roster } from '../../lib/roster.ts'
 import type { StopSignal } from '../../lib/stopping.ts'
 import { Answer } from './http-answer.ts'
-import type { AnswerOptions } from './http-answer.ts'
+import type { AnswerHost, HttpAsk } from './http-answer.ts'
 import { tooMany } from './http-fault.ts'
 import type { HttpLimits } from './http-limits.ts'
 import type { Reply } from './upstream.ts'
@@ -17,32 +17,20 @@ export interface HttpRequestsOptions {
   now: () => number
 }
 
-export interface HttpAsk {
-  /** The session it belongs to, by which it can be broken off. */
-  owner: object
-  method: 'GET' | 'POST' | 'DELETE'
-  /** Rendered when a connection takes the request. */
-  head: () => string
-  body?: Buffer
-  expect: AnswerOptions['expect']
-  whole?: boolean
-  /** Whether several messages may come as one. */
-  batches?: boolean
-  onHead?: AnswerOptions['onHead']
-}
-
 /** The HTTP requests to one server, over all its sessions: one pool of connections, kept alive, without redirects and without cookies. */
 export class HttpRequests {
   readonly #options: HttpRequestsOptions
   readonly #pool: Pool
   /** Under way. */
   readonly #answers = new Roster<Answer>()
+  readonly #host: AnswerHost
   readonly #sweeping: NodeJS.Timeout
 
   constructor(options: HttpRequestsOptions) {
-    const { limits, origin, verify, now } = options
+    const { limits, origin, verify, now, server } = options
     const { maxConnections, headersTimeoutMs, connectTimeoutMs, bodyTimeoutMs } = limits
     this.#options = options
+    this.#host = { server, now, onOver: (answer) => void this.#answers.delete(answer) }
     this.#pool = createPool({ origin, maxConnections, headersTimeoutMs, connectTimeoutMs, rejectUnauthorized: verify, now })
     // One clock for all connections and bodies: a timer for each would cost more than the request.
     this.#sweeping = setInterval(() => this.#sweep(), Math.min(1000, bodyTimeoutMs / 2, headersTimeoutMs / 2, connectTimeoutMs / 2))
@@ -50,33 +38,16 @@ export class HttpRequests {
   }
 
   /**
-   * Sends one request and follows it until its body ended. When `signal` fires it is broken off, and `onAborted` called.
+   * Sends one request and follows it until its body ended. When `signal` fires it is broken off.
    * @returns fails as `UpstreamSession` does: cancelled, resource_exhausted for too many at a time, or of the server.
    */
-  run(ask: HttpAsk, signal?: StopSignal, onAborted?: () => void): Promise<Reply> {
-    const { server, limits, now } = this.#options
+  run(ask: HttpAsk, signal?: StopSignal): Promise<Reply> {
+    const { server, limits } = this.#options
     if (signal?.aborted) return Promise.reject(new AppError('cancelled', 'the request was cancelled before it was sent'))
     if (this.#answers.size >= limits.maxConnections) return Promise.reject(tooMany(server))
-    const onAbort = (): void => {
-      answer.abort(new AppError('cancelled', 'the request was cancelled'))
-      onAborted?.()
-    }
-    const answer = new Answer({
-      owner: ask.owner,
-      server,
-      expect: ask.expect,
-      whole: ask.whole ?? false,
-      batches: ask.batches ?? false,
-      now,
-      onHead: ask.onHead,
-      onOver: () => {
-        this.#answers.delete(answer)
-        signal?.removeEventListener('abort', onAbort)
-      },
-    })
+    const answer = new Answer(ask, this.#host, signal)
     this.#answers.add(answer)
-    signal?.addEventListener('abort', onAbort, { once: true })
-    answer.start((receiver) => this.#pool.send({ method: ask.method, head: ask.head(), body: ask.body }, receiver))
+    answer.start(this.#pool)
     return answer.reply
   }
 

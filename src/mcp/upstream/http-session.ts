@@ -4,7 +4,7 @@ import type { HeaderFields } from '../../lib/http-wire/response-head.ts'
 import type { Logger } from '../../lib/log.ts'
 import type { StopSignal } from '../../lib/stopping.ts'
 import { renderCancelled } from './cancelled.ts'
-import type { AnswerOptions } from './http-answer.ts'
+import type { HttpAsk } from './http-answer.ts'
 import { isUnknownMethod } from './healing-signs.ts'
 import { notProtocol } from './http-fault.ts'
 import { HeadsOf } from './http-heads.ts'
@@ -46,17 +46,17 @@ export function createHttpSession(session: HttpSessionOptions): UpstreamSession 
   const send = (own: Headers, message: Outgoing, signal: StopSignal | undefined): Promise<Reply> => {
     const sentId = sessionId
     const opens = isLegacy && message.method === 'initialize'
-    const onHead: AnswerOptions['onHead'] = (status, fields) => {
+    const onHead: HttpAsk['onHead'] = (status, fields) => {
       if (opens && isSuccess(status)) sessionId = readSessionId(server, fields)
       // MCP 2025-11-25, basic/transports, session management: a session that is terminated answers 404. Whoever waits for that answer gets it first.
       if (status === 404 && sentId !== undefined) reply.then(forgotten, () => forgotten())
     }
-    const cancel = isLegacy && !opens && message.kind === 'request' ? () => notes.cancel(message) : undefined
+    const onCancelled = isLegacy && !opens && message.kind === 'request' ? () => notes.cancel(message) : undefined
     const expect = message.kind === 'request' ? 'response' : 'nothing'
     const head = (): string => heads.of(own).post(message.headers, sentId)
     const batches = !opens && agreed.mayBatch
-    const ask = { owner: session, method: 'POST', head, body: message.bytes, expect, whole: message.whole, batches, onHead } as const
-    const reply = requests.run(ask, signal, cancel)
+    const { bytes: body, whole } = message
+    const reply = requests.run({ owner: session, method: 'POST', head, body, expect, whole, batches, onHead, onCancelled }, signal)
     return opens ? reply.then((opening) => learnFrom(opening, agreed)) : reply
   }
   const notes = createNotes(session, post)
