@@ -1,6 +1,7 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Answer } from '../http-exchange.ts'
+import { renderField } from './request-head.ts'
 
 /** The connection that an answer goes over. */
 export interface AnswerLink {
@@ -66,10 +67,11 @@ export class WireAnswer implements Answer {
   head(status: number, headers: Readonly<Record<string, string>>): void {
     if (this.#state !== 'empty') return
     let head = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`
-    for (const [name, value] of Object.entries(headers)) {
+    for (const name in headers) {
+      const { [name]: value = '' } = headers
       if (name === 'content-length') this.#body = 'counted'
       if (name === 'connection') this.#isKept &&= value !== 'close'
-      else head += this.#link.line(name, value)
+      else head += name === 'content-length' ? renderField(name, value) : this.#link.line(name, value)
     }
     this.#state = 'begun'
     this.#head = head + this.#link.standing(this.#isKept)
