@@ -3,7 +3,7 @@ import { protocolFault } from './wire-fault.ts'
 /** Finds the end of a head, in whatever pieces it comes. */
 export interface HeadReader {
   /** The head that `read` came to the end of, in latin1 and without its empty line. */
-  readonly text: string
+  text(): string
   /**
    * Takes what `bytes` has of the head from `offset` on.
    *
@@ -68,9 +68,7 @@ export function createHeadReader(): HeadReader {
   }
 
   return {
-    get text() {
-      return text
-    },
+    text: () => text,
     read(bytes, offset) {
       const end = size === 0 ? bytes.indexOf(END, offset, 'latin1') : -1
       if (end < 0) return collect(bytes, offset)

@@ -75,7 +75,7 @@ export function createResponseParser(sink: ResponseSink): ResponseParser {
       while (part === 'head') {
         offset = heads.read(bytes, offset)
         if (offset < 0) return
-        if (takeHead(heads.text)) break
+        if (takeHead(heads.text())) break
         if (offset === bytes.length) return
       }
       if (part === 'nothing') throw protocolFault('bytes that belong to no answer')

@@ -6,6 +6,7 @@ import type { OpenOptions, Outgoing, Reply, Upstream, UpstreamSession } from '..
 import { type BridgeDeps, META } from './bridge.ts'
 import { eventOf, objectOf, paramsOf, readMessage, renderAnswer } from './compose.ts'
 import { openDated } from './dated.ts'
+import { createSlot, FrontSession, type Slot } from './front-session.ts'
 import { type LegacyClient, readClient } from './legacy-client/client.ts'
 import { toInitializeResult } from './legacy-client/handshake.ts'
 import { openForLegacyClient } from './legacy-client/open.ts'
@@ -25,33 +26,51 @@ export function createBridgedUpstream(inner: Upstream, deps: BridgeDeps, limits:
     async open(options) {
       if (options.era === 'legacy') return openFront({ inner, options, eras, deps, probing })
       const era = await eras.forModern(options)
-      return era === 'legacy' ? openForModernClient(inner, options, deps) : watched(await inner.open(options), eras)
+      return era === 'legacy' ? openForModernClient(inner, options, deps) : new ModernSession(await inner.open(options), eras)
     },
     stderrTail: () => inner.stderrTail(),
     close: () => inner.close(),
   }
 }
 
-/** A server that once was modern and no longer knows `server/discover` is asked again for the next session. */
-function watched(session: UpstreamSession, eras: Eras): UpstreamSession {
-  const noticed = (reply: Reply): Reply => {
+/** Of a server that once was modern: when it no longer knows `server/discover`, it is asked again for the next session. */
+class ModernSession implements UpstreamSession {
+  readonly ended: Promise<string>
+  readonly #session: UpstreamSession
+  readonly #eras: Eras
+
+  constructor(session: UpstreamSession, eras: Eras) {
+    this.ended = session.ended
+    this.#session = session
+    this.#eras = eras
+  }
+
+  get externalId(): string | undefined {
+    return this.#session.externalId
+  }
+
+  get isWaiting(): boolean {
+    return this.#session.isWaiting === true
+  }
+
+  send(message: Outgoing, signal: StopSignal): Promise<Reply> {
+    const sent = this.#session.send(message, signal)
+    return message.method === 'server/discover' ? sent.then((reply) => this.#notice(reply)) : sent
+  }
+
+  listen(headers: Readonly<Record<string, string>>, signal: AbortSignal): ReturnType<UpstreamSession['listen']> {
+    return this.#session.listen(headers, signal)
+  }
+
+  close(): Promise<void> {
+    return this.#session.close()
+  }
+
+  #notice(reply: Reply): Reply {
     if (reply.kind !== 'message' && reply.kind !== 'refused') return reply
     const code = objectOf(readMessage(reply.bytes)?.['error'])?.['code']
-    if (code === -32601 || (reply.kind === 'refused' && reply.status < 500 && code === undefined)) eras.forget()
+    if (code === -32601 || (reply.kind === 'refused' && reply.status < 500 && code === undefined)) this.#eras.forget()
     return reply
-  }
-  return {
-    ...session,
-    get externalId() {
-      return session.externalId
-    },
-    get isWaiting() {
-      return session.isWaiting === true
-    },
-    send(message, signal) {
-      const sent = session.send(message, signal)
-      return message.method === 'server/discover' ? sent.then(noticed) : sent
-    },
   }
 }
 
@@ -122,92 +141,7 @@ async function openFront(front: Front): Promise<UpstreamSession> {
     return begin(message, client, second.found, second.session)
   }
 
-  return {
-    ended: slot.ended,
-    get externalId() {
-      return slot.current.externalId
-    },
-    send: (message, signal) => (opens(message) ? slot.whileOpening(() => initialize(message, signal)) : slot.current.send(message, signal)),
-    listen: (headers, signal) => slot.current.listen(headers, signal),
-    close: slot.close,
-  }
-}
-
-function opens({ kind, method }: Outgoing): boolean {
-  return kind === 'request' && method === 'initialize'
-}
-
-/** The session behind a front, which may be another one after `initialize`. */
-interface Slot {
-  readonly current: UpstreamSession
-  readonly ended: Promise<string>
-  /** The same session in another form. */
-  put(session: UpstreamSession): void
-  /** Another session: the one before is closed. */
-  replace(session: UpstreamSession): void
-  /** The end of a session that may be replaced by what is done is told after it, unless it was replaced: programs may exit once they refused. */
-  whileOpening<T>(open: () => Promise<T>): Promise<T>
-  /** Closes a session behind the caller's back; `close` waits for it. */
-  dispose(session: UpstreamSession): void
-  close(): Promise<void>
-}
-
-function createSlot(first: UpstreamSession, { server, log }: BridgeDeps): Slot {
-  const ended = Promise.withResolvers<string>()
-  const disposing = new Set<Promise<void>>()
-  let current = first
-  let isClosed = false
-  let isOpening = false
-  let lost: { session: UpstreamSession; reason: string } | undefined
-
-  const tellEnd = (): void => {
-    if (lost?.session === current && !isOpening) ended.resolve(lost.reason)
-  }
-  const put = (session: UpstreamSession): void => {
-    current = session
-    void session.ended.then((reason) => {
-      if (current !== session) return
-      lost = { session, reason }
-      tellEnd()
-    })
-  }
-  const dispose = (session: UpstreamSession): void => {
-    const gone = session
-      .close()
-      .catch((error: unknown) => log.debug('a session with an MCP server did not end cleanly', { server, error }))
-      .finally(() => disposing.delete(gone))
-    disposing.add(gone)
-  }
-  put(first)
-  return {
-    get current() {
-      return current
-    },
-    ended: ended.promise,
-    put,
-    dispose,
-    replace(session) {
-      if (isClosed) {
-        dispose(session)
-        throw new AppError('cancelled', `the session with MCP server "${server}" was closed`)
-      }
-      dispose(current)
-      put(session)
-    },
-    async whileOpening(open) {
-      isOpening = true
-      try {
-        return await open()
-      } finally {
-        isOpening = false
-        tellEnd()
-      }
-    },
-    async close() {
-      isClosed = true
-      await Promise.all([current.close(), ...disposing])
-    },
-  }
+  return new FrontSession(slot, initialize)
 }
 
 /**

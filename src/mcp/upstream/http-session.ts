@@ -10,7 +10,7 @@ import { notProtocol } from './http-fault.ts'
 import { HeadsOf } from './http-heads.ts'
 import type { HttpLimits } from './http-limits.ts'
 import { isSuccess } from './http-sink.ts'
-import { createAgreed, learnFrom } from './message-batch.ts'
+import { Agreed, learnFrom } from './message-batch.ts'
 import type { HttpRequests } from './http-requests.ts'
 import { type Headers, headersNow, type OwnHeaders } from './own-headers.ts'
 import type { OpenOptions, Outgoing, Reply, UpstreamSession } from './upstream.ts'
@@ -27,63 +27,93 @@ export interface HttpSessionOptions {
 }
 
 /** One conversation over streamable HTTP: the legacy shape with its session id and GET stream, or the modern one that is POST only. */
-export function createHttpSession(session: HttpSessionOptions): UpstreamSession {
-  const { server, options, requests } = session
-  const isLegacy = options.era === 'legacy'
-  const heads = new HeadsOf(session.url)
-  const agreed = createAgreed()
-  const ended = Promise.withResolvers<string>()
-  let sessionId: string | undefined
-  let protocolVersion: string | undefined
-  let closing: Promise<void> | undefined
+export class HttpSession implements UpstreamSession {
+  readonly #session: HttpSessionOptions
+  readonly #isLegacy: boolean
+  readonly #heads: HeadsOf
+  readonly #agreed = new Agreed()
+  readonly #ended = Promise.withResolvers<string>()
+  readonly #notes: Notes
+  #sessionId: string | undefined
+  #protocolVersion: string | undefined
+  #closing: Promise<void> | undefined
 
-  const forgotten = (found?: Reply): void => {
-    if (found?.kind === 'refused' && isUnknownMethod(found)) return
-    ended.resolve(`MCP server "${server}" does not know the session any more`)
+  constructor(session: HttpSessionOptions) {
+    this.#session = session
+    this.#isLegacy = session.options.era === 'legacy'
+    this.#heads = new HeadsOf(session.url)
+    this.#notes = createNotes(session, (message, signal) => this.#post(message, signal))
   }
-  const post = (message: Outgoing, signal?: StopSignal): Promise<Reply> =>
-    withCredentials(options.headers, (own) => send(own, message, signal))
-  const send = (own: Headers, message: Outgoing, signal: StopSignal | undefined): Promise<Reply> => {
-    const sentId = sessionId
-    const opens = isLegacy && message.method === 'initialize'
+
+  get ended(): Promise<string> {
+    return this.#ended.promise
+  }
+
+  get externalId(): string | undefined {
+    return this.#sessionId
+  }
+
+  send(message: Outgoing, signal: StopSignal): Promise<Reply> {
+    if (this.#closing) return Promise.reject(closedSession(this.#session.server))
+    this.#protocolVersion = message.headers['mcp-protocol-version'] ?? this.#protocolVersion
+    return this.#post(message, signal)
+  }
+
+  async listen(clientHeaders: Headers, signal: AbortSignal): ReturnType<UpstreamSession['listen']> {
+    const { server, options, requests } = this.#session
+    if (this.#closing) throw closedSession(server)
+    const own = await headersNow(options.headers)
+    const head = (): string => this.#heads.of(own).get(clientHeaders, this.#sessionId)
+    const ask = { owner: this.#session, method: 'GET', head, expect: 'events', batches: this.#agreed.mayBatch } as const
+    const reply = await requests.run(ask, signal)
+    return reply.kind === 'events' || reply.kind === 'refused' ? reply : NO_STREAM
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= leave(this.#session, this.#end())
+    return this.#closing
+  }
+
+  #post(message: Outgoing, signal: StopSignal): Promise<Reply> {
+    return withCredentials(this.#session.options.headers, (own) => this.#send(own, message, signal))
+  }
+
+  #send(own: Headers, message: Outgoing, signal: StopSignal): Promise<Reply> {
+    const sentId = this.#sessionId
+    const isRequest = message.kind === 'request'
+    const opens = this.#isLegacy && message.method === 'initialize'
     const onHead: HttpAsk['onHead'] = (status, fields) => {
-      if (opens && isSuccess(status)) sessionId = readSessionId(server, fields)
+      if (opens && isSuccess(status)) this.#sessionId = readSessionId(this.#session.server, fields)
       // MCP 2025-11-25, basic/transports, session management: a session that is terminated answers 404. Whoever waits for that answer gets it first.
-      if (status === 404 && sentId !== undefined) reply.then(forgotten, () => forgotten())
+      if (status === 404 && sentId !== undefined)
+        reply.then(
+          (found) => this.#forgotten(found),
+          () => this.#forgotten(),
+        )
     }
-    const onCancelled = isLegacy && !opens && message.kind === 'request' ? () => notes.cancel(message) : undefined
-    const expect = message.kind === 'request' ? 'response' : 'nothing'
-    const head = (): string => heads.of(own).post(message.headers, sentId)
-    const batches = !opens && agreed.mayBatch
-    const { bytes: body, whole } = message
-    const reply = requests.run({ owner: session, method: 'POST', head, body, expect, whole, batches, onHead, onCancelled }, signal)
-    return opens ? reply.then((opening) => learnFrom(opening, agreed)) : reply
-  }
-  const notes = createNotes(session, post)
-  const end = async (): Promise<void> => {
-    await notes.settled()
-    if (sessionId !== undefined) await endAtServer(session, heads, sessionId, protocolVersion)
+    const ask: HttpAsk = {
+      owner: this.#session,
+      method: 'POST',
+      head: () => this.#heads.of(own).post(message.headers, sentId),
+      body: message.bytes,
+      expect: isRequest ? 'response' : 'nothing',
+      whole: message.whole,
+      batches: !opens && this.#agreed.mayBatch,
+      onHead,
+      onCancelled: this.#isLegacy && !opens && isRequest ? () => this.#notes.cancel(message) : undefined,
+    }
+    const reply = this.#session.requests.run(ask, signal)
+    return opens ? reply.then((opening) => learnFrom(opening, this.#agreed)) : reply
   }
 
-  return {
-    ended: ended.promise,
-    get externalId() {
-      return sessionId
-    },
-    send(message, signal) {
-      if (closing) return Promise.reject(closedSession(server))
-      protocolVersion = message.headers['mcp-protocol-version'] ?? protocolVersion
-      return post(message, signal)
-    },
-    async listen(clientHeaders, signal) {
-      if (closing) throw closedSession(server)
-      const own = await headersNow(options.headers)
-      const head = (): string => heads.of(own).get(clientHeaders, sessionId)
-      const ask = { owner: session, method: 'GET', head, expect: 'events', batches: agreed.mayBatch } as const
-      const reply = await requests.run(ask, signal)
-      return reply.kind === 'events' || reply.kind === 'refused' ? reply : NO_STREAM
-    },
-    close: () => (closing ??= leave(session, end())),
+  #forgotten(found?: Reply): void {
+    if (found?.kind === 'refused' && isUnknownMethod(found)) return
+    this.#ended.resolve(`MCP server "${this.#session.server}" does not know the session any more`)
+  }
+
+  async #end(): Promise<void> {
+    await this.#notes.settled()
+    if (this.#sessionId !== undefined) await endAtServer(this.#session, this.#heads, this.#sessionId, this.#protocolVersion)
   }
 }
 

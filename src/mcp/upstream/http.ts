@@ -7,7 +7,7 @@ import { checkFraming } from './framing-headers.ts'
 import { HTTP_LIMITS } from './http-limits.ts'
 import type { HttpLimits } from './http-limits.ts'
 import { HttpRequests } from './http-requests.ts'
-import { createHttpSession } from './http-session.ts'
+import { HttpSession } from './http-session.ts'
 import type { Upstream, UpstreamSession } from './upstream.ts'
 
 export interface HttpDeps {
@@ -29,7 +29,7 @@ export function createHttpUpstream(app: App, deps: HttpDeps): Upstream {
     async open(options) {
       if (isClosed) throw new AppError('unavailable', `MCP server "${server}" is no longer served here`)
       checkFraming(server, await headersNow(options.headers))
-      const session = createHttpSession({
+      const session = new HttpSession({
         server,
         requests,
         limits,

@@ -14,23 +14,18 @@ const MAX_BATCH = 100
 export const ANSWER_LIMITS = { maxDepth: 512, maxKeys: 1_000_000 }
 
 /** What a legacy session agreed on, whose server may answer with an array of messages or not (MCP 2025-03-26, basic, batching). */
-export interface Agreed {
-  /** Takes what the server said to `initialize`. */
-  learn(message: Buffer): void
-  /** False until there is an answer: `initialize` is never part of a batch. */
-  readonly mayBatch: boolean
-}
+export class Agreed {
+  #mayBatch = false
 
-export function createAgreed(): Agreed {
-  let mayBatch = false
-  return {
-    learn(message) {
-      const revision = fieldsOf(fieldsOf(parseJson(message))?.['result'])?.['protocolVersion']
-      if (typeof revision === 'string') mayBatch = Object.hasOwn(REVISIONS, revision) && REVISIONS[revision]?.batches === true
-    },
-    get mayBatch() {
-      return mayBatch
-    },
+  /** False until there is an answer: `initialize` is never part of a batch. */
+  get mayBatch(): boolean {
+    return this.#mayBatch
+  }
+
+  /** Takes what the server said to `initialize`. */
+  learn(message: Buffer): void {
+    const revision = fieldsOf(fieldsOf(parseJson(message))?.['result'])?.['protocolVersion']
+    if (typeof revision === 'string') this.#mayBatch = Object.hasOwn(REVISIONS, revision) && REVISIONS[revision]?.batches === true
   }
 }
 

@@ -9,7 +9,7 @@ import type { InFlight } from './in-flight.ts'
 import { createListenerSlot } from './listener.ts'
 import { createRequestTable } from './request-table.ts'
 import type { RequestTable } from './request-table.ts'
-import { createAgreed } from './message-batch.ts'
+import { Agreed } from './message-batch.ts'
 import { routeLine } from './route-line.ts'
 import { readEndpoint } from './sse-endpoint.ts'
 import { type Headers, headersNow, type OwnHeaders } from './own-headers.ts'
@@ -106,7 +106,7 @@ function createSseSession(
   }
   const gone = (): void => die(new AppError('unavailable', `MCP server "${server}" ended its event stream`, { origin: 'upstream' }))
   const broken = (error: unknown): void => die(toAppError(error))
-  const route = { server, era: 'legacy', requests, listener, agreed: createAgreed(), drop } as const
+  const route = { server, era: 'legacy', requests, listener, agreed: new Agreed(), drop } as const
   void follow(events, (line) => routeLine(line, route)).then(gone, broken)
 
   return {

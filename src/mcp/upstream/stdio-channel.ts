@@ -11,7 +11,7 @@ import { createIdleTimer } from './idle-timer.ts'
 import type { Owner } from './in-flight.ts'
 import { createRequestTable } from './request-table.ts'
 import type { RequestTable } from './request-table.ts'
-import { createAgreed } from './message-batch.ts'
+import { Agreed } from './message-batch.ts'
 import { routeLine } from './route-line.ts'
 import { renumber, renumberCancelled } from './stdio-ids.ts'
 import type { Renumbered } from './stdio-ids.ts'
@@ -98,7 +98,7 @@ class StdioChannel implements Channel {
       requests: this.#requests,
       listener: this.#listener,
       isShared: isShared === true,
-      agreed: createAgreed(),
+      agreed: new Agreed(),
       drop,
     }
     const onLine = (line: Buffer): void => {

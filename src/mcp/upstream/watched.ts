@@ -23,7 +23,7 @@ export function createWatchedUpstream(inner: Upstream, health: HealthRecord): Up
         failed: isProbe ? () => undefined : (reason: string) => health.failed(reason, isCheck),
       }
       try {
-        return watch(await inner.open(options), watcher)
+        return new WatchedSession(await inner.open(options), watcher)
       } catch (thrown) {
         const error = toAppError(thrown)
         // That it cannot be run as the spec says is the server's; that too many want it, or it is to wait, is not.
@@ -44,21 +44,38 @@ interface Watcher {
   failed(reason: string): void
 }
 
-function watch(session: UpstreamSession, health: Watcher): UpstreamSession {
-  return {
-    ended: session.ended,
-    get externalId() {
-      return session.externalId
-    },
-    get isWaiting() {
-      return session.isWaiting === true
-    },
-    send: (message, signal) =>
-      message.kind === 'request' && TELLING.has(message.method ?? '')
-        ? ask(session, message, signal, health)
-        : session.send(message, signal),
-    listen: (headers, signal) => session.listen(headers, signal),
-    close: () => session.close(),
+/** A class, as all sessions that every call goes through: a literal with a getter is of a hidden class of its own, which makes calls of it slow. */
+class WatchedSession implements UpstreamSession {
+  readonly ended: Promise<string>
+  readonly #session: UpstreamSession
+  readonly #health: Watcher
+
+  constructor(session: UpstreamSession, health: Watcher) {
+    this.ended = session.ended
+    this.#session = session
+    this.#health = health
+  }
+
+  get externalId(): string | undefined {
+    return this.#session.externalId
+  }
+
+  get isWaiting(): boolean {
+    return this.#session.isWaiting === true
+  }
+
+  send(message: Outgoing, signal: StopSignal): Promise<Reply> {
+    return message.kind === 'request' && TELLING.has(message.method ?? '')
+      ? ask(this.#session, message, signal, this.#health)
+      : this.#session.send(message, signal)
+  }
+
+  listen(headers: Readonly<Record<string, string>>, signal: AbortSignal): ReturnType<UpstreamSession['listen']> {
+    return this.#session.listen(headers, signal)
+  }
+
+  close(): Promise<void> {
+    return this.#session.close()
   }
 }
 
