@@ -164,30 +164,20 @@ test('an answer that comes to another process reaches the server that asked, onc
   expect(answers).toHaveLength(1)
 })
 
-test('one that is too large is refused to both, at once', async () => {
+test.each([
+  { what: 'one that is too large is refused to both, at once', text: 'x'.repeat(300_000), status: 413, told: { code: -32603 } },
+  { what: 'one of quotes alone goes, as long as it may be', text: '"'.repeat(131_000), status: 202, told: { text: '"'.repeat(131_000) } },
+])('$what', async ({ text, status, told }) => {
   const { here, there, b } = createTwo()
   const { answers } = asks(b)
   const session = await here.open()
   await there.call(session, 'tools/list')
   const call = callTool(there, session)
   await settle(there, here)
-  const said = answer(here, session, { id: call.events[0].id, result: { text: 'x'.repeat(300_000) } })
+  const said = answer(here, session, { id: call.events[0].id, result: { text } })
   for (let round = 0; round < 5; round++) await Promise.all([here.timers.advance(100), there.timers.advance(100)])
-  expect(said.status).toBe(413)
-  expect(answers).toMatchObject([{ code: -32603 }])
-})
-
-test('one of quotes alone goes, as long as it may be', async () => {
-  const { here, there, b } = createTwo()
-  const { answers } = asks(b)
-  const session = await here.open()
-  await there.call(session, 'tools/list')
-  const call = callTool(there, session)
-  await settle(there, here)
-  const said = answer(here, session, { id: call.events[0].id, result: { text: '"'.repeat(131_000) } })
-  for (let round = 0; round < 5; round++) await Promise.all([here.timers.advance(100), there.timers.advance(100)])
-  expect(said.status).toBe(202)
-  expect(answers).toEqual([{ text: '"'.repeat(131_000) }])
+  expect(said.status).toBe(status)
+  expect(answers).toEqual([expect.objectContaining(told)])
 })
 
 test('only so many answers of one session are on their way at a time, to whomever', async () => {

@@ -2,6 +2,7 @@ import { AppError } from '../../lib/errors.ts'
 import type { SseEvent } from '../../lib/sse.ts'
 import type { StopSignal } from '../../lib/stopping.ts'
 import type { Fields } from '../message.ts'
+import { SessionAround } from '../upstream/session-around.ts'
 import type { OpenOptions, Outgoing, Reply, Upstream, UpstreamSession } from '../upstream/upstream.ts'
 import { type BridgeDeps, META } from './bridge.ts'
 import { eventOf, objectOf, paramsOf, readMessage, renderAnswer } from './compose.ts'
@@ -26,7 +27,7 @@ export function createBridgedUpstream(inner: Upstream, deps: BridgeDeps, limits:
     async open(options) {
       if (options.era === 'legacy') return openFront({ inner, options, eras, deps, probing })
       const era = await eras.forModern(options)
-      return era === 'legacy' ? openForModernClient(inner, options, deps) : new ModernSession(await inner.open(options), eras)
+      return era === 'legacy' ? openForModernClient(inner, options, deps) : modernSession(await inner.open(options), eras)
     },
     stderrTail: () => inner.stderrTail(),
     close: () => inner.close(),
@@ -34,44 +35,17 @@ export function createBridgedUpstream(inner: Upstream, deps: BridgeDeps, limits:
 }
 
 /** Of a server that once was modern: when it no longer knows `server/discover`, it is asked again for the next session. */
-class ModernSession implements UpstreamSession {
-  readonly ended: Promise<string>
-  readonly #session: UpstreamSession
-  readonly #eras: Eras
-
-  constructor(session: UpstreamSession, eras: Eras) {
-    this.ended = session.ended
-    this.#session = session
-    this.#eras = eras
-  }
-
-  get externalId(): string | undefined {
-    return this.#session.externalId
-  }
-
-  get isWaiting(): boolean {
-    return this.#session.isWaiting === true
-  }
-
-  send(message: Outgoing, signal: StopSignal): Promise<Reply> {
-    const sent = this.#session.send(message, signal)
-    return message.method === 'server/discover' ? sent.then((reply) => this.#notice(reply)) : sent
-  }
-
-  listen(headers: Readonly<Record<string, string>>, signal: AbortSignal): ReturnType<UpstreamSession['listen']> {
-    return this.#session.listen(headers, signal)
-  }
-
-  close(): Promise<void> {
-    return this.#session.close()
-  }
-
-  #notice(reply: Reply): Reply {
+function modernSession(session: UpstreamSession, eras: Eras): UpstreamSession {
+  const notice = (reply: Reply): Reply => {
     if (reply.kind !== 'message' && reply.kind !== 'refused') return reply
     const code = objectOf(readMessage(reply.bytes)?.['error'])?.['code']
-    if (code === -32601 || (reply.kind === 'refused' && reply.status < 500 && code === undefined)) this.#eras.forget()
+    if (code === -32601 || (reply.kind === 'refused' && reply.status < 500 && code === undefined)) eras.forget()
     return reply
   }
+  return new SessionAround(session, (message, signal) => {
+    const sent = session.send(message, signal)
+    return message.method === 'server/discover' ? sent.then(notice) : sent
+  })
 }
 
 type Modern = Extract<Discovery, { era: 'modern' }>

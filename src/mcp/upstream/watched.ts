@@ -2,6 +2,7 @@ import { type AppError, toAppError } from '../../lib/errors.ts'
 import type { StopSignal } from '../../lib/stopping.ts'
 import type { HealthRecord } from '../hosting/health.ts'
 import { classifyLine } from './incoming.ts'
+import { SessionAround } from './session-around.ts'
 import type { Outgoing, Reply, Upstream, UpstreamSession } from './upstream.ts'
 
 /** The same MCP server; what becomes of its sessions shows how it does. Ends of processes are told by those who start them. */
@@ -23,7 +24,7 @@ export function createWatchedUpstream(inner: Upstream, health: HealthRecord): Up
         failed: isProbe ? () => undefined : (reason: string) => health.failed(reason, isCheck),
       }
       try {
-        return new WatchedSession(await inner.open(options), watcher)
+        return watchedSession(await inner.open(options), watcher)
       } catch (thrown) {
         const error = toAppError(thrown)
         // That it cannot be run as the spec says is the server's; that too many want it, or it is to wait, is not.
@@ -44,39 +45,10 @@ interface Watcher {
   failed(reason: string): void
 }
 
-/** A class, as all sessions that every call goes through: a literal with a getter is of a hidden class of its own, which makes calls of it slow. */
-class WatchedSession implements UpstreamSession {
-  readonly ended: Promise<string>
-  readonly #session: UpstreamSession
-  readonly #health: Watcher
-
-  constructor(session: UpstreamSession, health: Watcher) {
-    this.ended = session.ended
-    this.#session = session
-    this.#health = health
-  }
-
-  get externalId(): string | undefined {
-    return this.#session.externalId
-  }
-
-  get isWaiting(): boolean {
-    return this.#session.isWaiting === true
-  }
-
-  send(message: Outgoing, signal: StopSignal): Promise<Reply> {
-    return message.kind === 'request' && TELLING.has(message.method ?? '')
-      ? ask(this.#session, message, signal, this.#health)
-      : this.#session.send(message, signal)
-  }
-
-  listen(headers: Readonly<Record<string, string>>, signal: AbortSignal): ReturnType<UpstreamSession['listen']> {
-    return this.#session.listen(headers, signal)
-  }
-
-  close(): Promise<void> {
-    return this.#session.close()
-  }
+function watchedSession(session: UpstreamSession, health: Watcher): UpstreamSession {
+  return new SessionAround(session, (message, signal) =>
+    message.kind === 'request' && TELLING.has(message.method ?? '') ? ask(session, message, signal, health) : session.send(message, signal),
+  )
 }
 
 async function ask(session: UpstreamSession, message: Outgoing, signal: StopSignal, health: Watcher): Promise<Reply> {
